@@ -1,0 +1,53 @@
+# Every developer verb is one command. VENV may point to another virtual environment.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test unit lint format docs bench servers clean
+
+demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
+	$(BIN)/gpumon demo $(ARGS)
+
+test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers, coverage
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest --cov --cov-report= $(ARGS)
+	$(BIN)/coverage report --format=total | sed 's/^/coverage of the package, per cent: /'
+
+unit: $(STAMP)  ## The quick tests only
+	$(BIN)/pytest -q -m 'not e2e and not hardware and not grafana' $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## Write what is generated: metric reference, dashboards
+	$(BIN)/gpumon metrics -o markdown > docs/metrics.md
+	$(BIN)/python -m dashboards
+
+bench: $(STAMP)  ## Measure against the peers, and write docs/performance.md
+	$(BIN)/python -m tests.bench $(ARGS)
+
+servers:  ## The servers that tests start, where apt may install them
+	sh tests/servers.sh
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(STAMP): $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ops]' --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,114 @@
+"""The HTTP endpoints over a node: nothing here reads hardware, so nothing here can wait for it."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from gpumon.agent.facts import AgentReading
+from gpumon.agent.node import Node
+from gpumon.exposition import Encoder, Format, negotiate
+from gpumon.model import GpuReading, NodeReading, Tier
+from gpumon.serialize import format_time, to_document
+
+GZIP_LEVEL = 1
+"""Best trade for text that is sent once over a local network: four fifths of the gain at a fifth of
+the time of the usual level."""
+
+
+class OwnCost(Protocol):
+    """The exposition of what the agent itself costs."""
+
+    def text(self, format_: Format) -> str:
+        """Return it without an end marker."""
+        ...
+
+
+class _Json(Response):
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
+def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metrics") -> Starlette:
+    """Return the ASGI application of a node."""
+    encoders = {format_: Encoder(format_, tier) for format_ in Format}
+    page = importlib.resources.files("gpumon.agent").joinpath("page.html").read_text("utf-8")
+    page = page.replace("{{metrics_path}}", metrics_path)
+
+    async def metrics(request: Request) -> Response:
+        format_ = negotiate(request.headers.get("accept", ""))
+        body = exposition(node, encoders[format_], cost.text(format_))
+        return Response(body, headers={"content-type": format_.value})
+
+    async def healthy(_: Request) -> Response:
+        return PlainTextResponse("gpumon is healthy\n")
+
+    async def ready(_: Request) -> Response:
+        why_not = node.ready()
+        text = f"not ready: {why_not}\n" if why_not else "gpumon is ready\n"
+        return PlainTextResponse(text, status_code=503 if why_not else 200)
+
+    async def snapshot(_: Request) -> Response:
+        now = node.now()
+        if now is None:
+            return _Json({"error": "no reading yet: try again in a second"}, status_code=503)
+        return _Json(to_document(now))
+
+    async def history(_: Request) -> Response:
+        points = {
+            uuid: [[format_time(time), watts] for time, watts in series]
+            for uuid, series in node.history().items()
+        }
+        return _Json({"schema": 1, "power_watts": points})
+
+    async def index(_: Request) -> Response:
+        return HTMLResponse(page, headers=_PAGE_HEADERS)
+
+    routes = {
+        "/": index,
+        metrics_path: metrics,
+        "/-/healthy": healthy,
+        "/-/ready": ready,
+        "/api/v1/snapshot": snapshot,
+        "/api/v1/history": history,
+    }
+    return Starlette(
+        routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()],
+        middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=GZIP_LEVEL)],
+    )
+
+
+_PAGE_HEADERS = {
+    # The page is one file; it may run its own script and ask its own server, nothing else.
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "cache-control": "no-cache",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def exposition(node: Node, encoder: Encoder, more: str) -> bytes:
+    """Return the exposition of all that is known of a node now."""
+    now = node.now()
+    return encoder.encode(
+        {
+            AgentReading: [node.agent_reading()],
+            NodeReading: [now.power] if now else [],
+            GpuReading: now.gpus if now else [],
+        },
+        more,
+    )

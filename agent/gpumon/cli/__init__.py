@@ -1,0 +1,131 @@
+"""The ``gpumon`` command.
+
+Each command is a module of this package, imported only when it is asked for: ``gpumon --help`` and
+completion must not pay for what they do not use.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from gpumon import __version__
+from gpumon.errors import GpumonError
+
+COMMANDS = {
+    "agent": "Read this machine's GPUs and serve them to Prometheus.",
+    "demo": "Show a live node: its GPUs, or simulated ones.",
+    "metrics": "List the metrics: name, type, unit, meaning.",
+    "record": "Write readings to a file that can be replayed.",
+    "status": "Show every GPU once (the default command).",
+}
+"""The commands with their first line of help, which a test holds against the commands themselves."""
+
+EXAMPLES = """
+Examples:
+
+\b
+  gpumon                             this machine's GPUs
+  gpumon status node17               another machine's, from its agent
+  gpumon status sim:8xH100 -o json   simulated ones, as JSON
+  gpumon agent                       serve /metrics on port 9842
+"""
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = __import__(f"gpumon.cli.{cmd_name}", fromlist=["command"])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from gpumon.sources.spec import hint
+
+            name = args[0]
+            message = error.message.rstrip(".") + (hint(name, sorted(COMMANDS)) or "")
+            raise click.UsageError(f"{message}: see gpumon --help", ctx) from None
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXAMPLES,
+)
+@click.option(
+    "--config",
+    "config_file",
+    envvar="GPUMON_CONFIG",
+    metavar="FILE",
+    help="Configuration file (TOML).  [default: /etc/gpumon/gpumon.toml if it is there]",
+)
+@click.option("--debug", is_flag=True, help="Say more in the log, and show tracebacks.")
+@click.version_option(__version__, "-V", "--version", prog_name="gpumon")
+@click.pass_context
+def cli(ctx: click.Context, **_options: Any) -> None:
+    """Power, energy and health of NVIDIA GPUs, from one node to a site."""
+    if ctx.invoked_subcommand is None:
+        command = cli.get_command(ctx, "status")
+        assert command is not None
+        with command.make_context("status", [], parent=ctx) as context:
+            command.invoke(context)
+
+
+def main() -> None:
+    """Run the command line and exit as the design's exit codes have it."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run the command line; return 0 fine, 1 trouble found, 2 wrong usage, 3 could not tell."""
+    debug = "--debug" in argv
+    try:
+        result = cli.main(argv, prog_name="gpumon", standalone_mode=False)
+        sys.stdout.flush()
+    except GpumonError as error:
+        return _complain(str(error), error.exit_code)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "gpumon"
+        step = "" if "see gpumon" in error.message else f": see {where} --help"
+        return _complain(error.format_message().rstrip(".").replace("\n", " ") + step, 2)
+    except click.ClickException as error:
+        return _complain(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return _complain(
+            f"unexpected {type(error).__name__}: {error}"
+            " (run again with --debug and report what it prints)",
+            3,
+        )
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"gpumon: {message}", err=True)
+    return code

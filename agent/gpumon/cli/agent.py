@@ -1,0 +1,105 @@
+"""``gpumon agent``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpumon.cli.base import declare, default_state_dir, option
+
+
+@declare(
+    "agent",
+    "gpumon agent\n"
+    "gpumon agent --web.listen-address 127.0.0.1:9842\n"
+    "gpumon agent --source sim:8xH100,workload=training",
+)
+@option(
+    "--source",
+    default="nvml",
+    metavar="SOURCE",
+    help="nvml, sim:SPEC or replay:FILE[,gpus=8][,speed=60][,loop][,tz=+01:00].",
+)
+@option(
+    "--web.listen-address",
+    "listen_address",
+    default=":9842",
+    metavar="[HOST]:PORT",
+    help="Where to answer.",
+)
+@option(
+    "--web.telemetry-path",
+    "telemetry_path",
+    default="/metrics",
+    metavar="PATH",
+    help="Where the metrics are.",
+)
+@option(
+    "--interval",
+    type=click.FloatRange(min=0.1, max=60),
+    default=1.0,
+    metavar="SECONDS",
+    help="How often the GPUs are read; scrapes read nothing.",
+)
+@option(
+    "--tier",
+    type=click.Choice(["core", "standard", "full"]),
+    default="standard",
+    help="How much is exposed: see gpumon metrics.",
+)
+@option(
+    "--expected-gpus",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="GPUs this node should have.  [default: the most seen in seven days]",
+)
+@option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where the agent's memory is.  [default: $XDG_STATE_HOME/gpumon]",
+)
+@click.pass_context
+def agent(
+    ctx: click.Context,
+    source: str,
+    listen_address: str,
+    telemetry_path: str,
+    interval: float,
+    tier: str,
+    expected_gpus: int | None,
+    state_dir: Path | None,
+) -> None:
+    """Read this machine's GPUs and serve them to Prometheus.
+
+    Serves a live page at /, metrics at /metrics, the last readings as JSON at /api/v1/snapshot,
+    and its own state at /-/healthy and /-/ready. Without a driver it waits for one.
+    """
+    import asyncio
+    import logging
+
+    from gpumon.agent.server import AgentOptions, bind, parse_listen_address, serve, url_of
+    from gpumon.errors import UsageError
+    from gpumon.logs import configure_logging
+    from gpumon.model import Tier
+    from gpumon.sources.spec import SourceSpec
+
+    if not telemetry_path.startswith("/") or telemetry_path == "/":
+        raise UsageError(f"--web.telemetry-path {telemetry_path!r}", "it begins with / and is not /")
+    configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
+    options = AgentOptions(
+        source=SourceSpec.parse(source),
+        listen=parse_listen_address(listen_address),
+        telemetry_path=telemetry_path,
+        interval=interval,
+        tier=Tier[tier.upper()],
+        expected_gpus=expected_gpus,
+        state_dir=state_dir or default_state_dir(),
+    )
+    with bind(options.listen) as sock:
+        logging.getLogger("gpumon").info("serving %s on %s", options.source, url_of(sock))
+        asyncio.run(serve(options, sock))
+
+
+command = agent

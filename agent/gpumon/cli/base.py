@@ -1,0 +1,61 @@
+"""What the commands share: options that can be configured, and targets to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from gpumon import config
+from gpumon.cli import COMMANDS
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command whose options' defaults come from its table of the configuration file."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the configuration before the arguments; UsageError where it is wrong."""
+        file = parent.params.get("config_file") if parent else None
+        tables = config.load(Path(file) if file else None)
+        names = {
+            long.removeprefix("--"): parameter.name
+            for parameter in self.params
+            for long in parameter.opts
+            if isinstance(parameter, click.Option) and long.startswith("--")
+        }
+        values = config.section(tables, str(self.name), COMMANDS, names)
+        extra["default_map"] = {names[flag]: value for flag, value in values.items()}
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command: its name, and examples of its use for the help."""
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
+    return click.command(name, cls=Command, epilog=f"Examples:\n\n\b\n{lines}")
+
+
+def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Function]:
+    """Declare an option that the environment can set too: ``--web.x-y`` is ``GPUMON_WEB_X_Y``."""
+    word = flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
+    settings.setdefault("show_default", settings.get("default") is not None)
+    return click.option(
+        flag, *names, envvar=f"GPUMON_{word}", show_envvar=True, **settings
+    )
+
+
+def default_state_dir() -> Path:
+    """Return where state is kept where nobody says: below ``$XDG_STATE_HOME``."""
+    import os
+
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "gpumon"

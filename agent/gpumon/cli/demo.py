@@ -1,0 +1,66 @@
+"""``gpumon demo``."""
+
+from __future__ import annotations
+
+import click
+
+from gpumon.cli.base import declare, option
+
+
+@declare("demo", "gpumon demo\ngpumon demo --duration 20\ngpumon demo --source sim:8xB200")
+@option(
+    "--source",
+    metavar="SOURCE",
+    help="What to show.  [default: this machine's GPUs, else sim:8xH100,workload=mixed]",
+)
+@option(
+    "--web.listen-address",
+    "listen_address",
+    default="127.0.0.1:9842",
+    metavar="[HOST]:PORT",
+    help="Where to answer; port 0 takes a free one.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End after so long.  [default: at Ctrl-C]",
+)
+@click.option(
+    "--prometheus/--no-prometheus",
+    default=True,
+    show_default=True,
+    help="Start Prometheus too, where it is on the PATH.",
+)
+@click.pass_context
+def demo(
+    ctx: click.Context,
+    source: str | None,
+    listen_address: str,
+    duration: float | None,
+    prometheus: bool,
+) -> None:
+    """Show a live node: its GPUs, or simulated ones.
+
+    Needs no GPU, no root and no server, and leaves nothing behind.
+    """
+    import asyncio
+
+    from gpumon import demonstration
+    from gpumon.agent.server import parse_listen_address
+    from gpumon.logs import configure_logging
+    from gpumon.sources.spec import SourceSpec
+
+    configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
+    asyncio.run(
+        demonstration.run(
+            SourceSpec.parse(source) if source else demonstration.best_source(),
+            parse_listen_address(listen_address),
+            duration,
+            with_prometheus=prometheus,
+            say=click.echo,
+        )
+    )
+
+
+command = demo

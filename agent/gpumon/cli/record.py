@@ -1,0 +1,52 @@
+"""``gpumon record``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpumon.cli.base import declare
+
+
+@declare(
+    "record",
+    "gpumon record -f training.ndjson.gz --duration 600\n"
+    "gpumon record node17 -f node17.ndjson\n"
+    "gpumon status replay:training.ndjson.gz",
+)
+@click.argument("target", required=False)
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write; compressed if it ends in .gz. Never overwritten.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long to record.  [default: until Ctrl-C]",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often to read.",
+)
+def record(target: str | None, file: Path, duration: float | None, interval: float) -> None:
+    """Write readings to a file that can be replayed.
+
+    One snapshot a line, as JSON, with the power samples in between; what is written is complete
+    whenever it is stopped. TARGET is as for gpumon status.
+    """
+    from gpumon.recorder import record as write
+
+    count = write(target, file, duration, interval)
+    click.echo(f"{count} snapshots in {file}: look at them with gpumon status replay:{file}", err=True)
+
+
+command = record

@@ -1,0 +1,170 @@
+"""What follows from readings: extremes of the last half minute, and what the GPUs add up to.
+
+A snapshot goes in and a fuller one comes out, whichever source it is of; times are the source's
+own, so a replay at sixty times the speed has the same extremes.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from collections.abc import Iterable
+
+from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot
+
+WINDOW_SECONDS = 30.0
+"""How far back extremes look: two scrapes at the usual 15 s, so none is missed between them."""
+
+BIN_SECONDS = 0.1
+"""Step on which the GPUs' samples are added up: the driver's own buffer has one each 20-100 ms."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Extremes:
+    """Lowest and highest of something over one tick, which ended at ``time``."""
+
+    time: float
+    low: float
+    high: float
+    ramp: float = 0.0
+
+
+class _Window:
+    """The extremes of the ticks of the last WINDOW_SECONDS."""
+
+    def __init__(self) -> None:
+        self._ticks: collections.deque[_Extremes] = collections.deque()
+
+    def add(self, tick: _Extremes) -> None:
+        self._ticks.append(tick)
+        while self._ticks[0].time <= tick.time - WINDOW_SECONDS:
+            self._ticks.popleft()
+
+    @property
+    def empty(self) -> bool:
+        return not self._ticks
+
+    def low(self) -> float:
+        return min(tick.low for tick in self._ticks)
+
+    def high(self) -> float:
+        return max(tick.high for tick in self._ticks)
+
+    def ramp(self) -> float:
+        return max(tick.ramp for tick in self._ticks)
+
+
+class _NodeSum:
+    """The sum over the GPUs, bin by bin; each GPU holds its last sample until its next one."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, float] = {}
+        self._recent: collections.deque[tuple[int, float]] = collections.deque()
+
+    def add(self, readings: Iterable[GpuReading]) -> _Extremes | None:
+        """Take in one tick's samples; None where no GPU has any."""
+        bins: dict[int, dict[str, float]] = {}
+        present = set()
+        for reading in readings:
+            present.add(reading.identity.uuid)
+            for sample in reading.power_samples:
+                of_bin = bins.setdefault(math.floor(sample.time / BIN_SECONDS), {})
+                of_bin[reading.identity.uuid] = sample.watts
+        if self._held.keys() - present:  # a GPU went away: what it drew no longer counts
+            self._held = {uuid: w for uuid, w in self._held.items() if uuid in present}
+            self._recent.clear()
+        sums = []
+        for number in sorted(bins):
+            self._held.update(bins[number])
+            if self._held.keys() == present:
+                sums.append((number, _total(self._held.values())))
+        if not sums:
+            return None
+        last = sums[-1][0]
+        sums = [total for total in sums if total[0] > last - WINDOW_SECONDS / BIN_SECONDS]
+        watts = [total for _, total in sums]
+        end = (last + 1) * BIN_SECONDS
+        return _Extremes(end, min(watts), max(watts), max(map(self._ramp, sums)))
+
+    def _ramp(self, total: tuple[int, float]) -> float:
+        """Return the greatest change against the sums of the second before, in watts."""
+        number, watts = total
+        self._recent.append(total)
+        while self._recent[0][0] < number - round(1 / BIN_SECONDS):
+            self._recent.popleft()
+        return round(max(abs(watts - earlier) for _, earlier in self._recent), 3)
+
+
+class PowerExtremes:
+    """Fills in peak and trough of each GPU and of the node, from one snapshot to the next."""
+
+    def __init__(self) -> None:
+        """Start with an empty window."""
+        self._gpus: dict[str, _Window] = {}
+        self._sum = _NodeSum()
+        self._node = _Window()
+
+    def update(self, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot with the extremes of the window that ends with it."""
+        ok = [gpu for gpu in snapshot.gpus if gpu.state is GpuState.OK]
+        self._gpus = {g.identity.uuid: self._gpus.get(g.identity.uuid, _Window()) for g in ok}
+        gpus = tuple(self._with_extremes(gpu) for gpu in snapshot.gpus)
+        return dataclasses.replace(snapshot, gpus=gpus, power=self._node_reading(ok))
+
+    def _with_extremes(self, gpu: GpuReading) -> GpuReading:
+        window = self._gpus.get(gpu.identity.uuid)
+        if window is None:
+            return gpu
+        if gpu.power_samples:
+            end = gpu.power_samples[-1].time
+            # One tick of a fast replay may be longer than the window.
+            watts = [s.watts for s in gpu.power_samples if s.time > end - WINDOW_SECONDS]
+            window.add(_Extremes(end, min(watts), max(watts)))
+        if window.empty:
+            return gpu
+        return dataclasses.replace(
+            gpu, power_peak_watts=window.high(), power_trough_watts=window.low()
+        )
+
+    def _node_reading(self, gpus: list[GpuReading]) -> NodeReading:
+        counted = _each_once(gpu for gpu in gpus if gpu.power_watts is not None)
+        tick = self._sum.add(counted)
+        if tick is not None:
+            self._node.add(tick)
+        if not counted:
+            return NodeReading()
+        total = _total(gpu.power_watts or 0.0 for gpu in counted)
+        if self._node.empty:
+            return NodeReading(gpu_power_watts=total)
+        return NodeReading(
+            gpu_power_watts=total,
+            gpu_power_peak_watts=self._node.high(),
+            gpu_power_trough_watts=self._node.low(),
+            gpu_power_ramp_watts_per_second=self._node.ramp(),
+        )
+
+
+def _total(watts: Iterable[float]) -> float:
+    """Add up, to the milliwatt that the driver reads in."""
+    return round(sum(watts), 3)
+
+
+def _each_once(gpus: Iterable[GpuReading]) -> list[GpuReading]:
+    """Leave out a GPU whose module another GPU has answered for already (GB200: two a module)."""
+    counted: dict[str, GpuReading] = {}
+    for gpu in gpus:
+        module = gpu.energy_info is not None and gpu.energy_info.scope == "module"
+        counted.setdefault(gpu.identity.serial if module else gpu.identity.uuid, gpu)
+    return list(counted.values())
+
+
+def with_ages(snapshot: Snapshot, monotonic: float) -> Snapshot:
+    """Return the snapshot with the age each reading has at a moment of the monotonic clock."""
+    gpus = tuple(
+        dataclasses.replace(gpu, sample_age_seconds=round(max(0.0, monotonic - gpu.read_at), 3))
+        if gpu.read_at
+        else gpu
+        for gpu in snapshot.gpus
+    )
+    return dataclasses.replace(snapshot, gpus=gpus)

@@ -1,0 +1,37 @@
+"""The errors a user may see.
+
+    GpumonError
+    |-- UsageError         the command, an option or a file is wrong: exit code 2
+    `-- UnavailableError   could not tell: no driver, no answer, no such file: exit code 3
+
+Each carries one line that says what is wrong and one that says what to do next. Everything else
+that reaches the command line is a bug and exits with 3 as well (design: exit codes).
+"""
+
+from __future__ import annotations
+
+
+class GpumonError(Exception):
+    """Something went wrong that the user can act upon."""
+
+    exit_code = 3
+
+    def __init__(self, problem: str, next_step: str = "") -> None:
+        """State the problem (no full stop) and, after it, what the user can do about it."""
+        super().__init__(problem)
+        self.problem = problem
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        """One line: the problem, then the next step."""
+        return f"{self.problem}: {self.next_step}" if self.next_step else self.problem
+
+
+class UsageError(GpumonError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class UnavailableError(GpumonError):
+    """What was asked for makes sense, but no answer can be had."""

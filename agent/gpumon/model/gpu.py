@@ -1,0 +1,502 @@
+"""One GPU at one instant: who it is, how it is, and all that it said, in base units.
+
+This class is the catalogue of the ``gpumon_gpu_*`` metrics (see ``gpumon.model.metric``). Field
+ids, scopes and call names are facts of nvml.h (API 13); the ``smi`` names are those of
+``nvidia-smi --help-query-gpu``. A reading that is not known is None: never 0, never NaN.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+from gpumon.model.metric import (
+    Cadence,
+    Tier,
+    counter,
+    derived_gauge,
+    gauge,
+    info,
+    metric_group,
+)
+from gpumon.model.origin import (
+    ALL_LINKS,
+    SCOPE_MODULE,
+    Call,
+    Composite,
+    Field,
+    Gpm,
+    Links,
+    flag,
+    kibi,
+    mega,
+    milli,
+    nano,
+    percent,
+)
+
+
+class GpuState(str, enum.Enum):
+    """Whether a GPU can be read, and if not, why."""
+
+    OK = "ok"
+    LOST = "lost"
+    HUNG = "hung"
+    RESET_REQUIRED = "reset_required"
+    ERROR = "error"
+    RELEASED = "released"
+
+
+GPU_STATES = tuple(state.value for state in GpuState)
+
+THROTTLE_REASONS = {
+    "applications_clocks": 0x2,
+    "sw_power_cap": 0x4,
+    "hw_slowdown": 0x8,
+    "sync_boost": 0x10,
+    "sw_thermal": 0x20,
+    "hw_thermal": 0x40,
+    "hw_power_brake": 0x80,
+    "display_clocks": 0x100,
+}
+"""Reasons that hold a clock down and their bits (nvml.h: nvmlClocksEventReason*).
+
+Bit 0x1, GpuIdle, is not among them: an idle GPU is not held back.
+"""
+
+RECOVERY_ACTIONS = (
+    "none",
+    "gpu_reset",
+    "node_reboot",
+    "drain_p2p",
+    "drain_and_reset",
+    "recover_imex_domain",
+    "bus_reset",
+    "system_reboot",
+)
+"""What the driver asks for, in the order of its codes (nvml.h: field 230)."""
+
+ARCHITECTURES = {
+    2: "Kepler",
+    3: "Maxwell",
+    4: "Pascal",
+    5: "Volta",
+    6: "Turing",
+    7: "Ampere",
+    8: "Ada",
+    9: "Hopper",
+    10: "Blackwell",
+    13: "Rubin",
+}
+"""Names of nvmlDeviceArchitecture_t."""
+
+
+def throttle_reasons(mask: int) -> frozenset[str]:
+    """Name the reasons whose bits are set in a clocks-event mask."""
+    return frozenset(name for name, bit in THROTTLE_REASONS.items() if mask & bit)
+
+
+def recovery_action(code: int) -> str:
+    """Name the driver's recovery action; a code newer than this table asks for a node reboot.
+
+    An action we cannot name is still a demand for action, so it must not read as "none".
+    """
+    return RECOVERY_ACTIONS[code] if code < len(RECOVERY_ACTIONS) else "node_reboot"
+
+
+def active_links(states: list[int]) -> int:
+    """Count the NVLinks that are up (field 165: 1 active, 2 asleep for want of traffic)."""
+    return sum(state in (1, 2) for state in states)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GpuIdentity:
+    """What does not change while a GPU stays in its slot.
+
+    ``uuid`` is the identity; ``index`` is NVML's, for people, and may change over a reboot.
+    ``minor_number`` is N of /dev/nvidiaN, which is what Slurm counts by.
+    """
+
+    index: int
+    uuid: str
+    name: str = ""
+    architecture: str = ""
+    serial: str = ""
+    pci_bus_id: str = ""
+    module_id: int | None = None
+    board_part_number: str = ""
+    vbios_version: str = ""
+    minor_number: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EnergyInfo:
+    """How the joules of a GPU are known.
+
+    ``method``: ``counter`` (the device's own) or ``integral`` (of its power readings). ``scope``:
+    ``gpu``, or ``module`` where a Grace module answers for its CPU and GPUs together.
+    """
+
+    method: str
+    scope: str = "gpu"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PowerSample:
+    """Power at an instant: unix time in seconds of the source's clock, watts."""
+
+    time: float
+    watts: float
+
+
+@metric_group(prefix="gpumon_gpu", labels=("gpu", "uuid"))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """All that one GPU said at ``time`` (unix seconds of the source's own clock).
+
+    ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
+    told. ``power_samples`` are those since the reading before, oldest first. Where ``state`` is
+    not ``ok`` every reading is None and ``reason`` says why in words.
+    """
+
+    identity: GpuIdentity = info(
+        "What this GPU is; join on uuid.",
+        labels=(
+            "name",
+            "architecture",
+            "serial",
+            "pci_bus_id",
+            "module_id",
+            "board_part_number",
+            "vbios_version",
+        ),
+        name="",
+        required=True,
+    )
+    state: GpuState = gauge(
+        "1 for the state this GPU is in.",
+        tier=Tier.CORE,
+        required=True,
+        labels=("state",),
+        states=GPU_STATES,
+    )
+    time: float = 0.0
+    read_at: float = 0.0
+    reason: str = ""
+    power_samples: tuple[PowerSample, ...] = ()
+
+    sample_age_seconds: float | None = gauge(
+        "Age of this GPU's reading when it was served.", tier=Tier.CORE
+    )
+
+    # Power and energy.
+    power_watts: float | None = gauge(
+        "Power drawn, mean over about one second (A100 and older: a 25 ms sample).",
+        tier=Tier.CORE,
+        # 185 is the one-second mean (Ampere except GA100, and later); GA100 has only the sample,
+        # 186; some Grace parts answer for the module alone.
+        nvml=[
+            Field(185, milli),
+            Field(186, milli),
+            Call("nvmlDeviceGetPowerUsage", convert=milli),
+            Field(185, milli, SCOPE_MODULE),
+        ],
+        smi=["power.draw.average", "power.draw", "power.draw.instant"],
+    )
+    power_peak_watts: float | None = gauge(
+        "Highest sub-second power sample of the last 30 s.", tier=Tier.CORE
+    )
+    power_trough_watts: float | None = gauge(
+        "Lowest sub-second power sample of the last 30 s.", tier=Tier.CORE
+    )
+    power_limit_watts: float | None = gauge(
+        "Power limit in force, whoever set it (out-of-band caps included).",
+        tier=Tier.CORE,
+        nvml=[Field(190, milli), Call("nvmlDeviceGetEnforcedPowerLimit", convert=milli)],
+        smi=["enforced.power.limit", "power.limit"],
+    )
+    power_limit_default_watts: float | None = gauge(
+        "Power limit this GPU comes up with.",
+        tier=Tier.CORE,
+        cadence=Cadence.SLOW,
+        nvml=[
+            Field(189, milli),
+            Call("nvmlDeviceGetPowerManagementDefaultLimit", convert=milli),
+        ],
+        smi=["power.default_limit"],
+    )
+    energy_joules: float | None = counter(
+        "Energy drawn: the device's own counter, or the integral of its power.",
+        tier=Tier.CORE,
+        nvml=[
+            Field(83, milli),
+            Call("nvmlDeviceGetTotalEnergyConsumption", convert=milli),
+            Field(191, milli, SCOPE_MODULE),
+        ],
+    )
+    energy_info: EnergyInfo | None = info(
+        "How the joules are known: method and scope.", labels=("method", "scope"), name="energy"
+    )
+    energy_error_ratio: float | None = gauge(
+        "How far off the joules may be, as a share of them (see docs/energy.md).", tier=Tier.CORE
+    )
+
+    # Heat.
+    temperature_celsius: float | None = gauge(
+        "Temperature of the GPU.",
+        tier=Tier.CORE,
+        nvml=[
+            Call("nvmlDeviceGetTemperatureV", (0,)),
+            Call("nvmlDeviceGetTemperature", (0,)),
+        ],
+        smi=["temperature.gpu"],
+    )
+    memory_temperature_celsius: float | None = gauge(
+        "Temperature of the GPU's HBM.",
+        tier=Tier.CORE,
+        nvml=[Field(82)],
+        smi=["temperature.memory"],
+    )
+    temperature_margin_celsius: float | None = gauge(
+        "Degrees left to the nearest slowdown; low is bad.",
+        tier=Tier.CORE,
+        nvml=[Call("nvmlDeviceGetMarginTemperature"), Composite("margin_from_thresholds")],
+        smi=["temperature.gpu.tlimit"],
+    )
+    fan_speed_ratio: float | None = gauge(
+        "Fan speed as a share of its maximum, the fastest fan's.",
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetFanSpeed", convert=percent)],
+        smi=["fan.speed"],
+    )
+
+    # Activity.
+    utilization_ratio: float | None = gauge(
+        "Share of the last sample period in which a kernel was resident; not SM occupancy.",
+        tier=Tier.CORE,
+        nvml=[Call("nvmlDeviceGetUtilizationRates", convert=percent, attribute="gpu")],
+        smi=["utilization.gpu"],
+    )
+    memory_access_ratio: float | None = gauge(
+        "Share of the last sample period in which device memory was being read or written.",
+        nvml=[Call("nvmlDeviceGetUtilizationRates", convert=percent, attribute="memory")],
+        smi=["utilization.memory"],
+    )
+    sm_active_ratio: float | None = gauge(
+        "Share of SM time with at least one warp resident, mean since the last tick.",
+        tier=Tier.CORE,
+        nvml=[Gpm(2)],
+    )
+    sm_occupancy_ratio: float | None = gauge(
+        "Resident warps as a share of what the SMs could hold, mean since the last tick.",
+        nvml=[Gpm(3)],
+    )
+    tensor_active_ratio: float | None = gauge(
+        "Share of cycles in which any tensor pipe was busy, mean since the last tick.",
+        nvml=[Gpm(5)],
+    )
+    dram_active_ratio: float | None = gauge(
+        "Device memory bandwidth in use, as a share of the peak, mean since the last tick.",
+        nvml=[Gpm(10)],
+    )
+
+    # Memory.
+    memory_total_bytes: int | None = gauge(
+        "Device memory there is.",
+        nvml=[Call("nvmlDeviceGetMemoryInfo", ("v2",), attribute="total")],
+        smi=["memory.total"],
+    )
+    memory_used_bytes: int | None = gauge(
+        "Device memory in use by processes.",
+        tier=Tier.CORE,
+        nvml=[Call("nvmlDeviceGetMemoryInfo", ("v2",), attribute="used")],
+        smi=["memory.used"],
+    )
+    memory_reserved_bytes: int | None = gauge(
+        "Device memory the driver and firmware keep for themselves.",
+        nvml=[Call("nvmlDeviceGetMemoryInfo", ("v2",), attribute="reserved")],
+        smi=["memory.reserved"],
+    )
+
+    # Clocks and what holds them down.
+    clock_hertz: Mapping[str, float] | None = gauge(
+        "Clock now.",
+        labels=["clock"],
+        nvml={
+            "sm": [Call("nvmlDeviceGetClockInfo", (1,), mega)],
+            "memory": [Call("nvmlDeviceGetClockInfo", (2,), mega)],
+        },
+        smi={
+            "sm": ["clocks.current.sm", "clocks.sm"],
+            "memory": ["clocks.current.memory", "clocks.mem"],
+        },
+    )
+    clock_max_hertz: Mapping[str, float] | None = gauge(
+        "Highest clock this GPU has.",
+        labels=["clock"],
+        cadence=Cadence.IDENTITY,
+        nvml={
+            "sm": [Call("nvmlDeviceGetMaxClockInfo", (1,), mega)],
+            "memory": [Call("nvmlDeviceGetMaxClockInfo", (2,), mega)],
+        },
+        smi={"sm": ["clocks.max.sm"], "memory": ["clocks.max.memory", "clocks.max.mem"]},
+    )
+    throttle_seconds: Mapping[str, float] | None = counter(
+        "Time the clocks were held down, by reason, since the driver was loaded.",
+        labels=["reason"],
+        nvml={
+            "sw_power_cap": [Field(74, nano)],
+            "sync_boost": [Field(76, nano)],
+            "sw_thermal": [Field(269, nano)],
+            "hw_thermal": [Field(270, nano)],
+            "hw_power_brake": [Field(271, nano)],
+        },
+    )
+    throttle_reasons: frozenset[str] | None = gauge(
+        "1 for each reason that holds the clocks down now; hw_slowdown is the fact that one of "
+        "the hw_ reasons does, by half or more.",
+        tier=Tier.CORE,
+        labels=["reason"],
+        states=tuple(THROTTLE_REASONS),
+        name="throttled",
+        nvml=[
+            Call("nvmlDeviceGetCurrentClocksEventReasons", convert=throttle_reasons),
+            Call("nvmlDeviceGetCurrentClocksThrottleReasons", convert=throttle_reasons),
+        ],
+        smi=["clocks_event_reasons.active", "clocks_throttle_reasons.active"],
+    )
+
+    # PCI Express.
+    pcie_transmit_bytes: int | None = counter("Sent over PCI Express.", nvml=[Field(197)])
+    pcie_receive_bytes: int | None = counter("Received over PCI Express.", nvml=[Field(198)])
+    pcie_replays: int | None = counter(
+        "PCI Express packets sent again; some are normal, a rate is not.",
+        cadence=Cadence.SLOW,
+        nvml=[Field(94), Call("nvmlDeviceGetPcieReplayCounter")],
+    )
+    pcie_link_generation: int | None = gauge(
+        "PCI Express generation now; falls when idle on some boards.",
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetCurrPcieLinkGeneration")],
+        smi=["pcie.link.gen.gpucurrent", "pcie.link.gen.current"],
+    )
+    pcie_link_generation_max: int | None = gauge(
+        "Highest PCI Express generation that this GPU and its slot both do.",
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetMaxPcieLinkGeneration")],
+        smi=["pcie.link.gen.max"],
+    )
+    pcie_link_width: int | None = gauge(
+        "PCI Express lanes now.",
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetCurrPcieLinkWidth")],
+        smi=["pcie.link.width.current"],
+    )
+    pcie_link_width_max: int | None = gauge(
+        "PCI Express lanes this GPU and its slot both have.",
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetMaxPcieLinkWidth")],
+        smi=["pcie.link.width.max"],
+    )
+
+    # NVLink. Data counters leave protocol overhead out; 163 and below end with NVLink 4.
+    nvlink_transmit_bytes: int | None = counter(
+        "Data sent over NVLink, all links.",
+        nvml=[Field(138, kibi, ALL_LINKS), Links(138, convert=kibi)],
+    )
+    nvlink_receive_bytes: int | None = counter(
+        "Data received over NVLink, all links.",
+        nvml=[Field(139, kibi, ALL_LINKS), Links(139, convert=kibi)],
+    )
+    nvlink_links: int | None = gauge(
+        "NVLinks this GPU has.", cadence=Cadence.SLOW, nvml=[Field(91)]
+    )
+    nvlink_links_active: int | None = gauge(
+        "NVLinks that are up.", cadence=Cadence.SLOW, nvml=[Links(165, active_links)]
+    )
+    nvlink_errors: Mapping[str, int] | None = counter(
+        "NVLink errors by kind, all links; the kinds differ between NVLink 4 and 5.",
+        labels=["kind"],
+        cadence=Cadence.SLOW,
+        nvml={
+            "replay": [Field(161, scope=ALL_LINKS), Links(161)],
+            "recovery": [Field(162, scope=ALL_LINKS), Links(162), Field(213, scope=ALL_LINKS)],
+            "crc": [Field(163, scope=ALL_LINKS), Links(163)],
+            "recovery_failed": [Field(214, scope=ALL_LINKS)],
+            "malformed_packet": [Field(206, scope=ALL_LINKS)],
+            "buffer_overrun": [Field(207, scope=ALL_LINKS)],
+            "receive": [Field(208, scope=ALL_LINKS)],
+            "integrity": [Field(211, scope=ALL_LINKS)],
+            "effective": [Field(219, scope=ALL_LINKS)],
+            "symbol": [Field(221, scope=ALL_LINKS)],
+        },
+    )
+
+    # Memory errors and repair.
+    ecc_errors: Mapping[tuple[str, str], int] | None = counter(
+        "Memory errors since the driver was loaded.",
+        labels=["error", "location"],
+        cadence=Cadence.SLOW,
+        nvml={
+            ("corrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 0, 2))],
+            ("corrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 0, 7))],
+            ("uncorrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 0, 2))],
+            ("uncorrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 0, 7))],
+        },
+        smi={
+            ("corrected", "dram"): ["ecc.errors.corrected.volatile.dram"],
+            ("corrected", "sram"): ["ecc.errors.corrected.volatile.sram"],
+            ("uncorrected", "dram"): ["ecc.errors.uncorrected.volatile.dram"],
+            ("uncorrected", "sram"): ["ecc.errors.uncorrected.volatile.sram"],
+        },
+    )
+    ecc_lifetime_errors: Mapping[tuple[str, str], int] | None = counter(
+        "Memory errors over the life of the board, from its InfoROM.",
+        tier=Tier.FULL,
+        labels=["error", "location"],
+        cadence=Cadence.IDENTITY,
+        nvml={
+            ("corrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 1, 2))],
+            ("corrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 1, 7))],
+            ("uncorrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 1, 2))],
+            ("uncorrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 1, 7))],
+        },
+    )
+    remapped_rows: Mapping[str, int] | None = counter(
+        "Rows of device memory replaced by spare ones.",
+        labels=["cause"],
+        cadence=Cadence.SLOW,
+        nvml={"corrected": [Field(142)], "uncorrected": [Field(143)]},
+        smi={
+            "corrected": ["remapped_rows.correctable"],
+            "uncorrected": ["remapped_rows.uncorrectable"],
+        },
+    )
+    row_remap_pending: bool | None = gauge(
+        "1 when a row waits to be replaced at the next reset.",
+        cadence=Cadence.SLOW,
+        nvml=[Field(144, flag)],
+    )
+    row_remap_failed: bool | None = gauge(
+        "1 when a row could not be replaced: the board must be.",
+        cadence=Cadence.SLOW,
+        nvml=[Field(145, flag)],
+    )
+    recovery_action: str | None = gauge(
+        "1 for the action the driver asks for to make this GPU healthy.",
+        tier=Tier.CORE,
+        labels=["action"],
+        states=RECOVERY_ACTIONS,
+        nvml=[Field(230, recovery_action)],
+    )
+
+    @derived_gauge("1 while this GPU answers.")
+    def up(self) -> bool:
+        """Whether the GPU could be read."""
+        return self.state is GpuState.OK
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The values of the group's labels: NVML index and UUID."""
+        return str(self.identity.index), self.identity.uuid

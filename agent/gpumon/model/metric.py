@@ -1,0 +1,271 @@
+"""The catalogue's rows: what a metric is called, what it means, and where its value comes from.
+
+A metric is declared once, as a field of the frozen dataclass that carries its value::
+
+    power_watts: float | None = gauge(
+        "Power drawn, mean over about one second.",
+        tier=Tier.CORE, nvml=[Field(185, milli)], smi=["power.draw"],
+    )
+
+From that one row come the name ``gpumon_gpu_power_watts``, the exposition, the JSON key, the
+driver call, the column of an nvidia-smi log and the line of ``docs/metrics.md``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+if typing.TYPE_CHECKING:
+    from gpumon.model.origin import Origin
+
+UNITS = ("watts", "joules", "celsius", "bytes", "hertz", "seconds", "ratio")
+"""The base units a name may end in (Prometheus naming); a name without one has no unit."""
+
+
+class Kind(enum.Enum):
+    """What a metric's samples are."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+    INFO = "info"
+
+
+SUFFIXES = {Kind.COUNTER: "total", Kind.INFO: "info", Kind.GAUGE: ""}
+"""The last word that the exposition formats demand of a name."""
+
+
+class Tier(enum.IntEnum):
+    """How much is exposed: each tier includes those before it."""
+
+    CORE = 0
+    STANDARD = 1
+    FULL = 2
+
+    @property
+    def word(self) -> str:
+        """The tier as it is written in flags and documents."""
+        return self.name.lower()
+
+
+class Cadence(enum.Enum):
+    """How often the driver is asked for a value (seconds between two askings, tick permitting)."""
+
+    TICK = 0.0
+    SLOW = 10.0
+    IDENTITY = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One row of the catalogue.
+
+    ``labels`` are those beyond the group's own. ``states`` are all the values of the last label of
+    a state metric, each of which is exported as 0 or 1. ``nvml`` maps label values (``()`` for a
+    metric without labels) to the driver's origins, best first; ``smi`` are the names that
+    ``nvidia-smi --help-query-gpu`` gives the value, by label values and best first likewise.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    tier: Tier
+    field: str
+    labels: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    cadence: Cadence = Cadence.TICK
+    nvml: Mapping[tuple[str, ...], tuple[Origin, ...]] = dataclasses.field(default_factory=dict)
+    smi: Mapping[tuple[str, ...], tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """The name without the suffix that the type demands, as OpenMetrics has it."""
+        suffix = SUFFIXES[self.kind]
+        return self.name.removesuffix(f"_{suffix}") if suffix else self.name
+
+    @property
+    def unit(self) -> str:
+        """The base unit the family's name ends in; empty for counts, states and facts."""
+        last = self.family.rsplit("_", 1)[-1]
+        return last if last in UNITS else ""
+
+    def samples(self, owner: object) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Yield (label values, value) of this metric on its owner; nothing where it is not known."""
+        value = getattr(owner, self.field)
+        if value is None:
+            return
+        if self.kind is Kind.INFO:
+            yield tuple(_text(getattr(value, label)) for label in self.labels), 1
+        elif self.states:
+            holding = value if isinstance(value, frozenset) else {value}
+            yield from (((state,), int(state in holding)) for state in self.states)
+        elif isinstance(value, Mapping):
+            yield from ((_key(key), number) for key, number in value.items())
+        else:
+            yield (), int(value) if isinstance(value, bool) else value
+
+
+def _key(key: str | tuple[str, ...]) -> tuple[str, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """What a field declares; the group that it stands in completes it to a Metric."""
+
+    kind: Kind
+    help: str
+    tier: Tier
+    labels: tuple[str, ...]
+    states: tuple[str, ...]
+    cadence: Cadence
+    nvml: Mapping[tuple[str, ...], tuple[Origin, ...]]
+    smi: Mapping[tuple[str, ...], tuple[str, ...]]
+    name: str | None
+
+    def complete(self, prefix: str, field: str) -> Metric:
+        words = (prefix, field if self.name is None else self.name, SUFFIXES[self.kind])
+        return Metric(
+            name="_".join(word for word in words if word),
+            kind=self.kind,
+            help=self.help,
+            tier=self.tier,
+            field=field,
+            labels=self.labels,
+            states=self.states,
+            cadence=self.cadence,
+            nvml=self.nvml,
+            smi=self.smi,
+        )
+
+
+def _row(
+    kind: Kind,
+    text: str,
+    tier: Tier,
+    *,
+    labels: Sequence[str] = (),
+    states: Sequence[str] = (),
+    cadence: Cadence = Cadence.TICK,
+    nvml: Sequence[Origin] | Mapping[Any, Sequence[Origin]] = (),
+    smi: Sequence[str] | Mapping[Any, Sequence[str]] = (),
+    name: str | None = None,
+) -> _Row:
+    return _Row(
+        kind=kind,
+        help=text,
+        tier=tier,
+        labels=tuple(labels),
+        states=tuple(states),
+        cadence=cadence,
+        nvml=_by_labels(nvml),
+        smi=_by_labels(smi),
+        name=name,
+    )
+
+
+def _by_labels(given: Sequence[Any] | Mapping[Any, Sequence[Any]]) -> dict[Any, tuple[Any, ...]]:
+    if not isinstance(given, Mapping):
+        given = {(): given} if given else {}
+    return {_key(key): tuple(choices) for key, choices in given.items()}
+
+
+def _field(row: _Row, *, required: bool) -> Any:
+    metadata = {"row": row}
+    if required:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=None, metadata=metadata)
+
+
+def gauge(text: str, *, tier: Tier = Tier.STANDARD, required: bool = False, **row: Any) -> Any:
+    """Declare a field that is a gauge; None, its default, means not known, so not exposed."""
+    return _field(_row(Kind.GAUGE, text, tier, **row), required=required)
+
+
+def counter(text: str, *, tier: Tier = Tier.STANDARD, **row: Any) -> Any:
+    """Declare a field that is a counter; its metric's name gets the suffix ``_total``."""
+    return _field(_row(Kind.COUNTER, text, tier, **row), required=False)
+
+
+def info(
+    text: str,
+    *,
+    labels: Sequence[str],
+    tier: Tier = Tier.CORE,
+    required: bool = False,
+    name: str | None = None,
+) -> Any:
+    """Declare a field whose attributes, named by ``labels``, are facts on a series of value 1."""
+    return _field(_row(Kind.INFO, text, tier, labels=labels, name=name), required=required)
+
+
+class MetricProperty(property):
+    """A metric computed from the other fields of its owner."""
+
+    row: _Row
+
+
+def derived_gauge(
+    text: str, *, tier: Tier = Tier.CORE, **row: Any
+) -> Callable[[Callable[[Any], Any]], MetricProperty]:
+    """Declare a gauge that is a property of its owner."""
+
+    def wrap(getter: Callable[[Any], Any]) -> MetricProperty:
+        wrapped = MetricProperty(getter)
+        wrapped.row = _row(Kind.GAUGE, text, tier, **row)
+        return wrapped
+
+    return wrap
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The metrics that one dataclass carries: their prefix and the labels all of them have."""
+
+    labels: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+
+    def __getitem__(self, field: str) -> Metric:
+        """Return the metric of a field; KeyError where the field is none."""
+        for metric in self.metrics:
+            if metric.field == field:
+                return metric
+        raise KeyError(field)
+
+
+Owner = TypeVar("Owner", bound=type)
+_GROUPS: dict[type, Group] = {}
+
+
+def metric_group(*, prefix: str, labels: Sequence[str] = ()) -> Callable[[Owner], Owner]:
+    """Make a frozen dataclass's metric fields a group of the catalogue (decorates the dataclass)."""
+
+    def register(owner: Owner) -> Owner:
+        rows = [
+            (field.name, field.metadata["row"])
+            for field in dataclasses.fields(owner)
+            if "row" in field.metadata
+        ]
+        rows += [(k, v.row) for k, v in vars(owner).items() if isinstance(v, MetricProperty)]
+        metrics = tuple(row.complete(prefix, field) for field, row in rows)
+        _GROUPS[owner] = Group(labels=tuple(labels), metrics=metrics)
+        return owner
+
+    return register
+
+
+def group_of(owner: type) -> Group:
+    """Return the group that a dataclass was registered as; KeyError where it was not."""
+    return _GROUPS[owner]
+
+
+def groups() -> dict[type, Group]:
+    """Return every group of the catalogue by the dataclass that carries it."""
+    return dict(_GROUPS)

@@ -1,0 +1,102 @@
+"""Where the driver keeps a value: said in NVML's own terms, without importing its binding.
+
+The catalogue lists origins best first; the NVML source asks each GPU once which of them it
+answers and keeps the first (``gpumon.sources.nvml.plan``). Ids, scopes and units are facts of
+nvml.h, API 13. Conversions divide rather than multiply by a fraction, so that what the driver
+says in whole milliwatts comes out as the nearest float of the same decimal number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Convert = Callable[[Any], Any]
+
+ALL_LINKS = 0xFFFFFFFF
+"""The scope that makes NVLink fields answer for the sum over the GPU's links (nvml.h: UINT_MAX)."""
+
+SCOPE_MODULE = 1
+"""The power scope that covers a whole Grace module: its CPU and its GPUs."""
+
+
+def same(value: Any) -> Any:
+    """Already in the base unit."""
+    return value
+
+
+def milli(value: int) -> float:
+    """Milliwatts to watts, millijoules to joules."""
+    return value / 1000
+
+
+def nano(value: int) -> float:
+    """Nanoseconds to seconds."""
+    return value / 1_000_000_000
+
+
+def percent(value: float) -> float:
+    """Per cent to a ratio."""
+    return value / 100
+
+
+def mega(value: int) -> int:
+    """Megahertz to hertz."""
+    return value * 1_000_000
+
+
+def kibi(value: int) -> int:
+    """Kibibytes to bytes."""
+    return value * 1024
+
+
+def flag(value: int) -> bool:
+    """0 or 1 to a truth."""
+    return bool(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """A field value, read in the one batch of nvmlDeviceGetFieldValues."""
+
+    id: int
+    convert: Convert = same
+    scope: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """A field value that has to be asked of each NVLink and folded into one number."""
+
+    id: int
+    fold: Callable[[Sequence[int]], Any] = sum
+    convert: Convert = same
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """A getter of its own; several metrics may share one call by naming different attributes."""
+
+    function: str
+    args: tuple[Any, ...] = ()
+    convert: Convert = same
+    attribute: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpm:
+    """A GPU performance monitoring metric (Hopper and later), a mean over the time between ticks."""
+
+    id: int
+    convert: Convert = percent
+
+
+@dataclasses.dataclass(frozen=True)
+class Composite:
+    """A value that takes several calls; its name is a function of ``sources.nvml.composites``."""
+
+    name: str
+
+
+Origin = Field | Links | Call | Gpm | Composite

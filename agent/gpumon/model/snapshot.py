@@ -1,0 +1,69 @@
+"""One node at one instant: what its source is, its GPUs, and what they add up to."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gpumon.model.gpu import GpuReading
+from gpumon.model.metric import Tier, gauge, metric_group
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """Where readings come from.
+
+    ``source`` is ``nvml``, ``sim`` or ``replay``; ``detail`` is the specification after the colon.
+    """
+
+    source: str
+    detail: str = ""
+    driver_version: str = ""
+    nvml_version: str = ""
+    cuda_version: str = ""
+
+    @property
+    def simulated(self) -> bool:
+        """True where no hardware was measured, now or ever; every screen must say so."""
+        return self.source == "sim"
+
+
+@metric_group(prefix="gpumon_node")
+@dataclasses.dataclass(frozen=True, slots=True)
+class NodeReading:
+    """What the GPUs of a node draw together.
+
+    Peaks do not add: the node's extremes are those of the sum, taken sample by sample.
+    """
+
+    gpu_power_watts: float | None = gauge("Power of all GPUs together.", tier=Tier.CORE)
+    gpu_power_peak_watts: float | None = gauge(
+        "Highest sub-second sum over the GPUs in the last 30 s.", tier=Tier.CORE
+    )
+    gpu_power_trough_watts: float | None = gauge(
+        "Lowest sub-second sum over the GPUs in the last 30 s.", tier=Tier.CORE
+    )
+    gpu_power_ramp_watts_per_second: float | None = gauge(
+        "Steepest change of that sum within one second in the last 30 s, up or down.",
+        tier=Tier.CORE,
+    )
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The node is Prometheus's own ``instance``: no label."""
+        return ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that a source knew at ``time`` (unix seconds of the source's own clock).
+
+    ``up`` is False where the source could not be read at all (no driver); ``errors`` says why.
+    """
+
+    time: float
+    source: SourceInfo
+    node: str = ""
+    up: bool = True
+    gpus: tuple[GpuReading, ...] = ()
+    power: NodeReading = NodeReading()
+    errors: tuple[str, ...] = ()

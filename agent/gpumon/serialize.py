@@ -1,0 +1,159 @@
+"""The one document of a snapshot: what ``-o json`` prints, the API serves and recordings keep.
+
+Keys are the metrics' words in base units, without prefix and ``_total``; what is not known is
+null. A value with labels is an object by label value, nested where there are two labels.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from gpumon.errors import UsageError
+from gpumon.model import (
+    EnergyInfo,
+    GpuIdentity,
+    GpuReading,
+    GpuState,
+    Kind,
+    NodeReading,
+    PowerSample,
+    Snapshot,
+    SourceInfo,
+    group_of,
+)
+
+SCHEMA = 1
+"""Raised when a key changes its meaning or goes; new keys do not raise it."""
+
+Document = dict[str, Any]
+
+# What a GPU's metric fields are called where the field's own name would not do.
+_RENAMED = {"sample_age_seconds": "age_seconds"}
+_METRICS = [
+    metric
+    for metric in group_of(GpuReading).metrics
+    if metric.field not in ("identity", "state", "up")
+]
+_IDENTITY = [name for name in GpuIdentity.__dataclass_fields__ if name != "index"]
+_FACTS = ("driver_version", "nvml_version", "cuda_version")
+
+
+def to_document(snapshot: Snapshot, *, samples: bool = False) -> Document:
+    """Return the document of a snapshot; with its sub-second power samples where asked for."""
+    return {
+        "schema": SCHEMA,
+        "time": format_time(snapshot.time),
+        "source": snapshot.source.source,
+        "source_detail": snapshot.source.detail,
+        "simulated": snapshot.source.simulated,
+        "up": snapshot.up,
+        **{fact: getattr(snapshot.source, fact) for fact in _FACTS},
+        "node": snapshot.node,
+        "node_power": {m.field: getattr(snapshot.power, m.field) for m in _NODE_METRICS},
+        "gpus": [_gpu_document(gpu, samples=samples) for gpu in snapshot.gpus],
+        "errors": list(snapshot.errors),
+    }
+
+
+def from_document(document: Document) -> Snapshot:
+    """Return the snapshot of a document; UsageError where it is not one of this schema."""
+    if document.get("schema") != SCHEMA:
+        raise UsageError(
+            f"a document of schema {document.get('schema')!r}, not {SCHEMA}",
+            "read it with the version of gpumon that wrote it",
+        )
+    try:
+        return Snapshot(
+            time=parse_time(document["time"]),
+            source=SourceInfo(
+                document["source"],
+                document.get("source_detail", ""),
+                *(document.get(fact, "") for fact in _FACTS),
+            ),
+            node=document.get("node", ""),
+            up=document.get("up", True),
+            gpus=tuple(_gpu_from(gpu) for gpu in document["gpus"]),
+            power=NodeReading(
+                **{m.field: document.get("node_power", {}).get(m.field) for m in _NODE_METRICS}
+            ),
+            errors=tuple(document.get("errors", ())),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"no gpumon snapshot ({type(error).__name__}: {error})") from None
+
+
+_NODE_METRICS = group_of(NodeReading).metrics
+
+
+def format_time(seconds: float) -> str:
+    """Write unix seconds as RFC 3339 in UTC, to the millisecond."""
+    moment = dt.datetime.fromtimestamp(seconds, tz=dt.timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> float:
+    """Read RFC 3339 as unix seconds; ValueError where it is none."""
+    return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def _gpu_document(gpu: GpuReading, *, samples: bool) -> Document:
+    document: Document = {"gpu": gpu.identity.index}
+    document.update((name, getattr(gpu.identity, name)) for name in _IDENTITY)
+    document.update(state=gpu.state.value, reason=gpu.reason, time=format_time(gpu.time))
+    for metric in _METRICS:
+        value = getattr(gpu, metric.field)
+        document[_RENAMED.get(metric.field, metric.field)] = _plain(value)
+    document["jobs"] = []
+    if samples:
+        document["power_samples"] = [[s.time, s.watts] for s in gpu.power_samples]
+    return document
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, EnergyInfo):
+        return {"method": value.method, "scope": value.scope}
+    if isinstance(value, Mapping):
+        return _nested(value)
+    return value
+
+
+def _nested(value: Mapping[Any, Any]) -> Document:
+    nested: Document = {}
+    for key, number in value.items():
+        if isinstance(key, tuple):
+            outer, inner = key
+            nested.setdefault(outer, {})[inner] = number
+        else:
+            nested[key] = number
+    return nested
+
+
+def _gpu_from(document: Document) -> GpuReading:
+    identity = GpuIdentity(
+        index=document["gpu"], **{name: document[name] for name in _IDENTITY if name in document}
+    )
+    values = {}
+    for metric in _METRICS:
+        value = document.get(_RENAMED.get(metric.field, metric.field))
+        if value is None:
+            continue
+        if metric.kind is Kind.INFO:
+            value = EnergyInfo(**value)
+        elif isinstance(value, list):
+            value = frozenset(value)
+        elif isinstance(value, dict) and len(metric.labels) > 1:
+            value = {(o, i): number for o, inner in value.items() for i, number in inner.items()}
+        values[metric.field] = value
+    return GpuReading(
+        identity=identity,
+        state=GpuState(document["state"]),
+        reason=document.get("reason", ""),
+        time=parse_time(document["time"]) if "time" in document else 0.0,
+        power_samples=tuple(PowerSample(*sample) for sample in document.get("power_samples", ())),
+        **typing.cast("dict[str, Any]", values),
+    )

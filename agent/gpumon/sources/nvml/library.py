@@ -1,0 +1,243 @@
+"""The one door to NVIDIA's library: every call to pynvml passes here and leaves as a Fault or a value.
+
+Calls are made by their name in nvml.h, so the catalogue can name them without importing the
+binding. The binding's own traps are dealt with here and nowhere else: its exceptions are not
+hashable, some of its errors are not NVMLError, and some getters share one buffer between threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import enum
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import pynvml
+
+from gpumon.clock import Clock
+from gpumon.errors import UnavailableError
+
+
+class Code(enum.IntEnum):
+    """Return codes of nvml.h that change what we do."""
+
+    UNINITIALIZED = 1
+    INVALID_ARGUMENT = 2
+    NOT_SUPPORTED = 3
+    NO_PERMISSION = 4
+    NOT_FOUND = 6
+    DRIVER_NOT_LOADED = 9
+    LIBRARY_NOT_FOUND = 12
+    FUNCTION_NOT_FOUND = 13
+    GPU_IS_LOST = 15
+    RESET_REQUIRED = 16
+    LIB_RM_VERSION_MISMATCH = 18
+    NO_DATA = 21
+    ARGUMENT_VERSION_MISMATCH = 25
+    DEPRECATED = 26
+    NOT_READY = 27
+
+
+SERIOUS = frozenset(
+    {
+        Code.UNINITIALIZED,
+        Code.DRIVER_NOT_LOADED,
+        Code.GPU_IS_LOST,
+        Code.RESET_REQUIRED,
+        Code.LIB_RM_VERSION_MISMATCH,
+    }
+)
+"""Answers that say something about the whole GPU or driver, whichever value was asked for. Any other
+code means that this one value cannot be had."""
+
+DRIVER_GONE = frozenset(
+    {
+        Code.UNINITIALIZED,
+        Code.INVALID_ARGUMENT,
+        Code.DRIVER_NOT_LOADED,
+        Code.LIB_RM_VERSION_MISMATCH,
+    }
+)
+"""Answers to a call that worked before which mean that the handles are dead: the driver was
+reloaded or upgraded under us, and everything has to be initialised and enumerated again."""
+
+
+class Fault(Exception):
+    """NVML answered with an error code."""
+
+    def __init__(self, code: int, function: str, text: str) -> None:
+        """Keep the code of nvml.h, the function that gave it, and the driver's words for it."""
+        super().__init__(f"{function}: {text}")
+        self.code = code
+
+
+class LateAnswerError(Exception):
+    """A call returned, but so late that its value is no longer of this tick."""
+
+
+CALL_DEADLINE = 3.0
+"""Seconds after which a call counts as hung (design: what may fail)."""
+
+_FIELD_VALUE = struct.Struct("=IIqqIi8s")
+_UNION_MEMBERS = {0: "=d", 1: "=I", 2: "=Q", 3: "=Q", 4: "=q", 5: "=i", 6: "=H"}
+_UNIONS = {kind: struct.Struct(format_) for kind, format_ in _UNION_MEMBERS.items()}
+
+
+class Library:
+    """NVML, initialised once."""
+
+    def start(self) -> None:
+        """Load the library and initialise it; UnavailableError says what is missing."""
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError as error:
+            raise _unavailable(error.value) from None
+
+    def stop(self) -> None:
+        """Shut NVML down; its own complaint about that helps nobody."""
+        try:
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError:
+            return
+
+    def version(self) -> tuple[str, str, str]:
+        """Return the versions of driver, NVML and CUDA; empty where it is not told."""
+        return (
+            _or_empty(pynvml.nvmlSystemGetDriverVersion),
+            _or_empty(pynvml.nvmlSystemGetNVMLVersion),
+            _or_empty(_cuda_version),
+        )
+
+    def count(self) -> int:
+        """Return the number of GPUs."""
+        return int(_guard(pynvml.nvmlDeviceGetCount))
+
+
+class Door:
+    """The calls of one thread, with the time the one under way was made.
+
+    Another thread reads ``waiting`` to tell a hung call; nothing is locked, since an attribute is
+    written as a whole.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Make a door whose calls are timed by the clock's monotonic time."""
+        self._clock = clock
+        self._under_way: tuple[str, float] | None = None
+
+    def waiting(self) -> tuple[str, float] | None:
+        """Return the function that has not answered yet and the seconds since, or None."""
+        under_way = self._under_way
+        if under_way is None:
+            return None
+        function, since = under_way
+        return function, self._clock.monotonic() - since
+
+    def call(self, function: str, *args: Any) -> Any:
+        """Call a function of nvml.h; raises Fault, or LateAnswerError past the deadline."""
+        target = getattr(pynvml, function, None)
+        if target is None:
+            raise Fault(Code.FUNCTION_NOT_FOUND, function, "not in this version of nvidia-ml-py")
+        since = self._clock.monotonic()
+        self._under_way = (function, since)
+        try:
+            return _guard(target, *args)
+        finally:
+            self._under_way = None
+            if self._clock.monotonic() - since > CALL_DEADLINE:
+                raise LateAnswerError(function)
+
+    def get(self, function: str, handle: Any, *args: Any) -> Any:
+        """Call a getter of a device, with the arguments the binding wants for it."""
+        if function == "nvmlDeviceGetMemoryInfo":
+            # Version 1 counts what the driver reserves as used.
+            args = (pynvml.nvmlMemory_v2,)
+        elif function == "nvmlDeviceGetModuleId":
+            # The binding's default argument is one buffer for all threads.
+            buffer = ctypes.c_uint()
+            code = self.call(function, handle, ctypes.byref(buffer))
+            if code:
+                raise Fault(code, function, pynvml.nvmlErrorString(code))
+            return buffer.value
+        return self.call(function, handle, *args)
+
+    def fields(self, handle: Any, asked: Sequence[tuple[int, int]]) -> list[FieldAnswer]:
+        """Read a batch of (field id, scope) in one call, in the order asked."""
+        array = self.call("nvmlDeviceGetFieldValues", handle, asked)
+        # The binding decodes every attribute in Python; unpacking the array at once is ten times
+        # cheaper. The layout is checked against the binding's in the tests.
+        return [
+            FieldAnswer(code, _UNIONS[kind].unpack_from(union)[0] if code == 0 else None)
+            for _, _, _, _, kind, code, union in _FIELD_VALUE.iter_unpack(bytes(array))
+        ]
+
+    def power_samples(self, handle: Any, since: int) -> list[tuple[int, int]]:
+        """Return (microseconds of unix time, milliwatts) later than ``since``, oldest first."""
+        try:
+            kind, samples = self.call(
+                "nvmlDeviceGetSamples", handle, pynvml.NVML_TOTAL_POWER_SAMPLES, since
+            )
+        except Fault as fault:
+            if fault.code == Code.NOT_FOUND:  # nothing new
+                return []
+            raise
+        unpack = _UNIONS[kind].unpack_from
+        return [(sample.timeStamp, unpack(bytes(sample.sampleValue))[0]) for sample in samples]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldAnswer:
+    """One value of a batch: its return code and, where that is 0, its number in NVML's unit."""
+
+    code: int
+    value: Any
+
+
+def _guard(target: Any, *args: Any) -> Any:
+    try:
+        return target(*args)
+    except pynvml.NVMLError as error:
+        raise Fault(error.value, target.__name__, str(error)) from None
+    except pynvml.NVMLLibraryMismatchError as error:
+        raise Fault(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
+
+
+def _or_empty(getter: Any) -> str:
+    try:
+        return str(_guard(getter))
+    except Fault:
+        return ""
+
+
+def _cuda_version() -> str:
+    version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+_NEXT_STEPS = {
+    Code.LIBRARY_NOT_FOUND: (
+        "libnvidia-ml.so.1 was not found",
+        "install the NVIDIA driver's user-space libraries, or use --source sim:8xH100",
+    ),
+    Code.DRIVER_NOT_LOADED: (
+        "the NVIDIA kernel driver is not loaded",
+        "load it (modprobe nvidia) and check that nvidia-smi answers",
+    ),
+    Code.LIB_RM_VERSION_MISMATCH: (
+        "libnvidia-ml.so.1 and the loaded kernel driver are of different versions",
+        "the driver was upgraded: reboot, or reload its kernel modules",
+    ),
+    Code.NO_PERMISSION: (
+        "no permission to talk to the NVIDIA driver",
+        "let this user read and write /dev/nvidiactl and /dev/nvidia0 and onwards",
+    ),
+}
+
+
+def _unavailable(code: int) -> UnavailableError:
+    if code in _NEXT_STEPS:
+        return UnavailableError(*_NEXT_STEPS[Code(code)])
+    text = pynvml.NVMLError(code)
+    return UnavailableError(f"NVML does not start ({text})", "check that nvidia-smi answers")

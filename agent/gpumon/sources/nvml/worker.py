@@ -1,0 +1,141 @@
+"""A thread for each GPU, so that one that never answers costs the others nothing.
+
+A thread that waits in the driver cannot be stopped, so none is: past its deadline the GPU is
+reported hung, and the thread goes on by itself when its call returns. The binding lets go of the
+interpreter's lock during a call, so the other threads run meanwhile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from typing import Protocol
+
+from gpumon.clock import Clock
+from gpumon.model import GpuIdentity, GpuReading, GpuState
+from gpumon.sources.nvml.library import (
+    CALL_DEADLINE,
+    DRIVER_GONE,
+    Code,
+    Door,
+    Fault,
+    LateAnswerError,
+)
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10.0
+"""How often a GPU that does not answer is asked again (design: what may fail)."""
+
+
+class Readable(Protocol):
+    """What a worker reads: a GPU that has been found and probed."""
+
+    identity: GpuIdentity
+
+    def read(self) -> GpuReading:
+        """Read the GPU; raises Fault, or LateAnswerError."""
+        ...
+
+
+class FindGpu(Protocol):
+    """How a worker finds its GPU: raises Fault where it cannot."""
+
+    def __call__(self, door: Door, index: int, clock: Clock, /) -> Readable:
+        """Find and probe the GPU of NVML's index."""
+        ...
+
+
+class GpuWorker:
+    """Reads one GPU each time it is asked to, in a thread of its own."""
+
+    def __init__(self, index: int, find: FindGpu, clock: Clock) -> None:
+        """Start the thread of the GPU of NVML's index; nothing is read before ``request``."""
+        self.index = index
+        self._find = find
+        self._clock = clock
+        self._door = Door(clock)
+        self._gpu: Readable | None = None
+        self._reading: GpuReading | None = None
+        self._retry_at = 0.0
+        self._identity = GpuIdentity(index=index, uuid="")
+        self._asked = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._stopping = False
+        self.driver_gone = False
+        self._thread = threading.Thread(target=self._run, name=f"gpu {index}", daemon=False)
+        self._thread.start()
+
+    def request(self) -> None:
+        """Ask for a reading; does nothing while the one before is not done."""
+        if self._idle.is_set() and self._clock.monotonic() >= self._retry_at:
+            self._idle.clear()
+            self._asked.set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the reading asked for is done, or the seconds are over."""
+        self._idle.wait(seconds)
+
+    def stop(self) -> None:
+        """Let the thread end after the call that is under way."""
+        self._stopping = True
+        self._asked.set()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the thread to end, and tell whether it did."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def current(self) -> GpuReading | None:
+        """Return the last reading, or why there is none; None before the first one is done."""
+        waiting = self._door.waiting()
+        if waiting is not None and waiting[1] > CALL_DEADLINE:
+            function, seconds = waiting
+            return self._failed(GpuState.HUNG, f"{function} has not answered for {seconds:.0f} s")
+        return self._reading
+
+    def _run(self) -> None:
+        while True:
+            self._asked.wait()
+            self._asked.clear()
+            if self._stopping:
+                return
+            self._reading = self._read()
+            self._idle.set()
+
+    def _read(self) -> GpuReading:
+        try:
+            if self._gpu is None:
+                self._gpu = self._find(self._door, self.index, self._clock)
+            reading = self._gpu.read()
+        except LateAnswerError as late:
+            # What it answered is of a time long gone: read again at the next tick.
+            return self._failed(GpuState.HUNG, f"{late} answered too late")
+        except Fault as fault:
+            return self._give_up(fault)
+        if self._reading is not None and self._reading.state is not GpuState.OK:
+            log.warning("gpu %d (%s) answers again", self.index, reading.identity.uuid)
+        self._identity = reading.identity
+        return reading
+
+    def _give_up(self, fault: Fault) -> GpuReading:
+        state = {
+            Code.GPU_IS_LOST: GpuState.LOST,
+            Code.RESET_REQUIRED: GpuState.RESET_REQUIRED,
+        }.get(Code(fault.code) if fault.code in set(Code) else Code.NOT_READY, GpuState.ERROR)
+        self.driver_gone = self._gpu is not None and fault.code in DRIVER_GONE
+        if self._reading is None or self._reading.state is not state:
+            log.error("gpu %d (%s) is %s: %s", self.index, self._identity.uuid, state.value, fault)
+        # What it supports and how its counters stand may differ after a reset: probe it anew.
+        self._gpu = None
+        self._retry_at = self._clock.monotonic() + RETRY_SECONDS
+        return self._failed(state, str(fault))
+
+    def _failed(self, state: GpuState, reason: str) -> GpuReading:
+        last = self._reading
+        empty = GpuReading(identity=self._identity, state=state, reason=reason)
+        if last is None:
+            return empty
+        return dataclasses.replace(empty, time=last.time, read_at=last.read_at)

@@ -1,0 +1,68 @@
+"""What a recording is made of, whatever its file format."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+from gpumon.errors import UnavailableError, UsageError
+from gpumon.model import GpuReading, SourceInfo
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frame:
+    """What became known at ``time`` (unix seconds): some or all of the GPUs."""
+
+    time: float
+    gpus: tuple[GpuReading, ...]
+
+
+class Recording(Protocol):
+    """A file that can be played from its beginning any number of times."""
+
+    @property
+    def recorded(self) -> SourceInfo:
+        """What the recording says of where it was made."""
+        ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames in the file's order; UsageError names the line that is wrong."""
+        ...
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a file, plain or gzip, as text; UnavailableError where that cannot be done."""
+    try:
+        compressed = path.open("rb").read(2) == b"\x1f\x8b"
+        opener = gzip.open if compressed else open
+        return opener(path, "rt", encoding="utf-8", newline="")  # type: ignore[return-value]
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot read {path} ({error.strerror})", "check the path and its permissions"
+        ) from None
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
+    """Yield (line number from 1, line without its end, whether it is the last) of a file.
+
+    A gzip file that was cut off, as by a full disk, ends where its data ends.
+    """
+    with open_text(path) as file:
+        held: tuple[int, str] | None = None
+        try:
+            for number, line in enumerate(file, start=1):
+                if held is not None:
+                    yield *held, False
+                held = number, line.rstrip("\r\n")
+        except EOFError:
+            pass
+        except (UnicodeDecodeError, gzip.BadGzipFile) as error:
+            raise UsageError(
+                f"{path}: not text after line {held[0] if held else 0} ({error})",
+                "expected an nvidia-smi CSV log or a gpumon recording",
+            ) from None
+        if held is not None:
+            yield *held, True

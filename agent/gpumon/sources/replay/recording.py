@@ -1,0 +1,37 @@
+"""gpumon's own recordings: the document of a snapshot on each line (``gpumon record``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpumon.errors import UsageError
+from gpumon.model import Snapshot, SourceInfo
+from gpumon.serialize import from_document
+from gpumon.sources.replay.frame import Frame, numbered_lines
+
+
+class SnapshotLog:
+    """A Recording over such a file, plain or gzip."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the first snapshot; UsageError where it is none."""
+        self._path = path
+        self.recorded: SourceInfo = next(self._snapshots()).source
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield a frame for each snapshot."""
+        for snapshot in self._snapshots():
+            yield Frame(snapshot.time, snapshot.gpus)
+
+    def _snapshots(self) -> Iterator[Snapshot]:
+        for number, line, last in numbered_lines(self._path):
+            try:
+                yield from_document(json.loads(line))
+            except (UsageError, ValueError) as error:
+                if last and number > 1:  # the recorder was stopped within a line
+                    return
+                raise UsageError(
+                    f"{self._path}: line {number}: {error}", "expected a line of gpumon record"
+                ) from None

@@ -1,0 +1,146 @@
+"""A recording, played."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpumon.clock import Clock
+from gpumon.errors import UsageError
+from gpumon.model import EnergyInfo, GpuReading, GpuState, PowerSample, Snapshot
+from gpumon.sources.energy import PowerIntegral, error_ratio
+from gpumon.sources.replay.frame import Frame, Recording, open_text
+from gpumon.sources.replay.recording import SnapshotLog
+from gpumon.sources.replay.smilog import SmiLog
+from gpumon.sources.spec import SourceSpec
+
+OPTIONS = ("gpus", "speed", "loop", "tz")
+
+LOOP_PAUSE = 1.0
+"""Seconds between the last frame of a recording and its first one of the next round."""
+
+_TZ = re.compile(r"(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)")
+
+
+class ReplaySource:
+    """Implements Source over a recording; its time is the recording's own.
+
+    A recording that has ended keeps its last readings, whose age then grows.
+    """
+
+    def __init__(self, spec: SourceSpec, clock: Clock) -> None:
+        """Open the file and read its beginning; UsageError or UnavailableError if that fails.
+
+        Options: ``gpus`` (rows per tick where no column names the GPU), ``speed`` (seconds of
+        the recording in one second, or ``max`` for all at once), ``loop``, ``tz`` (``+01:00``
+        or ``Z``; a log without carries this machine's local time).
+        """
+        spec.check_options(OPTIONS)
+        self._clock = clock
+        self._loop = "loop" in spec.options
+        at_once = spec.options.get("speed") == "max"
+        self._speed = float("inf") if at_once else spec.number("speed", 1.0)
+        if self._loop and at_once:
+            raise UsageError("replay: loop with speed=max never ends", "leave one of them out")
+        self._recording = _open(spec)
+        self._frames = self._recording.frames()
+        self._next: Frame | None = next(self._frames, None)
+        if self._next is None:
+            raise UsageError(f"{spec.subject}: no readings in it", "record for longer")
+        self._opened = clock.monotonic()
+        self._start = self._now = self._next.time
+        self._shift = 0.0
+        self._held: dict[str, GpuReading] = {}
+        self._samples: dict[str, list[PowerSample]] = {}
+        self._integrals: dict[str, PowerIntegral] = {}
+        self._info = dataclasses.replace(
+            self._recording.recorded, source="replay", detail=str(spec).partition(":")[2]
+        )
+
+    def read(self) -> Snapshot:
+        """Return the state at this moment of the recording."""
+        monotonic = self._clock.monotonic()
+        played = (monotonic - self._opened) * self._speed if monotonic > self._opened else 0.0
+        until = float("inf") if self._speed == float("inf") else self._start + played
+        for frame in self._due(until):
+            self._take(frame)
+        gpus = tuple(
+            dataclasses.replace(
+                reading,
+                read_at=monotonic - max(0.0, min(until, 1e18) - reading.time) / self._speed,
+                power_samples=tuple(self._samples.pop(uuid, ())),
+            )
+            for uuid, reading in sorted(
+                self._held.items(), key=lambda item: item[1].identity.index
+            )
+        )
+        return Snapshot(time=self._now, source=self._info, gpus=gpus)
+
+    def close(self) -> None:
+        """Nothing is held but the file, which goes with the iterator."""
+        self._frames = iter(())
+
+    def _due(self, until: float) -> Iterator[Frame]:
+        while self._next is not None and self._next.time + self._shift <= until:
+            yield self._next
+            self._now = self._next.time + self._shift
+            self._next = next(self._frames, None)
+            if self._next is None and self._loop:
+                self._frames = self._recording.frames()
+                self._next = next(self._frames)
+                self._shift = self._now + LOOP_PAUSE - self._next.time
+
+    def _take(self, frame: Frame) -> None:
+        for reading in frame.gpus:
+            uuid, time = reading.identity.uuid, reading.time + self._shift
+            self._samples.setdefault(uuid, []).extend(
+                dataclasses.replace(sample, time=sample.time + self._shift)
+                for sample in reading.power_samples
+            )
+            self._held[uuid] = self._with_energy(dataclasses.replace(reading, time=time))
+
+    def _with_energy(self, reading: GpuReading) -> GpuReading:
+        """Integrate power where the recording has no joules of its own."""
+        if reading.energy_info is not None or reading.state is not GpuState.OK:
+            return reading
+        integral = self._integrals.setdefault(reading.identity.uuid, PowerIntegral())
+        if reading.power_watts is not None:
+            integral.add(reading.time, reading.power_watts)
+        return dataclasses.replace(
+            reading,
+            energy_joules=integral.joules,
+            energy_info=EnergyInfo("integral"),
+            energy_error_ratio=error_ratio(method="integral"),
+        )
+
+
+def _open(spec: SourceSpec) -> Recording:
+    path = Path(spec.subject)
+    with open_text(path) as file:
+        try:
+            own = file.read(1) == "{"
+        except (UnicodeDecodeError, OSError, EOFError):
+            own = False
+    if own:
+        return SnapshotLog(path)
+    gpus = spec.number("gpus", 1) if "gpus" in spec.options else None
+    return SmiLog(path, gpus, _time_zone(spec.options.get("tz")))
+
+
+def _time_zone(text: str | None) -> dt.tzinfo | None:
+    if text is None:
+        return None
+    if text in ("Z", "UTC"):
+        return dt.timezone.utc
+    match = _TZ.fullmatch(text)
+    if match is None:
+        raise UsageError(f"replay: tz={text!r} is no offset from UTC", "for example tz=+01:00")
+    offset = dt.timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
+    if offset >= dt.timedelta(hours=24):
+        raise UsageError(f"replay: tz={text!r} is no offset from UTC", "for example tz=+01:00")
+    return dt.timezone(-offset if match["sign"] == "-" else offset)
+
+

@@ -1,0 +1,82 @@
+"""What a source is asked for on the command line: ``nvml``, ``sim:SPEC``, ``replay:FILE``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from gpumon.errors import UsageError
+
+KINDS = ("nvml", "sim", "replay")
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSpec:
+    """A source's kind, its subject (``8xH100``, a file) and its options as text."""
+
+    kind: str
+    subject: str = ""
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> SourceSpec:
+        """Parse ``kind[:subject[,name=value|,flag]...]``; UsageError says what was expected."""
+        kind, colon, rest = text.partition(":")
+        if kind not in KINDS:
+            raise UsageError(
+                f"unknown source {text!r}", "use nvml, sim:8xH100 or replay:FILE" + hint(kind, KINDS)
+            )
+        if kind == "nvml":
+            if colon:
+                raise UsageError(f"{text!r}: nvml takes no options", "use --source nvml")
+            return cls(kind)
+        subject, *options = rest.split(",")
+        if not subject:
+            example = "sim:8xH100" if kind == "sim" else "replay:power.csv.gz,gpus=8"
+            raise UsageError(f"{text!r} names nothing to {kind}", f"for example {example}")
+        return cls(kind, subject, dict(_option(option) for option in options))
+
+    def check_options(self, known: Sequence[str]) -> None:
+        """Raise UsageError for an option that is not known, naming the nearest that is."""
+        for name in self.options:
+            if name not in known:
+                raise UsageError(
+                    f"{self.kind}: unknown option {name!r}",
+                    f"known are {', '.join(known)}{hint(name, known)}",
+                )
+
+    def number(self, name: str, default: Number) -> Number:
+        """Return an option as a number of the default's type, above 0; UsageError otherwise."""
+        text = self.options.get(name)
+        if text is None:
+            return default
+        try:
+            value = type(default)(text)
+        except ValueError:
+            value = type(default)(-1)
+        if not 0 < value < float("inf"):
+            kind = "whole number" if isinstance(default, int) else "number"
+            raise UsageError(f"{self.kind}: {name}={text!r} is no {kind} above 0")
+        return value
+
+    def __str__(self) -> str:
+        """The specification as it would be typed."""
+        if self.kind == "nvml":
+            return self.kind
+        options = [f"{name}={value}" if value else name for name, value in self.options.items()]
+        return f"{self.kind}:{','.join([self.subject, *options])}"
+
+
+def _option(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name.strip(), value.strip()
+
+
+def hint(word: str, known: Sequence[str]) -> str:
+    """Say which known word is nearest to a wrong one, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,1 @@
+"""Snapshots as people and programs read them: ``table``, ``records`` (json, csv, ndjson, prom)."""

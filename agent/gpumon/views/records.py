@@ -1,0 +1,56 @@
+"""Snapshots for programs: JSON, NDJSON, CSV, and the exposition format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from gpumon.model import GpuReading, NodeReading, Snapshot, Tier
+from gpumon.serialize import Document, to_document
+
+FORMATS = ("json", "ndjson", "csv", "prom")
+
+
+def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
+    """Return a snapshot in one of FORMATS, with its last newline.
+
+    ``header`` is the CSV's first line, wanted once only where rows follow each other.
+    """
+    if form == "prom":
+        from gpumon.exposition import Encoder, Format
+
+        encoder = Encoder(Format.TEXT, Tier.FULL)
+        owners = {NodeReading: [snapshot.power], GpuReading: snapshot.gpus}
+        return encoder.encode(owners).decode()
+    document = to_document(snapshot)
+    if form == "csv":
+        return _csv(document, header=header)
+    indent = 2 if form == "json" else None
+    return json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _csv(document: Document, *, header: bool) -> str:
+    rows = []
+    for gpu in document["gpus"]:
+        facts = {"snapshot_time": document["time"], "node": document["node"]}
+        rows.append(dict(_flat({**facts, **gpu}, "")))
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    if header and columns:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _flat(value: Document, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield from _flat(item, f"{prefix}{key}.")
+        elif isinstance(item, list):
+            yield f"{prefix}{key}", " ".join(map(str, item))
+        else:
+            yield f"{prefix}{key}", item

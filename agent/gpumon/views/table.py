@@ -1,0 +1,139 @@
+"""Snapshots for people: a line for each GPU, and one that sums up."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gpumon.model import GpuReading, GpuState, Snapshot
+
+MISSING = "-"
+
+STALE_SECONDS = 10.0
+"""A reading older than this is shown with its age."""
+
+LOW_MARGIN_CELSIUS = 5.0
+"""Fewer degrees left than this are shown as a warning (nvml-reference: margin)."""
+
+
+def make_console() -> Console:
+    """Return a console for stdout: off a terminal without colour and without truncation."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=400)
+
+
+def render(snapshot: Snapshot) -> RenderableType:
+    """Return the whole view of a node."""
+    parts: list[RenderableType] = []
+    if snapshot.source.simulated:
+        parts.append(Text("SIMULATED: no hardware was measured", style="bold magenta"))
+    parts.append(_headline(snapshot))
+    if snapshot.gpus:
+        parts.append(_gpus(snapshot))
+    parts += [Text(f"! {error}", style="bold red") for error in snapshot.errors]
+    return Group(*parts)
+
+
+def show(console: Console, snapshot: Snapshot) -> None:
+    """Print the view of a node; off a terminal without trailing blanks."""
+    if console.is_terminal:
+        console.print(render(snapshot))
+        return
+    with console.capture() as capture:
+        console.print(render(snapshot))
+    for line in capture.get().splitlines():
+        console.file.write(line.rstrip() + "\n")
+    console.file.flush()
+
+
+def _headline(snapshot: Snapshot) -> Text:
+    ok = sum(gpu.state is GpuState.OK for gpu in snapshot.gpus)
+    moment = dt.datetime.fromtimestamp(snapshot.time).astimezone()
+    words = [
+        f"{snapshot.node or 'this node'}: {ok} of {len(snapshot.gpus)} GPUs ok",
+        _power(snapshot.power.gpu_power_watts, "W"),
+        f"peak {_power(snapshot.power.gpu_power_peak_watts, 'W')}",
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        str(snapshot.source.source)
+        + (f" {snapshot.source.driver_version}" if snapshot.source.driver_version else ""),
+    ]
+    good = snapshot.up and ok == len(snapshot.gpus) and ok > 0
+    return Text("  ".join(words), style="bold" if good else "bold red")
+
+
+def _gpus(snapshot: Snapshot) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title, justify in (
+        ("GPU", "right"),
+        ("name", "left"),
+        ("state", "left"),
+        ("power", "right"),
+        ("limit", "right"),
+        ("temp", "right"),
+        ("margin", "right"),
+        ("util", "right"),
+        ("SM", "right"),
+        ("memory", "right"),
+        ("clock", "right"),
+        ("energy", "right"),
+        ("held down by", "left"),
+    ):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for gpu in snapshot.gpus:
+        table.add_row(*_row(gpu))
+    return table
+
+
+def _row(gpu: GpuReading) -> list[Text]:
+    state = gpu.state.value
+    if gpu.sample_age_seconds is not None and gpu.sample_age_seconds > STALE_SECONDS:
+        state += f", {gpu.sample_age_seconds:.0f} s old"
+    margin = gpu.temperature_margin_celsius
+    clock = (gpu.clock_hertz or {}).get("sm")
+    reasons = sorted((gpu.throttle_reasons or frozenset()) - {"applications_clocks"})
+    return [
+        Text(str(gpu.identity.index)),
+        Text(gpu.identity.name.removeprefix("NVIDIA ") or gpu.identity.uuid),
+        Text(state, style="green" if gpu.state is GpuState.OK else "bold red"),
+        Text(_power(gpu.power_watts, "W")),
+        Text(_power(gpu.power_limit_watts, "W"), style="dim"),
+        Text(_number(gpu.temperature_celsius, " °C")),
+        Text(
+            _number(margin, " °C"),
+            style="bold red" if margin is not None and margin < LOW_MARGIN_CELSIUS else "",
+        ),
+        Text(_share(gpu.utilization_ratio)),
+        Text(_share(gpu.sm_active_ratio)),
+        Text(_memory(gpu)),
+        Text(MISSING if clock is None else f"{clock / 1e6:.0f} MHz"),
+        Text(MISSING if gpu.energy_joules is None else _energy(gpu.energy_joules)),
+        Text(" ".join(reasons), style="yellow"),
+    ]
+
+
+def _power(watts: float | None, unit: str) -> str:
+    return MISSING if watts is None else f"{watts:,.0f} {unit}"
+
+
+def _number(value: float | None, unit: str) -> str:
+    return MISSING if value is None else f"{value:.0f}{unit}"
+
+
+def _share(ratio: float | None) -> str:
+    return MISSING if ratio is None else f"{100 * ratio:.0f} %"
+
+
+def _memory(gpu: GpuReading) -> str:
+    if gpu.memory_used_bytes is None:
+        return MISSING
+    used = f"{gpu.memory_used_bytes / 2**30:.1f}"
+    total = gpu.memory_total_bytes
+    return f"{used} GiB" if total is None else f"{used} / {total / 2**30:.0f} GiB"
+
+
+def _energy(joules: float) -> str:
+    kilowatt_hours = joules / 3.6e6
+    return f"{joules / 1e3:,.1f} kJ" if kilowatt_hours < 1 else f"{kilowatt_hours:,.2f} kWh"
