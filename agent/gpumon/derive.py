@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import math
 from collections.abc import Iterable
 
 from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot
@@ -69,7 +68,7 @@ class _NodeSum:
         for reading in readings:
             present.add(reading.identity.uuid)
             for sample in reading.power_samples:
-                of_bin = bins.setdefault(math.floor(sample.time / BIN_SECONDS), {})
+                of_bin = bins.setdefault(round(sample.time / BIN_SECONDS), {})
                 of_bin[reading.identity.uuid] = sample.watts
         if self._held.keys() - present:  # a GPU went away: what it drew no longer counts
             self._held = {uuid: w for uuid, w in self._held.items() if uuid in present}
@@ -84,8 +83,7 @@ class _NodeSum:
         last = sums[-1][0]
         sums = [total for total in sums if total[0] > last - WINDOW_SECONDS / BIN_SECONDS]
         watts = [total for _, total in sums]
-        end = (last + 1) * BIN_SECONDS
-        return _Extremes(end, min(watts), max(watts), max(map(self._ramp, sums)))
+        return _Extremes(last * BIN_SECONDS, min(watts), max(watts), max(map(self._ramp, sums)))
 
     def _ramp(self, total: tuple[int, float]) -> float:
         """Return the greatest change against the sums of the second before, in watts."""

@@ -19,7 +19,9 @@ class _LogfmtFormatter(logging.Formatter):
         line = f'level={record.levelname.lower()} msg="{text}"'
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return f"time={self.formatTime(record, '%Y-%m-%dT%H:%M:%S%z')} {line}" if self._timed else line
+        return (
+            f"time={self.formatTime(record, '%Y-%m-%dT%H:%M:%S%z')} {line}" if self._timed else line
+        )
 
 
 def configure_logging(*, debug: bool = False) -> None:

@@ -23,7 +23,11 @@ def record(target: str | None, path: Path, duration: float | None, interval: flo
     count = 0
     schedule = Schedule(interval)
     end = None if duration is None else SYSTEM.monotonic() + duration
-    with open_target(target) as source, _create(path) as file, contextlib.suppress(KeyboardInterrupt):
+    with (
+        open_target(target) as source,
+        _create(path) as file,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         while True:
             document = to_document(source.read(), samples=True)
             file.write(json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
@@ -38,7 +42,7 @@ def record(target: str | None, path: Path, duration: float | None, interval: flo
 def _create(path: Path) -> IO[str]:
     try:
         if path.suffix == ".gz":
-            return gzip.open(path, "xt", encoding="utf-8")  # type: ignore[return-value]
+            return gzip.open(path, "xt", encoding="utf-8")
         return path.open("x", encoding="utf-8")
     except FileExistsError:
         raise UsageError(f"{path} is there already", "choose another name, or remove it") from None

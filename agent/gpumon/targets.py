@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from gpumon.clock import SYSTEM
 from gpumon.derive import PowerExtremes, with_ages
@@ -114,10 +114,7 @@ class _Reader:
         self._spec = spec
 
     def read(self) -> Snapshot:
-        import pickle
-        import struct
-
-        from gpumon.reader.frames import Refusal
+        from gpumon.reader import frames
 
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -126,14 +123,14 @@ class _Reader:
             theirs.close()
             ours.settimeout(READ_SECONDS)
             try:
-                (length,) = struct.unpack("!I", _exactly(ours, 4))
-                message: Any = pickle.loads(_exactly(ours, length))  # noqa: S301 - our own child
+                header = _exactly(ours, frames.HEADER_BYTES)
+                message = frames.unpack(_exactly(ours, frames.length(header)))
             except (OSError, EOFError):
                 raise UnavailableError(
                     "the driver does not answer", "see dmesg for NVRM and Xid lines"
                 ) from None
         _leave(process)
-        if isinstance(message, Refusal):
+        if isinstance(message, frames.Refusal):
             raise message.error()
         if not message.up:
             raise UnavailableError("; ".join(message.errors))
@@ -173,10 +170,11 @@ def _agent_url(text: str) -> str:
         return text.rstrip("/")
     host, colon, port = text.partition(":")
     if not host or any(c.isspace() or c in "/@" for c in text) or (colon and not port.isdigit()):
-        raise UsageError(f"{text!r} is no target", "write HOST, HOST:PORT, a URL, sim:… or replay:…")
+        raise UsageError(
+            f"{text!r} is no target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
+        )
     return f"http://{host}:{port or AGENT_PORT}"
 
 
 # Proxies are for the internet; a node's agent is asked directly.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-

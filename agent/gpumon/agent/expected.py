@@ -33,9 +33,7 @@ class ExpectedGpus:
         day = int(time // _DAY)
         if count > self._seen.get((source, day), 0):
             self._seen[source, day] = count
-            self._seen = {
-                key: n for key, n in self._seen.items() if key[1] > day - DAYS_REMEMBERED
-            }
+            self._seen = {key: n for key, n in self._seen.items() if key[1] > day - DAYS_REMEMBERED}
             self._save(source, day, count)
 
     def count(self, source: str, time: float) -> int | None:
@@ -71,7 +69,9 @@ class ExpectedGpus:
             return
         try:
             with closing(sqlite3.connect(self._path)) as db, db:
-                db.execute("INSERT OR REPLACE INTO gpus_seen VALUES (?, ?, ?)", (source, day, count))
+                db.execute(
+                    "INSERT OR REPLACE INTO gpus_seen VALUES (?, ?, ?)", (source, day, count)
+                )
                 db.execute("DELETE FROM gpus_seen WHERE day <= ?", (day - DAYS_REMEMBERED,))
         except sqlite3.Error as error:
             log.warning("%s cannot be written (%s)", self._path, error)

@@ -28,7 +28,7 @@ class AgentReading:
         "The agent's version.", labels=("version", "python_version"), required=True
     )
     source_info: SourceInfo | None = info(
-        "Where the readings come from; source=\"sim\" is simulated data.",
+        'Where the readings come from; source="sim" is simulated data.',
         labels=("source", "detail", "driver_version", "nvml_version", "cuda_version"),
         name="source",
     )

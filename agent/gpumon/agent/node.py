@@ -10,7 +10,8 @@ from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.facts import AgentReading, BuildInfo
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import PowerExtremes, with_ages
-from gpumon.model import GpuIdentity, GpuReading, GpuState, NodeReading, Snapshot, SourceInfo
+from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.serialize import format_time
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,8 @@ class Node:
 
     def silent(self, seconds: float) -> None:
         """Report every GPU hung: the reader has not come back from the driver."""
-        reason = f"the driver has answered nothing for {seconds:.0f} s"
+        since = format_time(self._clock.time() - seconds)
+        reason = f"the driver has answered nothing since {since}"
         last = self._snapshot
         source = last.source if last else self._source or SourceInfo("nvml")
         gpus = tuple(
@@ -135,9 +137,7 @@ class Node:
             self._errors = errors
 
 
-def _empty(
-    identity: GpuIdentity, state: GpuState, reason: str, last: GpuReading
-) -> GpuReading:
+def _empty(identity: GpuIdentity, state: GpuState, reason: str, last: GpuReading) -> GpuReading:
     return GpuReading(
         identity=identity, state=state, reason=reason, time=last.time, read_at=last.read_at
     )
@@ -150,5 +150,3 @@ def _remember_gone(snapshot: Snapshot, last: Snapshot | None) -> Snapshot:
     reason = "; ".join(snapshot.errors)
     gpus = tuple(_empty(gpu.identity, GpuState.ERROR, reason, gpu) for gpu in last.gpus)
     return dataclasses.replace(snapshot, gpus=gpus)
-
-

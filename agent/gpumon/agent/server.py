@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import ipaddress
 import logging
+import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -57,22 +58,28 @@ class AgentOptions:
     node: str = ""
 
 
+MOST_PORT = 65535
+
+_LISTEN_ADDRESS = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>\d{1,5})", re.ASCII
+)
+
+
 def parse_listen_address(text: str) -> tuple[str, int]:
     """Parse ``[HOST]:PORT`` (IPv6 in brackets); UsageError where it is none."""
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    try:
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError(text)
-        if bracketed:
-            host = str(ipaddress.IPv6Address(host[1:-1].partition("%")[0]))
-        elif ":" in host or any(c.isspace() or c in "/[]@" for c in host):
-            raise ValueError(text)
-    except ValueError:
+    match = _LISTEN_ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > MOST_PORT or not _is_host(match):
         raise UsageError(
             f"{text!r} is no listen address", "write HOST:PORT, :PORT or [IPv6]:PORT, as in :9842"
-        ) from None
-    return host, int(port)
+        )
+    return match["ipv6"] or match["host"], int(match["port"])
+
+
+def _is_host(match: re.Match[str]) -> bool:
+    try:
+        return not match["ipv6"] or bool(ipaddress.IPv6Address(match["ipv6"]))
+    except ValueError:
+        return False
 
 
 def bind(address: tuple[str, int]) -> socket.socket:
@@ -90,11 +97,16 @@ def bind(address: tuple[str, int]) -> socket.socket:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             sock = socket.create_server((host, port), family=family, backlog=256)
     except socket.gaierror:
-        raise UsageError(f"no such host: {host!r}", "listen on an address of this machine") from None
+        raise UsageError(
+            f"no such host: {host!r}", "listen on an address of this machine"
+        ) from None
     except OSError as error:
         shown = f"{host}:{port}"
         hints = {
-            errno.EADDRINUSE: ("is in use", "is an agent running already? Else choose another port"),
+            errno.EADDRINUSE: (
+                "is in use",
+                "is an agent running already? Else choose another port",
+            ),
             errno.EACCES: ("may not be used", "ports below 1024 need root: choose a higher one"),
             errno.EADDRNOTAVAIL: ("is no address of this machine", "see ip address"),
         }
@@ -129,24 +141,23 @@ async def serve(
         source=SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2]),
     )
     supervisor = Supervisor(options.source, options.interval, node)
-    app = make_app(
-        node, SelfMetrics(lambda: supervisor.pid), options.tier, options.telemetry_path
-    )
+    app = make_app(node, SelfMetrics(lambda: supervisor.pid), options.tier, options.telemetry_path)
     server = _Server(_uvicorn_config(app))
     stop = stop or asyncio.Event()
     _stop_on_signals(stop)
     http = asyncio.create_task(server.serve(sockets=[sock]))
     reading = asyncio.create_task(supervisor.run())
     stopping = asyncio.create_task(stop.wait())
+    answering = asyncio.create_task(server.answering.wait())
     try:
-        while not server.started and not http.done():
-            await asyncio.sleep(0.01)
+        await asyncio.wait({http, answering}, return_when=asyncio.FIRST_COMPLETED)
         if started is not None:
             started(node)
         await asyncio.wait({http, reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         server.should_exit = True
         stopping.cancel()
+        answering.cancel()
         reading.cancel()
         outcome = await asyncio.gather(http, reading, return_exceptions=True)
         await supervisor.close()
@@ -162,7 +173,15 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to the agent."""
+    """uvicorn, which leaves the signals to the agent and says when it answers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gpumon import __version__
-from gpumon.errors import GpumonError
+from gpumon.errors import GpumonError, UsageError
 
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
@@ -22,7 +22,7 @@ COMMANDS = {
     "record": "Write readings to a file that can be replayed.",
     "status": "Show every GPU once (the default command).",
 }
-"""The commands with their first line of help, which a test holds against the commands themselves."""
+"""The commands with the first line of their help; a test holds it against theirs."""
 
 EXAMPLES = """
 Examples:
@@ -81,7 +81,7 @@ class _LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Say more in the log, and show tracebacks.")
 @click.version_option(__version__, "-V", "--version", prog_name="gpumon")
 @click.pass_context
-def cli(ctx: click.Context, **_options: Any) -> None:
+def cli(ctx: click.Context, /, **_options: Any) -> None:
     """Power, energy and health of NVIDIA GPUs, from one node to a site."""
     if ctx.invoked_subcommand is None:
         command = cli.get_command(ctx, "status")
@@ -101,14 +101,8 @@ def run(argv: list[str]) -> int:
     try:
         result = cli.main(argv, prog_name="gpumon", standalone_mode=False)
         sys.stdout.flush()
-    except GpumonError as error:
-        return _complain(str(error), error.exit_code)
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "gpumon"
-        step = "" if "see gpumon" in error.message else f": see {where} --help"
-        return _complain(error.format_message().rstrip(".").replace("\n", " ") + step, 2)
-    except click.ClickException as error:
-        return _complain(error.format_message(), 2)
+    except (GpumonError, click.ClickException) as error:
+        return _complain(*_explained(error))
     except (KeyboardInterrupt, click.Abort):
         return 130
     except BrokenPipeError:
@@ -124,6 +118,17 @@ def run(argv: list[str]) -> int:
             3,
         )
     return result if isinstance(result, int) else 0
+
+
+def _explained(error: GpumonError | click.ClickException) -> tuple[str, int]:
+    """Return the one line that says what is wrong and what to do, and the exit code."""
+    if isinstance(error, GpumonError):
+        return str(error), error.exit_code
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    if isinstance(error, click.UsageError) and "see gpumon" not in message:
+        where = error.ctx.command_path if error.ctx else "gpumon"
+        message += f": see {where} --help"
+    return message, UsageError.exit_code
 
 
 def _complain(message: str, code: int) -> int:

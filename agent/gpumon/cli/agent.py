@@ -86,7 +86,9 @@ def agent(
     from gpumon.sources.spec import SourceSpec
 
     if not telemetry_path.startswith("/") or telemetry_path == "/":
-        raise UsageError(f"--web.telemetry-path {telemetry_path!r}", "it begins with / and is not /")
+        raise UsageError(
+            f"--web.telemetry-path {telemetry_path!r}", "it begins with / and is not /"
+        )
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     options = AgentOptions(
         source=SourceSpec.parse(source),

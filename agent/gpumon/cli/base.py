@@ -48,9 +48,7 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Func
     """Declare an option that the environment can set too: ``--web.x-y`` is ``GPUMON_WEB_X_Y``."""
     word = flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()
     settings.setdefault("show_default", settings.get("default") is not None)
-    return click.option(
-        flag, *names, envvar=f"GPUMON_{word}", show_envvar=True, **settings
-    )
+    return click.option(flag, *names, envvar=f"GPUMON_{word}", show_envvar=True, **settings)
 
 
 def default_state_dir() -> Path:

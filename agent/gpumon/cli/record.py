@@ -46,7 +46,9 @@ def record(target: str | None, file: Path, duration: float | None, interval: flo
     from gpumon.recorder import record as write
 
     count = write(target, file, duration, interval)
-    click.echo(f"{count} snapshots in {file}: look at them with gpumon status replay:{file}", err=True)
+    click.echo(
+        f"{count} snapshots in {file}: look at them with gpumon status replay:{file}", err=True
+    )
 
 
 command = record

@@ -1,6 +1,6 @@
 """Snapshots as Prometheus reads them; nothing else in gpumon speaks this format."""
 
-from gpumon.exposition.encoder import Encoder
+from gpumon.exposition.encoder import Encoder, Labelled
 from gpumon.exposition.negotiation import Format, negotiate
 
-__all__ = ["Encoder", "Format", "negotiate"]
+__all__ = ["Encoder", "Format", "Labelled", "negotiate"]

@@ -112,6 +112,5 @@ class Encoder:
             return f"# HELP {metric.name} {text}\n# TYPE {metric.name} {kind}\n"
         family, unit = metric.family, metric.unit
         unit_line = f"# UNIT {family} {unit}\n" if unit and metric.kind is not Kind.INFO else ""
-        return f"# HELP {family} {escape(metric.help)}\n# TYPE {family} {metric.kind.value}\n{unit_line}"
-
-
+        type_line = f"# TYPE {family} {metric.kind.value}\n"
+        return f"# HELP {family} {escape(metric.help)}\n{type_line}{unit_line}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from prometheus_client.exposition import (  # noqa: TID251 - this package speaks the format
+from prometheus_client.exposition import (
     CONTENT_TYPE_LATEST,
     choose_encoder,
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, ProcessCollector  # noqa: TID251
-from prometheus_client.exposition import generate_latest  # noqa: TID251
-from prometheus_client.openmetrics.exposition import (  # noqa: TID251
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import (
     generate_latest as generate_openmetrics,
 )
 
@@ -29,4 +29,5 @@ class SelfMetrics:
         """Return the exposition, without an end marker."""
         if format_ is Format.TEXT:
             return generate_latest(self._registry).decode()
-        return generate_openmetrics(self._registry).decode().removesuffix("# EOF\n")
+        body: bytes = generate_openmetrics(self._registry)  # type: ignore[no-untyped-call]
+        return body.decode().removesuffix("# EOF\n")

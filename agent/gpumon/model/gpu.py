@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gpumon.model.metric import (
     Cadence,
@@ -105,7 +105,7 @@ def recovery_action(code: int) -> str:
     return RECOVERY_ACTIONS[code] if code < len(RECOVERY_ACTIONS) else "node_reboot"
 
 
-def active_links(states: list[int]) -> int:
+def active_links(states: Sequence[int]) -> int:
     """Count the NVLinks that are up (field 165: 1 active, 2 asleep for want of traffic)."""
     return sum(state in (1, 2) for state in states)
 

@@ -93,7 +93,7 @@ class Metric:
         return last if last in UNITS else ""
 
     def samples(self, owner: object) -> Iterator[tuple[tuple[str, ...], float]]:
-        """Yield (label values, value) of this metric on its owner; nothing where it is not known."""
+        """Yield (label values, value) of this metric on its owner; nothing where not known."""
         value = getattr(owner, self.field)
         if value is None:
             return
@@ -146,7 +146,7 @@ class _Row:
         )
 
 
-def _row(
+def _row(  # noqa: PLR0913 - the columns of the catalogue
     kind: Kind,
     text: str,
     tier: Tier,
@@ -245,7 +245,7 @@ _GROUPS: dict[type, Group] = {}
 
 
 def metric_group(*, prefix: str, labels: Sequence[str] = ()) -> Callable[[Owner], Owner]:
-    """Make a frozen dataclass's metric fields a group of the catalogue (decorates the dataclass)."""
+    """Make the metric fields of a frozen dataclass a group of the catalogue."""
 
     def register(owner: Owner) -> Owner:
         rows = [

@@ -86,7 +86,7 @@ class Call:
 
 @dataclasses.dataclass(frozen=True)
 class Gpm:
-    """A GPU performance monitoring metric (Hopper and later), a mean over the time between ticks."""
+    """A metric of GPU performance monitoring (Hopper and later): a mean between two ticks."""
 
     id: int
     convert: Convert = percent

@@ -6,7 +6,6 @@ frozen types as they are.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import pickle
 import socket
@@ -16,6 +15,8 @@ from gpumon.errors import GpumonError, UnavailableError, UsageError
 from gpumon.model import Snapshot
 
 _LENGTH = struct.Struct("!I")
+
+HEADER_BYTES = _LENGTH.size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +42,13 @@ def send(sock: socket.socket, message: Message) -> None:
     sock.sendall(_LENGTH.pack(len(body)) + body)
 
 
-async def receive(stream: asyncio.StreamReader) -> Message | None:
-    """Return the next message, or None where the other end is gone."""
-    try:
-        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
-        message: Message = pickle.loads(await stream.readexactly(length))  # noqa: S301 - see above
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
+def length(header: bytes) -> int:
+    """Return the length of the body that follows a header of HEADER_BYTES."""
+    (count,) = _LENGTH.unpack(header)
+    return int(count)
+
+
+def unpack(body: bytes) -> Message:
+    """Return the message of a body."""
+    message: Message = pickle.loads(body)  # noqa: S301 - from our own child
     return message

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gpumon.model import Snapshot
-from gpumon.reader.frames import Refusal, receive
+from gpumon.reader import frames
+from gpumon.reader.frames import Message, Refusal
 from gpumon.sources.spec import SourceSpec
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,9 @@ class Supervisor:
         while True:
             self._heard = False
             await self._one_reader()
-            pause = FIRST_RESTART_SECONDS if self._heard else min(2 * pause, LONGEST_RESTART_SECONDS)
+            pause = (
+                FIRST_RESTART_SECONDS if self._heard else min(2 * pause, LONGEST_RESTART_SECONDS)
+            )
             await asyncio.sleep(pause)
             self._listener.restarted()
 
@@ -132,7 +135,7 @@ class Supervisor:
     async def _hear(self, stream: asyncio.StreamReader) -> None:
         """Pass on what the reader says; returns when it died or another one should be tried."""
         silent = -STARTUP_SECONDS
-        next_message = asyncio.ensure_future(receive(stream))
+        next_message = asyncio.ensure_future(_receive(stream))
         try:
             while True:
                 done, _ = await asyncio.wait({next_message}, timeout=self._silence)
@@ -153,7 +156,7 @@ class Supervisor:
                     raise message.error()
                 silent, self._heard = 0.0, True
                 self._listener.snapshot(message)
-                next_message = asyncio.ensure_future(receive(stream))
+                next_message = asyncio.ensure_future(_receive(stream))
         finally:
             next_message.cancel()
 
@@ -161,3 +164,10 @@ class Supervisor:
         self._alive = [process for process in self._alive if process.poll() is None]
 
 
+async def _receive(stream: asyncio.StreamReader) -> Message | None:
+    """Return the next message, or None where the other end is gone."""
+    try:
+        header = await stream.readexactly(frames.HEADER_BYTES)
+        return frames.unpack(await stream.readexactly(frames.length(header)))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None

@@ -28,7 +28,8 @@ class SourceSpec:
         kind, colon, rest = text.partition(":")
         if kind not in KINDS:
             raise UsageError(
-                f"unknown source {text!r}", "use nvml, sim:8xH100 or replay:FILE" + hint(kind, KINDS)
+                f"unknown source {text!r}",
+                "use nvml, sim:8xH100 or replay:FILE" + hint(kind, KINDS),
             )
         if kind == "nvml":
             if colon:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpumon.model import GpuReading, NodeReading, Snapshot, Tier
@@ -20,10 +20,13 @@ def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
     ``header`` is the CSV's first line, wanted once only where rows follow each other.
     """
     if form == "prom":
-        from gpumon.exposition import Encoder, Format
+        from gpumon.exposition import Encoder, Format, Labelled
 
         encoder = Encoder(Format.TEXT, Tier.FULL)
-        owners = {NodeReading: [snapshot.power], GpuReading: snapshot.gpus}
+        owners: dict[type, Sequence[Labelled]] = {
+            NodeReading: [snapshot.power],
+            GpuReading: snapshot.gpus,
+        }
         return encoder.encode(owners).decode()
     document = to_document(snapshot)
     if form == "csv":

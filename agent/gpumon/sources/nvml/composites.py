@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpumon.sources.nvml.library import SERIOUS, Code, Door, Fault
+from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError
 
 # nvmlTemperatureThresholds_t: where the clocks are halved, and where they begin to fall.
 _SLOWDOWN, _GPU_MAX = 1, 3
@@ -20,11 +20,11 @@ def margin_from_thresholds(door: Door, handle: Any) -> int:
     for threshold in (_SLOWDOWN, _GPU_MAX):
         try:
             thresholds.append(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold))
-        except Fault as fault:
+        except FaultError as fault:
             if fault.code in SERIOUS:
                 raise
     if not thresholds:
-        raise Fault(Code.NOT_SUPPORTED, "margin_from_thresholds", "no threshold is told")
+        raise FaultError(Code.NOT_SUPPORTED, "margin_from_thresholds", "no threshold is told")
     return int(min(thresholds) - door.get("nvmlDeviceGetTemperature", handle, 0))
 
 

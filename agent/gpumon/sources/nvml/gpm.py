@@ -22,7 +22,7 @@ class GpmReader:
     """The two samples of one GPU, and the struct they are compared in."""
 
     def __init__(self, door: Door, handle: Any, metric_ids: Sequence[int]) -> None:
-        """Allocate both samples; raises Fault where the GPU has no GPM or no room is left."""
+        """Allocate both samples; raises FaultError where the GPU has no GPM or no room is left."""
         self._door = door
         self._handle = handle
         self._ids = tuple(metric_ids)
@@ -38,7 +38,7 @@ class GpmReader:
 
     @staticmethod
     def supported(door: Door, handle: Any) -> bool:
-        """Tell whether this GPU has GPM; raises Fault where even that cannot be asked."""
+        """Tell whether this GPU has GPM; raises FaultError where even that cannot be asked."""
         return bool(door.get("nvmlGpmQueryDeviceSupport", handle).isSupportedDevice)
 
     def read(self, monotonic: float) -> dict[int, float]:

@@ -17,7 +17,7 @@ from gpumon.model import (
 )
 from gpumon.model.origin import SCOPE_MODULE, Field
 from gpumon.sources.energy import PowerIntegral, error_ratio
-from gpumon.sources.nvml.library import SERIOUS, Door, Fault
+from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.plan import Plan, Values, probe
 
 _INSTANT_POWER = 186
@@ -30,7 +30,7 @@ class Gpu:
     """
 
     def __init__(self, door: Door, index: int, clock: Clock) -> None:
-        """Find the GPU by NVML's index and probe it; raises Fault."""
+        """Find the GPU by NVML's index and probe it; raises FaultError."""
         self._door = door
         self._clock = clock
         self._handle = door.call("nvmlDeviceGetHandleByIndex", index)
@@ -48,7 +48,7 @@ class Gpu:
         return self._plan.absent
 
     def read(self) -> GpuReading:
-        """Read what is due and return all that is known; raises Fault, or LateAnswerError."""
+        """Read what is due and return all that is known; raises FaultError, or LateAnswerError."""
         time, monotonic = self._clock.time(), self._clock.monotonic()
         due = self._due(monotonic)
         if Cadence.IDENTITY in due and self._read_at:
@@ -110,14 +110,14 @@ class Gpu:
         """Return the time from which power samples are new, or None where there is no buffer."""
         try:
             samples = self._door.power_samples(self._handle, 0)
-        except Fault as fault:
+        except FaultError as fault:
             if fault.code in SERIOUS:
                 raise
             return None
         return samples[-1][0] if samples else 0
 
     def _samples(self, time: float, watts: float | None) -> tuple[PowerSample, ...]:
-        """Return the power samples since the last reading, or the reading itself as the only one."""
+        """Return the power samples since the last reading, or this reading as the only one."""
         samples: list[tuple[int, int]] = []
         if self._last_sample_us is not None:
             samples = self._door.power_samples(self._handle, self._last_sample_us)
@@ -154,7 +154,7 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
 def _fact(door: Door, handle: Any, function: str, missing: Any) -> Any:
     try:
         return door.get(function, handle)
-    except Fault as fault:
+    except FaultError as fault:
         if fault.code in SERIOUS:
             raise
         return missing

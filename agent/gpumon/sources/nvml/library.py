@@ -1,4 +1,4 @@
-"""The one door to NVIDIA's library: every call to pynvml passes here and leaves as a Fault or a value.
+"""The one door to NVIDIA's library: each call leaves it as a value or a FaultError.
 
 Calls are made by their name in nvml.h, so the catalogue can name them without importing the
 binding. The binding's own traps are dealt with here and nowhere else: its exceptions are not
@@ -49,8 +49,8 @@ SERIOUS = frozenset(
         Code.LIB_RM_VERSION_MISMATCH,
     }
 )
-"""Answers that say something about the whole GPU or driver, whichever value was asked for. Any other
-code means that this one value cannot be had."""
+"""Answers that speak of the whole GPU or driver, whichever value was asked for; any other code
+means that this one value cannot be had."""
 
 DRIVER_GONE = frozenset(
     {
@@ -64,7 +64,7 @@ DRIVER_GONE = frozenset(
 reloaded or upgraded under us, and everything has to be initialised and enumerated again."""
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """NVML answered with an error code."""
 
     def __init__(self, code: int, function: str, text: str) -> None:
@@ -136,10 +136,12 @@ class Door:
         return function, self._clock.monotonic() - since
 
     def call(self, function: str, *args: Any) -> Any:
-        """Call a function of nvml.h; raises Fault, or LateAnswerError past the deadline."""
+        """Call a function of nvml.h; raises FaultError, or LateAnswerError past the deadline."""
         target = getattr(pynvml, function, None)
         if target is None:
-            raise Fault(Code.FUNCTION_NOT_FOUND, function, "not in this version of nvidia-ml-py")
+            raise FaultError(
+                Code.FUNCTION_NOT_FOUND, function, "not in this version of nvidia-ml-py"
+            )
         since = self._clock.monotonic()
         self._under_way = (function, since)
         try:
@@ -159,7 +161,7 @@ class Door:
             buffer = ctypes.c_uint()
             code = self.call(function, handle, ctypes.byref(buffer))
             if code:
-                raise Fault(code, function, pynvml.nvmlErrorString(code))
+                raise FaultError(code, function, pynvml.nvmlErrorString(code))
             return buffer.value
         return self.call(function, handle, *args)
 
@@ -179,7 +181,7 @@ class Door:
             kind, samples = self.call(
                 "nvmlDeviceGetSamples", handle, pynvml.NVML_TOTAL_POWER_SAMPLES, since
             )
-        except Fault as fault:
+        except FaultError as fault:
             if fault.code == Code.NOT_FOUND:  # nothing new
                 return []
             raise
@@ -199,15 +201,15 @@ def _guard(target: Any, *args: Any) -> Any:
     try:
         return target(*args)
     except pynvml.NVMLError as error:
-        raise Fault(error.value, target.__name__, str(error)) from None
+        raise FaultError(error.value, target.__name__, str(error)) from None
     except pynvml.NVMLLibraryMismatchError as error:
-        raise Fault(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
+        raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
 
 
 def _or_empty(getter: Any) -> str:
     try:
         return str(_guard(getter))
-    except Fault:
+    except FaultError:
         return ""
 
 

@@ -15,7 +15,7 @@ from gpumon.model import Cadence, GpuReading, Metric, group_of
 from gpumon.model.origin import Call, Composite, Field, Gpm, Links, Origin
 from gpumon.sources.nvml.composites import COMPOSITES
 from gpumon.sources.nvml.gpm import GpmReader
-from gpumon.sources.nvml.library import SERIOUS, Code, Door, Fault
+from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError
 
 _LINK_COUNT = Field(91)
 _METRICS = tuple(metric for metric in group_of(GpuReading).metrics if metric.nvml)
@@ -67,12 +67,10 @@ class Plan:
         """Return where the value of a reading's field comes from, or None where it is absent."""
         return next((slot.origin for slot in self.slots if slot.metric.field == field), None)
 
-    def read(
-        self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float
-    ) -> Values:
+    def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
         """Read the slots whose cadence is due.
 
-        A value that is absent this time is left out; a Fault that says something about the GPU
+        A value that is absent this time is left out; a FaultError that says something about the GPU
         or the driver is raised.
         """
         raw = self._read_raw(door, handle, due, monotonic)
@@ -109,7 +107,9 @@ def probe(door: Door, handle: Any) -> Plan:
     slots, absent = [], {}
     for metric in _METRICS:
         for key, choices in metric.nvml.items():
-            chosen = next((o for o in choices if o in answers or (gpm and isinstance(o, Gpm))), None)
+            chosen = next(
+                (o for o in choices if o in answers or (gpm and isinstance(o, Gpm))), None
+            )
             if chosen is not None:
                 slots.append(Slot(metric, key, chosen))
             else:
@@ -120,7 +120,7 @@ def probe(door: Door, handle: Any) -> Plan:
 def _gpm_reader(door: Door, handle: Any, ids: list[int]) -> GpmReader | None:
     try:
         return GpmReader(door, handle, ids) if GpmReader.supported(door, handle) else None
-    except Fault as fault:
+    except FaultError as fault:
         if fault.code in SERIOUS:
             raise
         return None
@@ -145,7 +145,7 @@ def _ask_fields(
         return {}
     try:
         answers = door.fields(handle, asked)
-    except Fault as fault:
+    except FaultError as fault:
         if fault.code in (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND):
             return {}
         raise
@@ -154,7 +154,7 @@ def _ask_fields(
         values = answers[span]
         bad = next((answer.code for answer in values if answer.code), 0)
         if bad in SERIOUS:
-            raise Fault(bad, f"field {origin.id}", f"NVML error {bad}")
+            raise FaultError(bad, f"field {origin.id}", f"NVML error {bad}")
         if bad and codes is not None:
             codes[origin] = bad
         if values and not bad:
@@ -185,12 +185,12 @@ def _ask_calls(
                     if isinstance(origin, Composite)
                     else door.get(name, handle, *args)
                 )
-            except Fault as fault:
+            except FaultError as fault:
                 if fault.code in SERIOUS:
                     raise
                 made[name, args] = fault
         answer = made[name, args]
-        if not isinstance(answer, Fault):
+        if not isinstance(answer, FaultError):
             raw[origin] = answer
         elif codes is not None:
             codes[origin] = answer.code

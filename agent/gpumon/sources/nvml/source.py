@@ -9,13 +9,13 @@ from gpumon.clock import Clock
 from gpumon.errors import UnavailableError
 from gpumon.model import GpuReading, Snapshot, SourceInfo
 from gpumon.sources.nvml.gpu import Gpu
-from gpumon.sources.nvml.library import Fault, Library
+from gpumon.sources.nvml.library import FaultError, Library
 from gpumon.sources.nvml.worker import FindGpu, GpuWorker
 
 log = logging.getLogger(__name__)
 
 TICK_PATIENCE = 0.5
-"""Seconds a tick waits for the GPUs; who is later is served with the reading before, and its age."""
+"""Seconds a tick waits for the GPUs; a later one is served with its last reading and its age."""
 
 FIRST_PATIENCE = 2.0
 """The same for the first tick, when each GPU is probed."""
@@ -27,9 +27,7 @@ START_RETRY_SECONDS = 2.0
 class NvmlSource:
     """Implements Source over NVML; initialised once, and again only when the driver is reloaded."""
 
-    def __init__(
-        self, clock: Clock, library: Library | None = None, find: FindGpu = Gpu
-    ) -> None:
+    def __init__(self, clock: Clock, library: Library | None = None, find: FindGpu = Gpu) -> None:
         """Make the source; the driver is looked for at the first read."""
         self._clock = clock
         self._library = library or Library()
@@ -66,7 +64,7 @@ class NvmlSource:
         try:
             self._library.start()
             count = self._library.count()
-        except Fault as fault:
+        except FaultError as fault:
             self._library.stop()
             self._retry_at = self._clock.monotonic() + START_RETRY_SECONDS
             raise UnavailableError(
@@ -78,9 +76,7 @@ class NvmlSource:
             raise
         driver, nvml, cuda = self._library.version()
         self._failure = None
-        self._info = SourceInfo(
-            "nvml", driver_version=driver, nvml_version=nvml, cuda_version=cuda
-        )
+        self._info = SourceInfo("nvml", driver_version=driver, nvml_version=nvml, cuda_version=cuda)
         self._workers = [GpuWorker(index, self._find, self._clock) for index in range(count)]
         log.info("driver %s, %d GPUs", driver, count)
         return self._info

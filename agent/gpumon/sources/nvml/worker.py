@@ -14,12 +14,13 @@ from typing import Protocol
 
 from gpumon.clock import Clock
 from gpumon.model import GpuIdentity, GpuReading, GpuState
+from gpumon.serialize import format_time
 from gpumon.sources.nvml.library import (
     CALL_DEADLINE,
     DRIVER_GONE,
     Code,
     Door,
-    Fault,
+    FaultError,
     LateAnswerError,
 )
 
@@ -35,12 +36,12 @@ class Readable(Protocol):
     identity: GpuIdentity
 
     def read(self) -> GpuReading:
-        """Read the GPU; raises Fault, or LateAnswerError."""
+        """Read the GPU; raises FaultError, or LateAnswerError."""
         ...
 
 
 class FindGpu(Protocol):
-    """How a worker finds its GPU: raises Fault where it cannot."""
+    """How a worker finds its GPU: raises FaultError where it cannot."""
 
     def __call__(self, door: Door, index: int, clock: Clock, /) -> Readable:
         """Find and probe the GPU of NVML's index."""
@@ -93,7 +94,8 @@ class GpuWorker:
         waiting = self._door.waiting()
         if waiting is not None and waiting[1] > CALL_DEADLINE:
             function, seconds = waiting
-            return self._failed(GpuState.HUNG, f"{function} has not answered for {seconds:.0f} s")
+            since = format_time(self._clock.time() - seconds)
+            return self._failed(GpuState.HUNG, f"{function} has not returned since {since}")
         return self._reading
 
     def _run(self) -> None:
@@ -113,14 +115,14 @@ class GpuWorker:
         except LateAnswerError as late:
             # What it answered is of a time long gone: read again at the next tick.
             return self._failed(GpuState.HUNG, f"{late} answered too late")
-        except Fault as fault:
+        except FaultError as fault:
             return self._give_up(fault)
         if self._reading is not None and self._reading.state is not GpuState.OK:
             log.warning("gpu %d (%s) answers again", self.index, reading.identity.uuid)
         self._identity = reading.identity
         return reading
 
-    def _give_up(self, fault: Fault) -> GpuReading:
+    def _give_up(self, fault: FaultError) -> GpuReading:
         state = {
             Code.GPU_IS_LOST: GpuState.LOST,
             Code.RESET_REQUIRED: GpuState.RESET_REQUIRED,

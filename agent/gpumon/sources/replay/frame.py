@@ -38,7 +38,7 @@ def open_text(path: Path) -> IO[str]:
     try:
         compressed = path.open("rb").read(2) == b"\x1f\x8b"
         opener = gzip.open if compressed else open
-        return opener(path, "rt", encoding="utf-8", newline="")  # type: ignore[return-value]
+        return opener(path, "rt", encoding="utf-8", newline="")
     except OSError as error:
         raise UnavailableError(
             f"cannot read {path} ({error.strerror})", "check the path and its permissions"

@@ -219,13 +219,17 @@ def _identity(
 ) -> GpuIdentity:
     """Return who a row is about; ``position`` counts rows where no column says it."""
     facts = {field: cells[at] for field, at in header.identity.items()}
-    key = tuple(facts.get(field, "") for field in _NAMES_THE_GPU)
-    if not header.names_the_gpu:
-        key = (str(position),)
+    naming = tuple(facts.get(field, "") for field in _NAMES_THE_GPU)
+    key = naming if header.names_the_gpu else (str(position),)
     if key not in known:
-        index = int(facts.pop("index")) if facts.get("index", "").isdigit() else None
-        facts.pop("index", None)
-        number = index if index is not None else len(known)
-        facts.setdefault("uuid", f"replay-{number}")
-        known[key] = GpuIdentity(index=number, **facts)
+        index = facts.get("index", "")
+        number = int(index) if index.isdigit() else len(known)
+        known[key] = GpuIdentity(
+            index=number,
+            uuid=facts.get("uuid", f"replay-{number}"),
+            name=facts.get("name", ""),
+            serial=facts.get("serial", ""),
+            pci_bus_id=facts.get("pci_bus_id", ""),
+            vbios_version=facts.get("vbios_version", ""),
+        )
     return known[key]

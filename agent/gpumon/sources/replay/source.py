@@ -73,9 +73,7 @@ class ReplaySource:
                 read_at=monotonic - max(0.0, min(until, 1e18) - reading.time) / self._speed,
                 power_samples=tuple(self._samples.pop(uuid, ())),
             )
-            for uuid, reading in sorted(
-                self._held.items(), key=lambda item: item[1].identity.index
-            )
+            for uuid, reading in sorted(self._held.items(), key=lambda item: item[1].identity.index)
         )
         return Snapshot(time=self._now, source=self._info, gpus=gpus)
 
@@ -142,5 +140,3 @@ def _time_zone(text: str | None) -> dt.tzinfo | None:
     if offset >= dt.timedelta(hours=24):
         raise UsageError(f"replay: tz={text!r} is no offset from UTC", "for example tz=+01:00")
     return dt.timezone(-offset if match["sign"] == "-" else offset)
-
-

@@ -1,0 +1,241 @@
+"""A simulated node: its dies, what they work on, and what their driver says of them.
+
+Nothing here looks at a clock: a node is told to what second to go on. A simulator of many nodes
+keeps many of these and goes on in strides.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing
+from typing import Any
+
+from gpumon.model import EnergyInfo, GpuReading, GpuState, PowerSample
+from gpumon.sources.sim.identity import identity
+from gpumon.sources.sim.models import MIB, NVLINK_ERROR_KINDS, GpuModel
+from gpumon.sources.sim.physics import CLOCK_STEP, STRIDE, Die, Traits
+from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program, Totals, programs
+
+if typing.TYPE_CHECKING:
+    from gpumon.sources.sim.options import SimOptions
+
+MEGA = 1_000_000
+
+LOST = "the GPU switched itself off at {:g} degrees C (Xid 79: GPU has fallen off the bus)"
+
+_WARM_UP = 60 * TICKS_PER_SECOND
+"""Ticks before tick 0 from which on it is simulated, so that a node begins warm."""
+
+_FINE_WARM_UP = 2 * TICKS_PER_SECOND
+"""Ticks before tick 0 that are simulated finely: a second's mean, and the controller's swing."""
+
+_LOCATIONS = [
+    (error, location) for error in ("corrected", "uncorrected") for location in ("dram", "sram")
+]
+
+
+class SimNode:
+    """GPUs of one model in one chassis; seconds count from the opening, ``start`` in unix time."""
+
+    def __init__(self, options: SimOptions, start: float) -> None:
+        """Bring the node to the steady state of its workload; its counters begin here."""
+        self._start = start
+        self.programs = programs(options, start=start, tick=-_WARM_UP)
+        # Those that train together are one program.
+        self._distinct = list(dict.fromkeys(self.programs))
+        self.gpus = [SimGpu(options, index, self.programs[index]) for index in range(options.count)]
+        self.tick = -_WARM_UP
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Let the poles of heat, of minutes, catch up in a few steps of mean power."""
+        for until in (-2 * _WARM_UP // 3, -_WARM_UP // 3):
+            before = [gpu.die.joules for gpu in self.gpus]
+            seconds = (until - self.tick) / TICKS_PER_SECOND
+            self._run(until, STRIDE)
+            for gpu, joules in zip(self.gpus, before, strict=True):
+                gpu.die.place_heat((gpu.die.joules - joules) / seconds)
+        self._run(-_FINE_WARM_UP, STRIDE)
+        self._run(-TICKS_PER_SECOND, 1)
+        for gpu in self.gpus:
+            gpu.begin()
+        self._run(0, 1)
+        for gpu in self.gpus:
+            gpu.die.rebase()
+
+    def advance(self, seconds: float, stride: int = 1) -> None:
+        """Go on to the grid's last point (multiple of ``stride`` ticks) up to ``seconds``."""
+        # The product may fall short of a whole tick by a rounding.
+        tick = int(seconds * TICKS_PER_SECOND + 1e-6)
+        self._run(tick - tick % stride, stride)
+
+    def _run(self, tick: int, stride: int) -> None:
+        if tick <= self.tick:
+            return
+        pieces = {id(program): program.advance(tick) for program in self._distinct}
+        for gpu in self.gpus:
+            gpu.die.run(pieces[id(gpu.program)], stride)
+        self.tick = tick
+
+    def readings(self, time: float, read_at: float) -> tuple[GpuReading, ...]:
+        """Return what the driver says now, of every GPU; see GpuReading for the times."""
+        return tuple(gpu.reading(self._start, time, read_at) for gpu in self.gpus)
+
+
+class SimGpu:
+    """One GPU: the die, its program, and the driver's view of both."""
+
+    def __init__(self, options: SimOptions, index: int, program: Program) -> None:
+        """Put a GPU into slot ``index``."""
+        self.model = options.model
+        self.program = program
+        self.identity = identity(options.model, options.seed, index)
+        self.traits = Traits.draw(f"{options.seed}/{options.model.key}/{index}")
+        # Every other GPU stands in the air that another has warmed.
+        warmer = options.model.thermal.odd_slot if index % 2 else 0.0
+        self.die = Die(
+            options.model,
+            self.traits,
+            limit=options.power_limit,
+            inlet=options.ambient + warmer,
+            tick=program.tick,
+        )
+        self._constant = _constant(options.model, options.power_limit)
+        self._began = self._since = Totals()
+        self._means: dict[str, float] = {}
+
+    def begin(self) -> None:
+        """Let the means of the first reading, and its samples, begin here."""
+        self._since = self._began = self.program.totals()
+        self.die.samples.clear()
+
+    def reading(self, start: float, time: float, read_at: float) -> GpuReading:
+        """Return the reading now; means and samples are those since the reading before."""
+        die = self.die
+        samples = tuple(
+            PowerSample(start + tick / TICKS_PER_SECOND, _milli(watts))
+            for tick, watts in die.samples
+        )
+        die.samples.clear()
+        if die.lost:
+            return GpuReading(
+                identity=self.identity,
+                state=GpuState.LOST,
+                time=time,
+                read_at=read_at,
+                reason=LOST.format(self.model.thermal.shutdown),
+            )
+        utilization, access = self.program.recent_utilization()
+        return GpuReading(
+            identity=self.identity,
+            state=GpuState.OK,
+            time=time,
+            read_at=read_at,
+            power_samples=samples,
+            power_watts=self._power(),
+            energy_joules=int(die.marks[-1][1] * 1000) / 1000,
+            # The driver says whole degrees; cut off, not rounded, so that a margin of 0 is one.
+            temperature_celsius=float(int(die.temperature)),
+            memory_temperature_celsius=float(int(die.memory_temperature)),
+            temperature_margin_celsius=float(
+                self.model.thermal.max_operating - int(die.temperature)
+            ),
+            utilization_ratio=round(utilization, 2),
+            memory_access_ratio=round(access, 2),
+            memory_used_bytes=self._memory_used(),
+            clock_hertz={
+                "sm": self._sm_clock() * MEGA,
+                "memory": self.model.memory_clock * MEGA,
+            },
+            throttle_seconds=self._throttle_seconds(),
+            throttle_reasons=die.reasons(),
+            **self._activity(),
+            **self._constant,
+        )
+
+    def _power(self) -> float:
+        """Return a second's mean, or on GA100 the sample of 25 ms that is held for 100 ms."""
+        return _milli(self.die.mean_watts() if self.model.averages_power else self.die.sample_watts)
+
+    def _sm_clock(self) -> int:
+        if not self.program.load.context:
+            return self.model.sm_clock_idle
+        return self.model.sm_clock - CLOCK_STEP * self.die.down
+
+    def _memory_used(self) -> int:
+        free = (self.model.memory_mib - self.model.reserved_mib) * MIB
+        used = int(free * self.program.memory_used * self.traits.activity)
+        return used - used % (2 * MIB)  # the size of a page
+
+    def _throttle_seconds(self) -> dict[str, float]:
+        die = self.die
+        ticks = {"sw_power_cap": die.capped_ticks, "sync_boost": 0}
+        if self.model.has_gpm:  # fields 269-271 came with Hopper
+            ticks |= {
+                "sw_thermal": die.sw_thermal_ticks,
+                "hw_thermal": die.hw_thermal_ticks,
+                "hw_power_brake": 0,
+            }
+        return {reason: count / TICKS_PER_SECOND for reason, count in ticks.items()}
+
+    def _activity(self) -> dict[str, Any]:
+        """Return traffic since the beginning and mean activities since the last reading."""
+        now, began = self.program.totals(), self._began
+        nvlink = int(now.nvlink - began.nvlink)
+        nvlink -= nvlink % 1024  # the counters count KiB
+        values: dict[str, Any] = {
+            "nvlink_transmit_bytes": nvlink,
+            "nvlink_receive_bytes": nvlink,
+        }
+        if self.model.has_gpm:
+            values["pcie_transmit_bytes"] = int(now.pcie_transmit - began.pcie_transmit)
+            values["pcie_receive_bytes"] = int(now.pcie_receive - began.pcie_receive)
+            values |= self._means_since(now)
+        return values
+
+    def _means_since(self, now: Totals) -> dict[str, float]:
+        before, share = self._since, self.traits.activity
+        seconds = now.seconds - before.seconds
+        if seconds > 0:
+            share /= seconds
+            self._means = {
+                "sm_active_ratio": (now.sm - before.sm) * share,
+                "sm_occupancy_ratio": (now.occupancy - before.occupancy) * share,
+                "tensor_active_ratio": (now.tensor - before.tensor) * share,
+                "dram_active_ratio": (now.dram - before.dram) * share,
+            }
+            self._since = now
+        return self._means
+
+
+def _milli(watts: float) -> float:
+    """Round to the milliwatts that the driver speaks in."""
+    return round(watts * 1000) / 1000
+
+
+@functools.cache
+def _constant(model: GpuModel, limit: float) -> dict[str, Any]:
+    """Return the readings that never change, of a board without a fault."""
+    return {
+        "power_limit_watts": limit,
+        "power_limit_default_watts": model.limit_default,
+        "energy_info": EnergyInfo("counter"),
+        "energy_error_ratio": 0.0,
+        "memory_total_bytes": model.memory_mib * MIB,
+        "memory_reserved_bytes": model.reserved_mib * MIB,
+        "clock_max_hertz": {"sm": model.sm_clock * MEGA, "memory": model.memory_clock * MEGA},
+        "pcie_replays": 0,
+        "pcie_link_generation": model.pcie_generation,
+        "pcie_link_generation_max": model.pcie_generation,
+        "pcie_link_width": 16,
+        "pcie_link_width_max": 16,
+        "nvlink_links": model.nvlinks,
+        "nvlink_links_active": model.nvlinks,
+        "nvlink_errors": dict.fromkeys(NVLINK_ERROR_KINDS[model.nvlink_version], 0),
+        "ecc_errors": dict.fromkeys(_LOCATIONS, 0),
+        "ecc_lifetime_errors": dict.fromkeys(_LOCATIONS, 0),
+        "remapped_rows": {"corrected": 0, "uncorrected": 0},
+        "row_remap_pending": False,
+        "row_remap_failed": False,
+        "recovery_action": "none",
+    }

@@ -1,0 +1,159 @@
+"""The catalogue: what the rows say, and that they say it as design and Prometheus want it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+import gpumon.agent.facts  # noqa: F401 - registers the agent's own metrics
+from gpumon.model import (
+    EnergyInfo,
+    GpuIdentity,
+    GpuReading,
+    GpuState,
+    Kind,
+    Metric,
+    group_of,
+    groups,
+)
+from gpumon.model.gpu import RECOVERY_ACTIONS, active_links, recovery_action, throttle_reasons
+from gpumon.model.metric import UNITS
+
+METRICS = [metric for group in groups().values() for metric in group.metrics]
+
+FIXED_NAMES = """
+gpumon_build_info gpumon_source_info gpumon_source_up gpumon_gpus gpumon_gpus_expected
+gpumon_gpu_info gpumon_gpu_up gpumon_gpu_state gpumon_gpu_sample_age_seconds
+gpumon_gpu_power_watts gpumon_gpu_power_peak_watts gpumon_gpu_power_trough_watts
+gpumon_gpu_power_limit_watts gpumon_gpu_power_limit_default_watts gpumon_gpu_energy_joules_total
+gpumon_gpu_energy_info gpumon_gpu_energy_error_ratio gpumon_gpu_temperature_celsius
+gpumon_gpu_memory_temperature_celsius gpumon_gpu_temperature_margin_celsius
+gpumon_gpu_fan_speed_ratio gpumon_gpu_utilization_ratio gpumon_gpu_memory_access_ratio
+gpumon_gpu_sm_active_ratio gpumon_gpu_sm_occupancy_ratio gpumon_gpu_tensor_active_ratio
+gpumon_gpu_dram_active_ratio gpumon_gpu_memory_total_bytes gpumon_gpu_memory_used_bytes
+gpumon_gpu_memory_reserved_bytes gpumon_gpu_clock_hertz gpumon_gpu_clock_max_hertz
+gpumon_gpu_throttle_seconds_total gpumon_gpu_throttled gpumon_gpu_pcie_transmit_bytes_total
+gpumon_gpu_pcie_receive_bytes_total gpumon_gpu_pcie_replays_total
+gpumon_gpu_pcie_link_generation gpumon_gpu_pcie_link_generation_max gpumon_gpu_pcie_link_width
+gpumon_gpu_pcie_link_width_max gpumon_gpu_nvlink_transmit_bytes_total
+gpumon_gpu_nvlink_receive_bytes_total gpumon_gpu_nvlink_links gpumon_gpu_nvlink_links_active
+gpumon_gpu_nvlink_errors_total gpumon_gpu_ecc_errors_total gpumon_gpu_remapped_rows_total
+gpumon_gpu_row_remap_pending gpumon_gpu_row_remap_failed gpumon_gpu_recovery_action
+gpumon_collector_success gpumon_collector_duration_seconds gpumon_reader_restarts_total
+gpumon_node_gpu_power_watts gpumon_node_gpu_power_peak_watts gpumon_node_gpu_power_trough_watts
+gpumon_node_gpu_power_ramp_watts_per_second
+""".split()
+
+
+def test_every_name_that_the_design_fixes_from_power_to_recovery_action_is_there() -> None:
+    """Rules, dashboards and other people's scripts meet on these names."""
+    assert set(FIXED_NAMES) <= {metric.name for metric in METRICS}
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_a_name_follows_the_rules_of_prometheus(metric: Metric) -> None:
+    """Prefix, base unit, ``_total`` on counters only, ``_info`` on facts only."""
+    assert re.fullmatch(r"gpumon_[a-z0-9_]+", metric.name)
+    assert "__" not in metric.name
+    assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER)
+    assert metric.name.endswith("_info") == (metric.kind is Kind.INFO)
+    wrong = {"milliwatts", "percent", "mib", "megahertz", "kilobytes", "mhz", "ms"}
+    assert not wrong & set(metric.name.split("_"))
+    assert metric.unit in ("", *UNITS)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_help_is_a_sentence(metric: Metric) -> None:
+    """The help is read at three in the morning."""
+    assert metric.help[0].isupper() or metric.help[0].isdigit()
+    assert metric.help.endswith(".")
+    assert len(metric.help) < 200
+
+
+def test_names_are_unique() -> None:
+    """Two rows of one name would be one series with two meanings."""
+    names = [metric.name for metric in METRICS]
+    assert len(names) == len(set(names))
+
+
+def test_every_reading_of_a_gpu_says_where_it_comes_from() -> None:
+    """Each is read from the driver, or is one of the few that gpumon derives."""
+    derived = {
+        "identity",
+        "state",
+        "up",
+        "sample_age_seconds",
+        "power_peak_watts",
+        "power_trough_watts",
+        "energy_info",
+        "energy_error_ratio",
+    }
+    assert {m.field for m in group_of(GpuReading).metrics if not m.nvml} == derived
+
+
+def reading(**values: object) -> GpuReading:
+    """Return a reading of GPU 3 with some values."""
+    identity = GpuIdentity(index=3, uuid="GPU-3", name="NVIDIA H100", serial="16")
+    return GpuReading(identity=identity, state=GpuState.OK, **values)  # type: ignore[arg-type]
+
+
+def samples(field: str, owner: GpuReading) -> dict[tuple[str, ...], float]:
+    """Return the samples of a field's metric."""
+    return dict(group_of(GpuReading)[field].samples(owner))
+
+
+def test_what_is_not_known_has_no_sample() -> None:
+    """Absent is never zero."""
+    silent = reading()
+    known = {m.field for m in group_of(GpuReading).metrics if dict(m.samples(silent))}
+    assert known == {"identity", "state", "up"}
+
+
+def test_a_zero_is_a_sample() -> None:
+    """Nought watts, said by the driver, is a reading."""
+    assert samples("power_watts", reading(power_watts=0.0)) == {(): 0.0}
+
+
+def test_a_state_exports_all_its_values() -> None:
+    """One series each, of which those that hold are 1."""
+    lost = dataclasses.replace(reading(), state=GpuState.LOST)
+    assert samples("state", lost) == {
+        ("ok",): 0, ("lost",): 1, ("hung",): 0, ("reset_required",): 0, ("error",): 0,
+        ("released",): 0,
+    }  # fmt: skip
+    assert samples("up", lost) == {(): 0}
+    throttled = samples("throttle_reasons", reading(throttle_reasons=frozenset({"sw_thermal"})))
+    assert throttled["sw_thermal",] == 1
+    assert sum(throttled.values()) == 1
+    assert len(throttled) == 8
+
+
+def test_labels_become_keys() -> None:
+    """One label or two, and facts."""
+    assert samples("clock_hertz", reading(clock_hertz={"sm": 5})) == {("sm",): 5}
+    ecc = {("corrected", "dram"): 7}
+    assert samples("ecc_errors", reading(ecc_errors=ecc)) == {("corrected", "dram"): 7}
+    assert samples("row_remap_pending", reading(row_remap_pending=True)) == {(): 1}
+    assert samples("energy_info", reading(energy_info=EnergyInfo("counter"))) == {
+        ("counter", "gpu"): 1
+    }
+    assert list(samples("identity", reading())) == [("NVIDIA H100", "", "16", "", "", "", "")]
+
+
+def test_throttle_reasons_leave_idleness_out() -> None:
+    """Bit 0x1 says that the GPU is idle, which holds nothing back."""
+    assert throttle_reasons(0x1) == frozenset()
+    assert throttle_reasons(0x1 | 0x4 | 0x48) == {"sw_power_cap", "hw_slowdown", "hw_thermal"}
+
+
+def test_a_recovery_action_too_new_to_be_known_is_not_none() -> None:
+    """An action that cannot be named still asks for one."""
+    assert [recovery_action(code) for code in range(8)] == list(RECOVERY_ACTIONS)
+    assert recovery_action(99) == "node_reboot"
+
+
+def test_a_sleeping_nvlink_is_up() -> None:
+    """Inactive 0 and disabled 3 are down; active 1 and asleep 2 are up."""
+    assert active_links([0, 1, 2, 3]) == 2
