@@ -36,7 +36,8 @@ class Recording(Protocol):
 def open_text(path: Path) -> IO[str]:
     """Open a file, plain or gzip, as text; UnavailableError where that cannot be done."""
     try:
-        compressed = path.open("rb").read(2) == b"\x1f\x8b"
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
         opener = gzip.open if compressed else open
         return opener(path, "rt", encoding="utf-8", newline="")
     except OSError as error:

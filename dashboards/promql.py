@@ -1,0 +1,104 @@
+"""PromQL that knows its unit and its meaning, made from the catalogue's metrics.
+
+Every series is that of the node the dashboard shows: the ``cluster`` label is optional, so the
+variable's "All" also matches targets that have none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from grafana_foundation_sdk.models import units
+
+from dashboards.metrics import PER_SECOND, UnknownMetricError, known
+
+JOB = 'job="gpumon"'
+CLUSTER = f'{JOB},cluster=~"$cluster"'
+NODE = f'{CLUSTER},instance="$instance"'
+
+JOULES_PER_KILOWATT_HOUR = 3_600_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Expr:
+    """An expression, Grafana's unit of its value, and the help of the metrics it reads."""
+
+    text: str
+    unit: str
+    help: tuple[str, ...] = ()
+
+    def __add__(self, other: Expr) -> Expr:
+        """Add series with the same labels."""
+        return Expr(f"{self.text} + {other.text}", self.unit, self.help + other.help)
+
+    def __sub__(self, other: Expr) -> Expr:
+        """Subtract series with the same labels."""
+        return Expr(f"{self.text} - {other.text}", self.unit, self.help + other.help)
+
+    def __or__(self, other: Expr) -> Expr:
+        """Take the other's series where this has none with their labels."""
+        return Expr(f"{self.text} or {other.text}", self.unit, self.help + other.help)
+
+    def __rmul__(self, factor: int) -> Expr:
+        """Multiply; times one changes nothing, so it is not written."""
+        return self if factor == 1 else Expr(f"{factor} * {self.text}", self.unit, self.help)
+
+
+def node(name: str, **labels: str | tuple[str, ...]) -> Expr:
+    """Return a metric's series on this node, with labels of one value or one of several.
+
+    Raises UnknownMetricError for a metric, a label or a value that the catalogue does not have.
+    """
+    metric = known(name)
+    matchers = [NODE]
+    for label, wanted in labels.items():
+        values = (wanted,) if isinstance(wanted, str) else wanted
+        if label not in metric.labels:
+            raise UnknownMetricError(f"{name} has no label {label}")
+        if metric.values and not metric.values.issuperset(values):
+            raise UnknownMetricError(f"{name} has no {label} among {', '.join(values)}")
+        operator = "=" if len(values) == 1 else "=~"
+        matchers.append(f'{label}{operator}"{"|".join(values)}"')
+    return Expr(f"{name}{{{','.join(matchers)}}}", metric.unit, (metric.help,))
+
+
+def rate(counter: Expr) -> Expr:
+    """Return a counter's increase per second."""
+    text = f"rate({counter.text}[$__rate_interval])"
+    return Expr(text, PER_SECOND[counter.unit], counter.help)
+
+
+def increase(counter: Expr) -> Expr:
+    """Return a counter's increase over the time that the dashboard shows."""
+    return dataclasses.replace(counter, text=f"increase({counter.text}[$__range])")
+
+
+def aggregate(function: str, of: Expr, *by: str) -> Expr:
+    """Aggregate, to one value or to one for each value of some labels."""
+    how = f"{function} by ({', '.join(by)})" if by else function
+    return dataclasses.replace(of, text=f"{how} ({of.text})")
+
+
+def kilowatt_hours(joules: Expr) -> Expr:
+    """Return an energy in kWh."""
+    return Expr(f"{joules.text} / {JOULES_PER_KILOWATT_HOUR}", units.KiloWattHour, joules.help)
+
+
+def zero_where_absent(of: Expr) -> Expr:
+    """Return 0 where a sum over the node has nothing to sum."""
+    return dataclasses.replace(of, text=f"({of.text} or vector(0))")
+
+
+def coded(name: str, label: str, codes: Mapping[str, int], *by: str) -> Expr:
+    """Return a state metric as the highest number among the states that hold; 0 where none does.
+
+    ``codes`` gives the states their numbers; those numbered 0 and those left out count as none.
+    """
+    numbers = sorted({number for number in codes.values() if number}, reverse=True)
+    groups = {n: tuple(state for state in codes if codes[state] == n) for n in numbers}
+    first, *rest = (n * node(name, **{label: states}) for n, states in groups.items())
+    every = first
+    for one in rest:
+        every = every | one
+    return dataclasses.replace(aggregate("max", every, *by), help=first.help)

@@ -1,0 +1,65 @@
+"""Colours and thresholds.
+
+The colours are Okabe and Ito's, which people with any of the common colour deficiencies tell
+apart: blue is well, orange is a warning, vermilion is bad, grey is neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.models.dashboard import (
+    DynamicConfigValue,
+    FieldColorModeId,
+    Threshold,
+    ThresholdsMode,
+    ValueMap,
+    ValueMapping,
+    ValueMappingResult,
+)
+
+WELL = "#0072B2"
+WARNING = "#E69F00"
+BAD = "#D55E00"
+NEUTRAL = "#7F7F7F"
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """What a number stands for: words and a colour."""
+
+    text: str
+    color: str
+
+
+def thresholds(base: str, *steps: tuple[float, str]) -> builders.ThresholdsConfig:
+    """Return thresholds: a colour from minus infinity on, and others from a value on."""
+    listed = [Threshold(value=None, color=base), *(Threshold(v, c) for v, c in steps)]
+    return builders.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(listed)
+
+
+def by_thresholds() -> builders.FieldColor:
+    """Colour a value by its thresholds."""
+    return builders.FieldColor().mode(FieldColorModeId.THRESHOLDS)
+
+
+def by_series() -> builders.FieldColor:
+    """Colour lines by their place in the legend."""
+    return builders.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC)
+
+
+def mappings(states: dict[int, State]) -> list[ValueMapping]:
+    """Return the mapping of numbers to words and colours."""
+    results = {
+        str(number): ValueMappingResult(text=state.text, color=state.color, index=place)
+        for place, (number, state) in enumerate(states.items())
+    }
+    return [ValueMap(options=results)]
+
+
+DASHED = [
+    DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
+    DynamicConfigValue("color", {"mode": "fixed", "fixedColor": NEUTRAL}),
+]
+"""How a limit is drawn: grey and dashed, so that it is not taken for a reading."""

@@ -1,0 +1,24 @@
+"""The dashboards there are, and the files they are written to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+
+from dashboards import node
+
+FOLDER = Path(__file__).parent / "json"
+
+DASHBOARDS = (node.dashboard,)
+
+
+def files() -> dict[str, str]:
+    """Return every file's text by name; the name is the dashboard's uid."""
+    texts = {}
+    for build in DASHBOARDS:
+        dashboard = build()
+        text = json.dumps(dashboard, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
+        texts[f"{dashboard.uid}.json"] = text + "\n"
+    return texts
