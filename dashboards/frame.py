@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.common import TimeZoneBrowser
 from grafana_foundation_sdk.models.dashboard import (
     Dashboard,
@@ -38,7 +39,7 @@ class Row:
     panels: tuple[Panel, ...]
 
 
-def node_variables() -> list[VariableModel]:
+def node_variables() -> list[Builder[VariableModel]]:
     """Return the variables that choose one node: data source, cluster, instance.
 
     Targets need not have a ``cluster``, so its "All" matches everything. Nodes are found by
@@ -58,7 +59,7 @@ def node_variables() -> list[VariableModel]:
         .current(VariableOption(text="All", value="$__all"))
     )
     instance = _label_values("instance", CLUSTER).label("Node")
-    return [source.build(), cluster.build(), instance.build()]
+    return [source, cluster, instance]
 
 
 def _label_values(label: str, matchers: str) -> builders.QueryVariable:
@@ -69,7 +70,7 @@ def _label_values(label: str, matchers: str) -> builders.QueryVariable:
         .query({"query": query, "refId": f"{label}-values"})
         .definition(query)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(VariableSort.NATURAL_ASC)
+        .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
         .hide(VariableHide.DONT_HIDE)
     )
 

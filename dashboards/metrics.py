@@ -25,7 +25,6 @@ RAMP = "si:W/s"
 """Grafana takes any unit behind ``si:`` and puts kilo and mega before it."""
 
 PER_SECOND = {
-    units.Short: "ops",
     units.Joule: units.Watt,
     # Links are sold in powers of ten.
     units.BytesIEC: units.BytesPerSecondSI,

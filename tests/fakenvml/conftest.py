@@ -1,4 +1,4 @@
-"""Fixtures: the library compiled once, a driver and a process that looks at it."""
+"""Fixtures: a process that looks at the driver, and a way to wait for its calls."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import FakeDriver, build_library, profiles
 from .probe import TIMEOUT, Probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory with the complete library, compiled once."""
-    return build_library(tmp_path_factory.mktemp("fakenvml"))
-
-
-@pytest.fixture
-def driver(tmp_path: Path, library: Path) -> FakeDriver:
-    """Eight idle H100s."""
-    return FakeDriver(tmp_path / "driver", profiles.h100(8), library=library)
+    from . import FakeDriver
 
 
 @pytest.fixture

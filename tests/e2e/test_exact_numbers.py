@@ -1,0 +1,297 @@
+"""What the driver says is what ``/metrics`` says, through the real pynvml over the fake library."""
+
+from __future__ import annotations
+
+import collections
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import (  # noqa: TID251 - the oracle of these tests
+    text_string_to_metric_families as parse_openmetrics,
+)
+
+from tests.fakenvml import FakeDriver, build_library, captures, profiles
+from tests.support.exposition import Exposition
+from tests.support.servers import Agent, require, run_agent, wait_for
+
+pytestmark = pytest.mark.e2e
+
+ALL_LINKS = 0xFFFFFFFF
+
+# What GPU 3 is told to say in NVML's units, and what must come out: metric, labels, base unit.
+FACTS = [
+    ("field.185", 330_123, "gpumon_gpu_power_watts", {}, 330.123),
+    ("field.190", 650_001, "gpumon_gpu_power_limit_watts", {}, 650.001),
+    ("field.189", 700_002, "gpumon_gpu_power_limit_default_watts", {}, 700.002),
+    ("field.83", 9_007_199_254_740, "gpumon_gpu_energy_joules_total", {}, 9_007_199_254.740),
+    ("temperature", 43, "gpumon_gpu_temperature_celsius", {}, 43),
+    ("field.82", 51, "gpumon_gpu_memory_temperature_celsius", {}, 51),
+    ("margin_temperature", -2, "gpumon_gpu_temperature_margin_celsius", {}, -2),
+    ("fan_speed", 37, "gpumon_gpu_fan_speed_ratio", {}, 0.37),
+    ("utilization.gpu", 97, "gpumon_gpu_utilization_ratio", {}, 0.97),
+    ("utilization.memory", 61, "gpumon_gpu_memory_access_ratio", {}, 0.61),
+    ("gpm.2", 87.5, "gpumon_gpu_sm_active_ratio", {}, 0.875),
+    ("gpm.3", 43.75, "gpumon_gpu_sm_occupancy_ratio", {}, 0.4375),
+    ("gpm.5", 62.5, "gpumon_gpu_tensor_active_ratio", {}, 0.625),
+    ("gpm.10", 31.25, "gpumon_gpu_dram_active_ratio", {}, 0.3125),
+    ("memory.total", 85_520_809_984, "gpumon_gpu_memory_total_bytes", {}, 85_520_809_984),
+    ("memory.used", 71_234_567_168, "gpumon_gpu_memory_used_bytes", {}, 71_234_567_168),
+    ("memory.reserved", 503_316_480, "gpumon_gpu_memory_reserved_bytes", {}, 503_316_480),
+    ("clock.1", 1755, "gpumon_gpu_clock_hertz", {"clock": "sm"}, 1_755_000_000),
+    ("clock.2", 2619, "gpumon_gpu_clock_hertz", {"clock": "memory"}, 2_619_000_000),
+    ("max_clock.1", 1980, "gpumon_gpu_clock_max_hertz", {"clock": "sm"}, 1_980_000_000),
+    ("max_clock.2", 2620, "gpumon_gpu_clock_max_hertz", {"clock": "memory"}, 2_620_000_000),
+    *(
+        (f"field.{field}", ns, "gpumon_gpu_throttle_seconds_total", {"reason": reason}, ns / 1e9)
+        for field, reason, ns in (
+            (74, "sw_power_cap", 7_015_662_857_001),
+            (76, "sync_boost", 1_000_000_001),
+            (269, "sw_thermal", 2_500_000_000),
+            (270, "hw_thermal", 1),
+            (271, "hw_power_brake", 4_000_000_000),
+        )
+    ),
+    ("field.197", 123_456_789_012, "gpumon_gpu_pcie_transmit_bytes_total", {}, 123_456_789_012),
+    ("field.198", 234_567_890_123, "gpumon_gpu_pcie_receive_bytes_total", {}, 234_567_890_123),
+    ("field.94", 150, "gpumon_gpu_pcie_replays_total", {}, 150),
+    ("pcie.link_gen", 4, "gpumon_gpu_pcie_link_generation", {}, 4),
+    ("pcie.link_gen_max", 5, "gpumon_gpu_pcie_link_generation_max", {}, 5),
+    ("pcie.link_width", 8, "gpumon_gpu_pcie_link_width", {}, 8),
+    ("pcie.link_width_max", 16, "gpumon_gpu_pcie_link_width_max", {}, 16),
+    (f"field.138.{ALL_LINKS}", 1001, "gpumon_gpu_nvlink_transmit_bytes_total", {}, 1_025_024),
+    (f"field.139.{ALL_LINKS}", 2002, "gpumon_gpu_nvlink_receive_bytes_total", {}, 2_050_048),
+    ("field.165.7", 0, "gpumon_gpu_nvlink_links_active", {}, 17),
+    (f"field.161.{ALL_LINKS}", 5, "gpumon_gpu_nvlink_errors_total", {"kind": "replay"}, 5),
+    (f"field.162.{ALL_LINKS}", 6, "gpumon_gpu_nvlink_errors_total", {"kind": "recovery"}, 6),
+    (f"field.163.{ALL_LINKS}", 7, "gpumon_gpu_nvlink_errors_total", {"kind": "crc"}, 7),
+    *(
+        (
+            f"ecc.{error}.0.{location}",
+            count,
+            "gpumon_gpu_ecc_errors_total",
+            {"error": ("corrected", "uncorrected")[error], "location": place},
+            count,
+        )
+        for error, location, place, count in (
+            (0, 2, "dram", 11),
+            (0, 7, "sram", 12),
+            (1, 2, "dram", 13),
+            (1, 7, "sram", 14),
+        )
+    ),
+    ("field.142", 3, "gpumon_gpu_remapped_rows_total", {"cause": "corrected"}, 3),
+    ("field.143", 4, "gpumon_gpu_remapped_rows_total", {"cause": "uncorrected"}, 4),
+    ("field.144", 1, "gpumon_gpu_row_remap_pending", {}, 1),
+    ("field.145", 1, "gpumon_gpu_row_remap_failed", {}, 1),
+]
+
+
+@pytest.fixture(scope="module")
+def telling(
+    library: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[FakeDriver, Agent]]:
+    """An agent on eight H100s of which GPU 3 tells all of FACTS."""
+    folder = tmp_path_factory.mktemp("exact")
+    driver = FakeDriver(folder / "driver", profiles.h100(8), library=library)
+    with driver.batch():
+        for key, raw, *_ in FACTS:
+            driver.set(3, key, raw)
+        driver.set(3, "clocks_event_reasons", 0x4 | 0x20 | 0x1)
+        driver.set(3, "field.230", 4)
+    with run_agent(folder, "nvml", env=driver.env()) as agent:
+        wait_for(
+            lambda: "gpumon_gpu_sm_active_ratio" in agent.metrics(), 10, "the second GPM sample"
+        )
+        yield driver, agent
+
+
+@pytest.fixture(scope="module")
+def exposition(telling: tuple[FakeDriver, Agent]) -> Exposition:
+    """What that agent exposes."""
+    return Exposition(telling[1].metrics())
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "expected"),
+    [fact[2:] for fact in FACTS],
+    ids=[" ".join([fact[2].removeprefix("gpumon_gpu_"), *fact[3].values()]) for fact in FACTS],
+)
+def test_a_number_comes_out_exactly(
+    exposition: Exposition, metric: str, labels: dict[str, str], expected: float
+) -> None:
+    """In its base unit, equal to the last bit."""
+    assert exposition.value(metric, gpu="3", **labels) == expected
+
+
+def test_states_come_out(exposition: Exposition) -> None:
+    """Throttle reasons, the recovery action, and the state of the GPU."""
+    reasons = exposition.all("gpumon_gpu_throttled", gpu="3", uuid=uuid(3))
+    assert {k for ((_, k),), v in reasons.items() if v} == {"sw_power_cap", "sw_thermal"}
+    actions = exposition.all("gpumon_gpu_recovery_action", gpu="3", uuid=uuid(3))
+    assert {k for ((_, k),), v in actions.items() if v} == {"drain_and_reset"}
+    assert exposition.value("gpumon_gpu_state", gpu="3", state="ok") == 1
+    assert exposition.value("gpumon_gpu_up", gpu="3") == 1
+
+
+def uuid(index: int) -> str:
+    """Return the identity that the profile gives a GPU."""
+    return str(profiles.identity(index)["uuid"])
+
+
+def test_identity_and_source_come_out(exposition: Exposition) -> None:
+    """With the labels of the design, and no others."""
+    (facts,) = exposition.all("gpumon_gpu_info", gpu="3")
+    assert dict(facts) == {
+        "uuid": uuid(3),
+        "name": "NVIDIA H100 80GB HBM3",
+        "architecture": "Hopper",
+        "serial": "1650000000004",
+        "pci_bus_id": profiles.identity(3)["pci_bus_id"],
+        "module_id": str(profiles.identity(3)["module_id"]),
+        "board_part_number": "692-2G520-0200-000",
+        "vbios_version": "96.00.99.00.01",
+    }
+    (source,) = exposition.all("gpumon_source_info")
+    assert dict(source)["driver_version"] == "580.105.08"
+    assert dict(source)["cuda_version"] == "13.0"
+    assert exposition.value("gpumon_gpus") == 8
+    assert exposition.value("gpumon_gpus_expected") == 8
+    how = exposition.all("gpumon_gpu_energy_info", gpu="3", uuid=uuid(3))
+    assert how == {(("method", "counter"), ("scope", "gpu")): 1}
+
+
+def test_power_extremes_come_from_the_sample_buffer(exposition: Exposition) -> None:
+    """The profile's samples swing by 300 mW around 68.57 W, which the mean does not show."""
+    assert exposition.value("gpumon_gpu_power_peak_watts", gpu="0") == 68.87
+    assert exposition.value("gpumon_gpu_power_trough_watts", gpu="0") == 68.27
+
+
+def test_a_standard_gpu_has_at_most_a_hundred_series(
+    exposition: Exposition, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On an H100 with its 18 links; the count of each metric is printed."""
+    names = collections.Counter(exposition.names(gpu="0"))
+    with capsys.disabled():
+        print(f"\nseries of one H100, standard tier: {sum(names.values())}")
+        for name, count in sorted(names.items()):
+            print(f"  {count:2} {name}")
+    assert 60 < sum(names.values()) <= 100
+
+
+def test_promtool_and_both_parsers_accept_the_agent(telling: tuple[FakeDriver, Agent]) -> None:
+    """The lint says nothing, and the OpenMetrics parser reads what it asks for."""
+    agent = telling[1]
+    lint = subprocess.run(
+        [require("promtool"), "check", "metrics"],
+        input=agent.get("/metrics").body,
+        capture_output=True,
+        check=False,
+    )
+    assert (lint.returncode, lint.stdout + lint.stderr) == (0, b"")
+    answer = agent.get("/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    names = {sample.name for family in parse_openmetrics(answer.text) for sample in family.samples}
+    assert names == set(Exposition(agent.metrics()).names())
+
+
+def test_each_tick_reads_a_gpu_in_one_batch(telling: tuple[FakeDriver, Agent]) -> None:
+    """One call for all fields, no call twice, and never the one that blocks for 20 ms."""
+    driver, agent = telling
+    before, first = driver.calls(), agent.get("/api/v1/snapshot").json()
+    wait_for(
+        lambda: agent.get("/api/v1/snapshot").json()["time"][:19] > first["time"][:19], 5, "a tick"
+    )
+    wait_for(lambda: agent.ready(), 5, "the agent")
+    calls = {name: count - before.get(name, 0) for name, count in driver.calls().items()}
+    ticks = calls["nvmlDeviceGetFieldValues[3]"]
+    assert ticks >= 1
+    assert calls.get("nvmlDeviceGetPcieThroughput", 0) == 0
+    assert calls["nvmlDeviceGetUtilizationRates"] <= 8 * (ticks + 1)
+    assert calls["nvmlDeviceGetClockInfo"] <= 2 * 8 * (ticks + 1)
+
+
+def test_what_is_not_supported_is_absent(tmp_path: Path, library: Path) -> None:
+    """Not 0 and not NaN: the series is not there. The other GPU keeps its own."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(2), library=library)
+    gone = {
+        "field.82": "gpumon_gpu_memory_temperature_celsius",
+        "field.83": "",
+        "field.191": "",
+        "energy": "",
+        "utilization.gpu": "gpumon_gpu_utilization_ratio",
+        "field.230": "gpumon_gpu_recovery_action",
+        "field.197": "gpumon_gpu_pcie_transmit_bytes_total",
+    }
+    with driver.batch():
+        for key in gone:
+            driver.unset(1, key)
+        driver.deny(1, "field.144")
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        text = agent.metrics()
+    exposition = Exposition(text)
+    assert "NaN" not in text
+    for metric in filter(None, [*gone.values(), "gpumon_gpu_row_remap_pending"]):
+        assert exposition.all(metric, gpu="1") == {}, metric
+        assert exposition.all(metric, gpu="0"), metric
+    # Without a counter the joules are the integral of power, and say so.
+    how = exposition.all("gpumon_gpu_energy_info", gpu="1", uuid=uuid(1))
+    assert how == {(("method", "integral"), ("scope", "gpu")): 1}
+    assert exposition.value("gpumon_gpu_energy_joules_total", gpu="1") is not None
+
+
+def test_an_a100_answers_in_its_own_way(tmp_path: Path, library: Path) -> None:
+    """No average power, no margin, no GPM: a sample, thresholds, and nothing."""
+    driver = FakeDriver(tmp_path / "driver", profiles.a100(1), library=library)
+    driver.set(0, "field.186", 58_400)
+    driver.set(0, "temperature", 31)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        exposition = Exposition(agent.metrics())
+    assert exposition.value("gpumon_gpu_power_watts", gpu="0") == 58.4
+    # Thresholds of the A100: clocks fall at 85, are halved at 89.
+    assert exposition.value("gpumon_gpu_temperature_margin_celsius", gpu="0") == 85 - 31
+    assert exposition.all("gpumon_gpu_sm_active_ratio") == {}
+    assert exposition.value("gpumon_gpu_nvlink_links", gpu="0") == 12
+
+
+def test_an_old_driver_without_new_functions_is_read(tmp_path: Path) -> None:
+    """Symbols that are missing cost what they would have told, and nothing else."""
+    library = build_library(
+        tmp_path / "old",
+        omit=(
+            "nvmlDeviceGetMarginTemperature",
+            "nvmlDeviceGetTemperatureV",
+            "nvmlDeviceGetCurrentClocksEventReasons",
+            "nvmlGpmQueryDeviceSupport",
+            "nvmlDeviceGetSamples",
+        ),
+    )
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(1), library=library)
+    driver.set(0, "clocks_event_reasons", 0x40 | 0x8)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        exposition = Exposition(agent.metrics())
+    assert exposition.value("gpumon_gpu_temperature_celsius", gpu="0") == 29
+    assert exposition.all("gpumon_gpu_temperature_margin_celsius") == {}
+    assert exposition.value("gpumon_gpu_throttled", gpu="0", reason="hw_thermal") == 1
+    # Without a buffer the reading itself is the only sample.
+    assert exposition.value("gpumon_gpu_power_peak_watts", gpu="0") == 68.57
+
+
+@pytest.mark.parametrize("name", captures.NAMES)
+def test_a_real_capture_is_read_without_a_fault(tmp_path: Path, library: Path, name: str) -> None:
+    """What real A100, H100, B200 and GB200 nodes answer, their N/As included."""
+    captures.capture_path(name)
+    driver = FakeDriver(tmp_path / "driver", captures.load(name), library=library)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        snapshot = agent.get("/api/v1/snapshot").json()
+        log = agent.log
+    assert snapshot["errors"] == []
+    assert len(snapshot["gpus"]) == driver.gpus
+    for gpu in snapshot["gpus"]:
+        assert gpu["state"] == "ok"
+        assert gpu["power_watts"] > 20
+        assert gpu["temperature_margin_celsius"] > 20
+        assert gpu["recovery_action"] in (None, "none")
+        assert gpu["energy_info"]["scope"] == "gpu"
+    assert "error" not in log
