@@ -42,7 +42,7 @@ def activity() -> tuple[Panel, ...]:
             ),
             Size(8),
             {GPU: node("gpumon_gpu_utilization_ratio")},
-            most=1,
+            axis=(0, 1),
         ),
         panels.lines(
             Text(
@@ -52,7 +52,7 @@ def activity() -> tuple[Panel, ...]:
             ),
             Size(8),
             {GPU: node("gpumon_gpu_sm_active_ratio")},
-            most=1,
+            axis=(0, 1),
         ),
         panels.lines(
             Text(
@@ -62,7 +62,7 @@ def activity() -> tuple[Panel, ...]:
             ),
             Size(8),
             {GPU: node("gpumon_gpu_tensor_active_ratio")},
-            most=1,
+            axis=(0, 1),
         ),
         panels.lines(
             Text(
@@ -72,7 +72,7 @@ def activity() -> tuple[Panel, ...]:
             ),
             Size(8),
             {GPU: node("gpumon_gpu_dram_active_ratio")},
-            most=1,
+            axis=(0, 1),
         ),
         panels.lines(
             Text(
@@ -127,7 +127,7 @@ def throttling() -> tuple[Panel, ...]:
                     "max", rate(node("gpumon_gpu_throttle_seconds_total")), "reason"
                 )
             },
-            most=1,
+            axis=(0, 1),
         ),
     )
 

@@ -14,6 +14,8 @@ GPU = "GPU {{gpu}}"
 LOW_MARGIN, LOWEST_MARGIN = 10, 5
 """Degrees to the nearest slowdown at which to look closer, and to act."""
 
+ENERGY = node("gpumon_gpu_energy_joules_total")
+
 
 def now() -> tuple[Panel, ...]:
     """Return the numbers to look at first."""
@@ -60,6 +62,7 @@ def now() -> tuple[Panel, ...]:
                 - zero_where_absent(aggregate("sum", node("gpumon_gpu_up")))
             },
             thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            absent="no answer",
         ),
         panels.value(
             Text(
@@ -78,8 +81,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Lowest temperature margin",
-                f"Of the hottest GPU. Normal: above {LOW_MARGIN} degrees; below {LOWEST_MARGIN} "
-                "it is about to be slowed down: look at cooling.",
+                f"Of the GPU nearest to a slowdown. Normal: above {LOW_MARGIN} degrees. Below "
+                f"{LOWEST_MARGIN} look at the cooling now.",
             ),
             Size(3, 4),
             {"margin": aggregate("min", node("gpumon_gpu_temperature_margin_celsius"))},
@@ -94,12 +97,9 @@ def now() -> tuple[Panel, ...]:
                 "an H100 about 1.7 kWh a day.",
             ),
             Size(3, 4),
-            {"energy": aggregate("sum", kilowatt_hours(increase(_ENERGY)))},
+            {"energy": aggregate("sum", kilowatt_hours(increase(ENERGY)))},
         ),
     )
-
-
-_ENERGY = node("gpumon_gpu_energy_joules_total")
 
 
 def power() -> tuple[Panel, ...]:
@@ -155,7 +155,7 @@ def power() -> tuple[Panel, ...]:
             ),
             Size(7),
             GPU,
-            kilowatt_hours(increase(_ENERGY)),
+            kilowatt_hours(increase(ENERGY)),
         ),
     )
 
@@ -171,6 +171,7 @@ def heat() -> tuple[Panel, ...]:
             ),
             Size(9),
             {GPU: node("gpumon_gpu_temperature_margin_celsius")},
+            axis=(None, None),
             thresholds=style.thresholds(
                 style.BAD, (LOWEST_MARGIN, style.WARNING), (LOW_MARGIN, style.WELL)
             ),
@@ -201,6 +202,6 @@ def heat() -> tuple[Panel, ...]:
             ),
             Size(5),
             {GPU: node("gpumon_gpu_fan_speed_ratio")},
-            most=1,
+            axis=(0, 1),
         ),
     )

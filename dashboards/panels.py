@@ -70,12 +70,13 @@ def lines(
     size: Size,
     series: dict[str, Expr],
     *,
+    axis: tuple[float | None, float | None] = (0, None),
     thresholds: ThresholdsConfig | None = None,
-    most: float | None = None,
 ) -> Panel:
     """Return lines over time, by legend; the one called ``limit`` is grey and dashed.
 
-    ``most`` is the end of the axis; thresholds are drawn as lines.
+    ``axis`` is where the axis begins and ends, None where the data says; thresholds are drawn as
+    lines.
     """
     first = next(iter(series.values()))
     drawn = (
@@ -84,7 +85,6 @@ def lines(
         .description(text.description(first))
         .datasource(SOURCE)
         .unit(first.unit)
-        .min(0)
         .height(size.height)
         .span(size.width)
         .no_value(ABSENT)
@@ -96,6 +96,9 @@ def lines(
         .tooltip(_tooltip())
         .targets([_query(ref, expr, legend) for ref, legend, expr in _lettered(series)])
     )
+    least, most = axis
+    if least is not None:
+        drawn.min(least)
     if most is not None:
         drawn.max(most)
     if thresholds is not None:
@@ -144,7 +147,9 @@ def value(
     return shown.build()
 
 
-def bars(text: Text, size: Size, legend: str, expr: Expr, **kwargs: ThresholdsConfig) -> Panel:
+def bars(
+    text: Text, size: Size, legend: str, expr: Expr, thresholds: ThresholdsConfig | None = None
+) -> Panel:
     """Return a bar for each series, over the time shown."""
     return (
         bargauge.Panel()
@@ -157,7 +162,7 @@ def bars(text: Text, size: Size, legend: str, expr: Expr, **kwargs: ThresholdsCo
         .span(size.width)
         .no_value(ABSENT)
         .color_scheme(style.by_thresholds())
-        .thresholds(kwargs.get("thresholds") or style.thresholds(style.WELL))
+        .thresholds(thresholds or style.thresholds(style.WELL))
         .orientation(VizOrientation.HORIZONTAL)
         .display_mode(BarGaugeDisplayMode.BASIC)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))

@@ -76,8 +76,8 @@ def increase(counter: Expr) -> Expr:
 
 def aggregate(function: str, of: Expr, *by: str) -> Expr:
     """Aggregate, to one value or to one for each value of some labels."""
-    how = f"{function} by ({', '.join(by)})" if by else function
-    return dataclasses.replace(of, text=f"{how} ({of.text})")
+    how = f"{function} by ({', '.join(by)}) " if by else function
+    return dataclasses.replace(of, text=f"{how}({of.text})")
 
 
 def kilowatt_hours(joules: Expr) -> Expr:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from gpumon.model import Snapshot
+from gpumon.model import GpuState, Snapshot
 from gpumon.reader import frames
 from gpumon.reader.frames import Message, Refusal
 from gpumon.sources.spec import SourceSpec
@@ -61,7 +61,7 @@ class Listener(Protocol):
 class Supervisor:
     """Keeps one reader going."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the patience of each kind is an argument for the tests
         self,
         spec: SourceSpec,
         interval: float,
@@ -69,6 +69,7 @@ class Supervisor:
         *,
         silence: float = SILENCE_SECONDS,
         fresh_reader: float = FRESH_READER_SECONDS,
+        startup: float = STARTUP_SECONDS,
         popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
     ) -> None:
         """Prepare to read ``spec`` every ``interval`` seconds; nothing starts before ``run``."""
@@ -77,6 +78,7 @@ class Supervisor:
         self._listener = listener
         self._silence = silence + interval
         self._fresh_reader = fresh_reader
+        self._startup = startup
         self._popen = popen
         self._alive: list[subprocess.Popen[bytes]] = []
         self._heard = False
@@ -134,7 +136,9 @@ class Supervisor:
 
     async def _hear(self, stream: asyncio.StreamReader) -> None:
         """Pass on what the reader says; returns when it died or another one should be tried."""
-        silent = -STARTUP_SECONDS
+        loop = asyncio.get_running_loop()
+        silent = -self._startup
+        still_since: float | None = None
         next_message = asyncio.ensure_future(_receive(stream))
         try:
             while True:
@@ -143,9 +147,7 @@ class Supervisor:
                     silent += self._silence
                     if silent > 0:
                         self._listener.silent(silent)
-                    self._reap()
-                    if silent >= self._fresh_reader and len(self._alive) < MOST_READERS:
-                        log.error("the driver stands still: trying a fresh reader")
+                    if self._worth_another(silent):
                         return
                     continue
                 message = next_message.result()
@@ -156,12 +158,32 @@ class Supervisor:
                     raise message.error()
                 silent, self._heard = 0.0, True
                 self._listener.snapshot(message)
+                if not _stands_still(message):
+                    still_since = None
+                elif still_since is None:
+                    still_since = loop.time()
+                elif self._worth_another(loop.time() - still_since):
+                    return
                 next_message = asyncio.ensure_future(_receive(stream))
         finally:
             next_message.cancel()
 
+    def _worth_another(self, still: float) -> bool:
+        """Tell whether, after so many seconds without an answer, a fresh reader is to be tried."""
+        self._reap()
+        if still < self._fresh_reader or len(self._alive) >= MOST_READERS:
+            return False
+        log.error("the driver stands still: trying a fresh reader")
+        return True
+
     def _reap(self) -> None:
         self._alive = [process for process in self._alive if process.poll() is None]
+
+
+def _stands_still(snapshot: Snapshot) -> bool:
+    """Tell whether every GPU of a snapshot hangs: the driver's global lock is held."""
+    states = {gpu.state for gpu in snapshot.gpus}
+    return states == {GpuState.HUNG}
 
 
 async def _receive(stream: asyncio.StreamReader) -> Message | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gpumon.clock import Clock
 from gpumon.errors import UnavailableError
-from gpumon.model import GpuReading, Snapshot, SourceInfo
+from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import FaultError, Library
 from gpumon.sources.nvml.worker import FindGpu, GpuWorker
@@ -51,7 +51,12 @@ class NvmlSource:
             worker.wait(max(0.0, deadline - self._clock.monotonic()))
         readings = tuple(filter(None, (worker.current() for worker in self._workers)))
         return Snapshot(
-            time=self._clock.time(), source=info, gpus=readings, errors=_reasons(readings)
+            time=self._clock.time(),
+            source=info,
+            # One GPU that hangs is that GPU; all of them are the driver's global lock.
+            up=not readings or any(gpu.state is not GpuState.HUNG for gpu in readings),
+            gpus=readings,
+            errors=_reasons(readings),
         )
 
     def close(self) -> None:

@@ -1,0 +1,6 @@
+"""The benchmark: ``python -m tests.bench`` measures the agent beside its peers.
+
+``contenders`` starts them, ``measure`` and ``scrape`` look at them from outside, ``trial`` is the
+procedure, ``ticks`` looks for repeated driver calls, ``budgets`` judges, ``report`` writes
+``docs/performance.md``.
+"""
