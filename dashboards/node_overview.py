@@ -66,8 +66,8 @@ def now() -> tuple[Panel, ...]:
         ),
         panels.value(
             Text(
-                "Power of all GPUs",
-                "Now, the highest of the last 30 s, and what the GPUs' limits add up to. The GPUs "
+                "Power now",
+                "All GPUs together: now, the highest of the last 30 s, and what the GPUs' limits add up to. The GPUs "
                 "alone: the rest of the node comes on top. Peaks may touch the limit for an "
                 "instant; the mean stays below it.",
             ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable
 
 from tests.bench.contenders import GPUMON, NODE, NVITOP
 from tests.bench.measure import Spread
@@ -71,27 +72,47 @@ HELP, STATUS = "gpumon --help", "gpumon status sim:8xH100"
 def judge(results: Results) -> list[Row]:
     """Return a row for each budget."""
     ours = results.figures[GPUMON]
-    rows = [
-        _against(
-            results,
-            f"CPU per sample of a scrape ({encoding}), against {peer}",
-            0.1,
-            ours.per_sample(encoding),
-            peer,
-            lambda figures, encoding=encoding: figures.per_sample(encoding),
-        )
-        for encoding in ENCODINGS
-        for peer in (NVITOP, NODE)
+    memory = Spread.of(memory.pss for memory in ours.memory)
+    helped = Spread.of(results.commands[HELP]).times(1000)
+    return [
+        *(
+            _against(
+                peer,
+                results,
+                f"CPU per sample of a scrape ({encoding}), of {peer}'s",
+                0.1,
+                functools.partial(Figures.per_sample, encoding=encoding),
+            )
+            for encoding in ENCODINGS
+            for peer in (NVITOP, NODE)
+        ),
+        _against(NVITOP, results, f"CPU at rest, of {NVITOP}'s at 1 Hz", 0.5, _resting),
+        _against(NVITOP, results, f"GPU metric families, of {NVITOP}'s", 2, _families, more=True),
+        Row("Memory of both processes (PSS)", 60, memory, "{:.1f} MB"),
+        Row("Driver calls repeated within a tick", 0, Spread.of([len(results.repeated)]), "{:.0f}"),
+        Row(f"`{HELP}`", 150, helped, "{:.0f} ms"),
     ]
-    rows += [
-        _against(results, f"CPU at rest, against {NVITOP} at 1 Hz", 0.5, ours.resting, NVITOP,
-                 lambda figures: figures.resting),
-        _against(results, f"metric families of GPUs, against {NVITOP}", 2,
-                 [ours.exposition.gpu_families], NVITOP,
-                 lambda figures: [figures.exposition.gpu_families], at_least=True),
-        Row("memory of both processes (PSS)", 60, Spread.of(m.pss for m in ours.memory),
-            "{:.1f} MB"),
-        Row("driver calls repeated within a tick", 0, Spread.of([len(results.repeated)]), "{:.0f}"),
-        Row(f"`{HELP}`", 150, Spread.of(results.commands[HELP]).times(1000), "{:.0f} ms"),
-    ]
-    return rows
+
+
+def _against(
+    peer: str,
+    results: Results,
+    what: str,
+    limit: float,
+    pick: Callable[[Figures], list[float]],
+    *,
+    more: bool = False,
+) -> Row:
+    """Return the row of a ratio: each round's figure over the peer's of the same round."""
+    if peer not in results.figures:
+        return Row(what, limit, None, at_least=more, why=results.missing[peer])
+    rounds = zip(pick(results.figures[GPUMON]), pick(results.figures[peer]), strict=True)
+    return Row(what, limit, Spread.of(ours / theirs for ours, theirs in rounds), at_least=more)
+
+
+def _resting(figures: Figures) -> list[float]:
+    return figures.resting
+
+
+def _families(figures: Figures) -> list[float]:
+    return [figures.exposition.gpu_families]

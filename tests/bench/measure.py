@@ -82,6 +82,8 @@ def wall_seconds(
     taken = []
     for _ in range(runs + 1):
         started = time.perf_counter()
-        subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+        subprocess.run(
+            argv, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **(env or {})}
+        )
         taken.append(time.perf_counter() - started)
     return taken[1:]

@@ -1,0 +1,93 @@
+"""Building the dashboards from the catalogue."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+if sys.version_info < (3, 11):
+    pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
+
+from dashboards import metrics, node_activity, node_health, promql
+from dashboards.metrics import UnknownMetricError
+from dashboards.write import files
+from gpumon.model.gpu import GPU_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS
+from gpumon.model.metric import UNITS
+from tests.dashboards import committed
+
+SELECTOR = 'job="gpumon",cluster=~"$cluster",instance="$instance"'
+
+
+def test_committed_files_are_fresh() -> None:
+    """What is committed is what the code builds: else run ``make docs``."""
+    found = {path.name: path.read_text("utf-8") for path in committed.FOLDER.iterdir()}
+    assert found == files()
+
+
+def test_building_twice_gives_the_same() -> None:
+    """Nothing in the files depends on chance or on time."""
+    assert files() == files()
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("gpumon_gpu_power_wats", {}),
+        ("gpumon_gpu_ecc_lifetime_errors_total", {}),  # the full tier's
+        ("gpumon_gpu_power_watts", {"reason": "sw_thermal"}),
+        ("gpumon_gpu_throttled", {"reason": "boredom"}),
+        ("gpumon_gpu_throttled", {"reason": ("sw_thermal", "boredom")}),
+        ("gpumon_gpu_throttle_seconds_total", {"reason": "boredom"}),
+    ],
+)
+def test_what_is_not_exposed_stops_the_build(
+    name: str, labels: dict[str, str | tuple[str, ...]]
+) -> None:
+    """A metric, label or value that the catalogue lacks cannot become a panel without data."""
+    with pytest.raises(UnknownMetricError):
+        promql.node(name, **labels)
+
+
+def test_every_base_unit_has_one_in_grafana() -> None:
+    """A unit that is added to the catalogue must be given Grafana's word for it."""
+    assert set(metrics.UNITS) == {"", *UNITS}
+
+
+def test_units_follow_the_arithmetic() -> None:
+    """A rate of joules is watts, of seconds a share, of bytes bytes a second."""
+    units = {
+        name: promql.rate(promql.node(name)).unit
+        for name in (
+            "gpumon_gpu_energy_joules_total",
+            "gpumon_gpu_throttle_seconds_total",
+            "gpumon_gpu_pcie_receive_bytes_total",
+        )
+    }
+    assert list(units.values()) == ["watt", "percentunit", "Bps"]
+    energy = promql.kilowatt_hours(promql.node("gpumon_gpu_energy_joules_total"))
+    assert energy.unit == "kwatth"
+
+
+def test_a_coded_state_is_the_highest_that_holds() -> None:
+    """States become numbers by way of ``or``, whose sides differ in the state's label."""
+    expr = promql.coded(
+        "gpumon_gpu_throttled",
+        "reason",
+        {"sw_thermal": 2, "hw_thermal": 3, "hw_power_brake": 3, "sync_boost": 0},
+        "gpu",
+    )
+    assert expr.text == (
+        "max by (gpu) ("
+        f'3 * gpumon_gpu_throttled{{{SELECTOR},reason=~"hw_thermal|hw_power_brake"}} or '
+        f'2 * gpumon_gpu_throttled{{{SELECTOR},reason="sw_thermal"}})'
+    )
+
+
+def test_no_state_is_forgotten() -> None:
+    """A state that is added to the model must get a place in its timeline."""
+    assert set(node_activity.THROTTLED) == set(THROTTLE_REASONS)
+    assert set(node_activity.THROTTLED.values()) | {0} == set(node_activity.THROTTLED_STATES)
+    assert set(node_health.STATES) == set(GPU_STATES)
+    assert set(node_health.ACTIONS) == set(RECOVERY_ACTIONS)
+    assert node_health.STATES["ok"] == node_health.ACTIONS["none"] == 0
