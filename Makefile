@@ -13,8 +13,7 @@ test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers, co
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/pytest --cov --cov-report= $(ARGS)
-	$(BIN)/coverage report --format=total | sed 's/^/coverage of the package, per cent: /'
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
 unit: $(STAMP)  ## The quick tests only
 	$(BIN)/pytest -q -m 'not e2e and not hardware and not grafana' $(ARGS)
@@ -46,7 +45,7 @@ $(VENV)/.core: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 $(STAMP): $(VENV)/.core
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ops]' --group dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[ops,dev]'
 	@touch $@
 
 clean:

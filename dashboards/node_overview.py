@@ -67,9 +67,9 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Power now",
-                "All GPUs together: now, the highest of the last 30 s, and what the GPUs' limits add up to. The GPUs "
-                "alone: the rest of the node comes on top. Peaks may touch the limit for an "
-                "instant; the mean stays below it.",
+                "Of all GPUs: now, the highest of the last 30 s, and what their limits add up to. "
+                "The rest of the node comes on top. Peaks may pass the limit for an instant; the "
+                "mean stays below it.",
             ),
             Size(5, 4),
             {

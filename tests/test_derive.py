@@ -125,11 +125,7 @@ def test_age_counts_from_the_reading_by_the_monotonic_clock() -> None:
     assert [g.sample_age_seconds for g in aged.gpus] == [2.25, None]
 
 
-@given(
-    st.lists(
-        st.lists(st.floats(0, 2000), min_size=1, max_size=12), min_size=1, max_size=40
-    )
-)
+@given(st.lists(st.lists(st.floats(0, 2000), min_size=1, max_size=12), min_size=1, max_size=40))
 def test_extremes_bound_every_sample_of_the_window(ticks: list[list[float]]) -> None:
     """The trough is never above, the peak never below, a sample of the last ticks."""
     extremes = PowerExtremes()

@@ -86,5 +86,3 @@ def test_times_are_rfc_3339_in_utc() -> None:
     """To the millisecond, and back."""
     assert format_time(1_700_000_000.25) == "2023-11-14T22:13:20.250Z"
     assert parse_time("2023-11-14T23:13:20.250+01:00") == 1_700_000_000.25
-
-

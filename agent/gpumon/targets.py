@@ -119,7 +119,16 @@ class _Reader:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             argv = ["-m", "gpumon.reader.child", str(theirs.fileno()), "1.0", str(self._spec)]
-            process = subprocess.Popen([sys.executable, *argv], pass_fds=[theirs.fileno()])
+            # Nothing of ours is inherited: a reader that waits in the driver outlives this
+            # command, and whoever reads our output must not wait for it.
+            process = subprocess.Popen(
+                [sys.executable, *argv],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             theirs.close()
             ours.settimeout(READ_SECONDS)
             try:

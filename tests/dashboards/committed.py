@@ -53,8 +53,8 @@ def panel_queries() -> list[Query]:
             for target in panel["targets"]:
                 where = f"{panel['title']} {target['refId']}"
                 queries.append(Query(uid, where, target["expr"], target["instant"]))
-        for mark in dashboard["annotations"]["list"]:
-            queries.append(Query(uid, f"mark {mark['name']}", mark["expr"]))
+        marks = dashboard["annotations"]["list"]
+        queries += [Query(uid, f"mark {mark['name']}", mark["expr"]) for mark in marks]
     return queries
 
 

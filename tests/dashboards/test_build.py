@@ -9,9 +9,7 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
 
-from dashboards import metrics, node_activity, node_health, promql
-from dashboards.metrics import UnknownMetricError
-from dashboards.write import files
+from dashboards import metrics, node_activity, node_health, promql, write
 from gpumon.model.gpu import GPU_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS
 from gpumon.model.metric import UNITS
 from tests.dashboards import committed
@@ -22,12 +20,12 @@ SELECTOR = 'job="gpumon",cluster=~"$cluster",instance="$instance"'
 def test_committed_files_are_fresh() -> None:
     """What is committed is what the code builds: else run ``make docs``."""
     found = {path.name: path.read_text("utf-8") for path in committed.FOLDER.iterdir()}
-    assert found == files()
+    assert found == write.files()
 
 
 def test_building_twice_gives_the_same() -> None:
     """Nothing in the files depends on chance or on time."""
-    assert files() == files()
+    assert write.files() == write.files()
 
 
 @pytest.mark.parametrize(
@@ -45,7 +43,7 @@ def test_what_is_not_exposed_stops_the_build(
     name: str, labels: dict[str, str | tuple[str, ...]]
 ) -> None:
     """A metric, label or value that the catalogue lacks cannot become a panel without data."""
-    with pytest.raises(UnknownMetricError):
+    with pytest.raises(metrics.UnknownMetricError):
         promql.node(name, **labels)
 
 

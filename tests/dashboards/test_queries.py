@@ -44,13 +44,17 @@ class Scraped:
             return self.prometheus.query(text)
         now = time.time()
         parameters = {"query": text, "start": now - 10, "end": now, "step": 1}
-        return self._get(f"query_range?{urllib.parse.urlencode(parameters)}")["result"]
+        answer = self._get(f"query_range?{urllib.parse.urlencode(parameters)}")
+        series: list[dict[str, Any]] = answer["result"]
+        return series
 
     def label_values(self, query: Query) -> list[str]:
         """Return the values that a variable's query gives it."""
         match = re.fullmatch(r"label_values\((.*), (\w+)\)", query.filled(self.instance))
         assert match, query.expr
-        return self._get(f"label/{match[2]}/values?{urllib.parse.urlencode({'match[]': match[1]})}")
+        selector = urllib.parse.urlencode({"match[]": match[1]})
+        values: list[str] = self._get(f"label/{match[2]}/values?{selector}")
+        return values
 
     def _get(self, path: str) -> Any:
         answer = get(f"{self.prometheus.url}/api/v1/{path}").json()

@@ -254,9 +254,7 @@ def test_all_calls_standing_still_is_said_to_be_the_driver(
     """Every GPU hung and ``gpumon_source_up 0``; the server answers, and recovers with it."""
     with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
         driver.hang("all")
-        wait_for(
-            lambda: {state_of(agent, gpu) for gpu in range(8)} == {"hung"}, 15, "all to hang"
-        )
+        wait_for(lambda: {state_of(agent, gpu) for gpu in range(8)} == {"hung"}, 15, "all to hang")
         assert exposition(agent).value("gpumon_source_up") == 0
         assert agent.get("/-/ready").status == 503
         driver.release()

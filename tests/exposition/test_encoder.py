@@ -178,8 +178,10 @@ def test_any_number_comes_back_exactly(watts: float) -> None:
         ("text/plain;version=0.0.4", Format.TEXT),
         ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", Format.OPENMETRICS),
         (
-            "application/openmetrics-text;version=1.0.0;q=0.5,"
-            "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3",
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,"
+                "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3"
+            ),
             Format.OPENMETRICS,
         ),
     ],

@@ -23,28 +23,66 @@ from gpumon.model.metric import UNITS
 
 METRICS = [metric for group in groups().values() for metric in group.metrics]
 
-FIXED_NAMES = """
-gpumon_build_info gpumon_source_info gpumon_source_up gpumon_gpus gpumon_gpus_expected
-gpumon_gpu_info gpumon_gpu_up gpumon_gpu_state gpumon_gpu_sample_age_seconds
-gpumon_gpu_power_watts gpumon_gpu_power_peak_watts gpumon_gpu_power_trough_watts
-gpumon_gpu_power_limit_watts gpumon_gpu_power_limit_default_watts gpumon_gpu_energy_joules_total
-gpumon_gpu_energy_info gpumon_gpu_energy_error_ratio gpumon_gpu_temperature_celsius
-gpumon_gpu_memory_temperature_celsius gpumon_gpu_temperature_margin_celsius
-gpumon_gpu_fan_speed_ratio gpumon_gpu_utilization_ratio gpumon_gpu_memory_access_ratio
-gpumon_gpu_sm_active_ratio gpumon_gpu_sm_occupancy_ratio gpumon_gpu_tensor_active_ratio
-gpumon_gpu_dram_active_ratio gpumon_gpu_memory_total_bytes gpumon_gpu_memory_used_bytes
-gpumon_gpu_memory_reserved_bytes gpumon_gpu_clock_hertz gpumon_gpu_clock_max_hertz
-gpumon_gpu_throttle_seconds_total gpumon_gpu_throttled gpumon_gpu_pcie_transmit_bytes_total
-gpumon_gpu_pcie_receive_bytes_total gpumon_gpu_pcie_replays_total
-gpumon_gpu_pcie_link_generation gpumon_gpu_pcie_link_generation_max gpumon_gpu_pcie_link_width
-gpumon_gpu_pcie_link_width_max gpumon_gpu_nvlink_transmit_bytes_total
-gpumon_gpu_nvlink_receive_bytes_total gpumon_gpu_nvlink_links gpumon_gpu_nvlink_links_active
-gpumon_gpu_nvlink_errors_total gpumon_gpu_ecc_errors_total gpumon_gpu_remapped_rows_total
-gpumon_gpu_row_remap_pending gpumon_gpu_row_remap_failed gpumon_gpu_recovery_action
-gpumon_collector_success gpumon_collector_duration_seconds gpumon_reader_restarts_total
-gpumon_node_gpu_power_watts gpumon_node_gpu_power_peak_watts gpumon_node_gpu_power_trough_watts
-gpumon_node_gpu_power_ramp_watts_per_second
-""".split()
+FIXED_NAMES = [
+    "gpumon_build_info",
+    "gpumon_source_info",
+    "gpumon_source_up",
+    "gpumon_gpus",
+    "gpumon_gpus_expected",
+    "gpumon_gpu_info",
+    "gpumon_gpu_up",
+    "gpumon_gpu_state",
+    "gpumon_gpu_sample_age_seconds",
+    "gpumon_gpu_power_watts",
+    "gpumon_gpu_power_peak_watts",
+    "gpumon_gpu_power_trough_watts",
+    "gpumon_gpu_power_limit_watts",
+    "gpumon_gpu_power_limit_default_watts",
+    "gpumon_gpu_energy_joules_total",
+    "gpumon_gpu_energy_info",
+    "gpumon_gpu_energy_error_ratio",
+    "gpumon_gpu_temperature_celsius",
+    "gpumon_gpu_memory_temperature_celsius",
+    "gpumon_gpu_temperature_margin_celsius",
+    "gpumon_gpu_fan_speed_ratio",
+    "gpumon_gpu_utilization_ratio",
+    "gpumon_gpu_memory_access_ratio",
+    "gpumon_gpu_sm_active_ratio",
+    "gpumon_gpu_sm_occupancy_ratio",
+    "gpumon_gpu_tensor_active_ratio",
+    "gpumon_gpu_dram_active_ratio",
+    "gpumon_gpu_memory_total_bytes",
+    "gpumon_gpu_memory_used_bytes",
+    "gpumon_gpu_memory_reserved_bytes",
+    "gpumon_gpu_clock_hertz",
+    "gpumon_gpu_clock_max_hertz",
+    "gpumon_gpu_throttle_seconds_total",
+    "gpumon_gpu_throttled",
+    "gpumon_gpu_pcie_transmit_bytes_total",
+    "gpumon_gpu_pcie_receive_bytes_total",
+    "gpumon_gpu_pcie_replays_total",
+    "gpumon_gpu_pcie_link_generation",
+    "gpumon_gpu_pcie_link_generation_max",
+    "gpumon_gpu_pcie_link_width",
+    "gpumon_gpu_pcie_link_width_max",
+    "gpumon_gpu_nvlink_transmit_bytes_total",
+    "gpumon_gpu_nvlink_receive_bytes_total",
+    "gpumon_gpu_nvlink_links",
+    "gpumon_gpu_nvlink_links_active",
+    "gpumon_gpu_nvlink_errors_total",
+    "gpumon_gpu_ecc_errors_total",
+    "gpumon_gpu_remapped_rows_total",
+    "gpumon_gpu_row_remap_pending",
+    "gpumon_gpu_row_remap_failed",
+    "gpumon_gpu_recovery_action",
+    "gpumon_collector_success",
+    "gpumon_collector_duration_seconds",
+    "gpumon_reader_restarts_total",
+    "gpumon_node_gpu_power_watts",
+    "gpumon_node_gpu_power_peak_watts",
+    "gpumon_node_gpu_power_trough_watts",
+    "gpumon_node_gpu_power_ramp_watts_per_second",
+]
 
 
 def test_every_name_that_the_design_fixes_from_power_to_recovery_action_is_there() -> None:

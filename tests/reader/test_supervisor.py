@@ -126,9 +126,7 @@ def test_silent_readers_are_reported_and_never_more_than_three(tmp_path: Path) -
     def start_mute(_argv: list[str], **settings: Any) -> subprocess.Popen[bytes]:
         """Start a process that holds its socket and says nothing, until the test lets it."""
         del settings["stdin"]
-        process = subprocess.Popen(
-            [sys.executable, str(mute)], stdin=subprocess.PIPE, **settings
-        )
+        process = subprocess.Popen([sys.executable, str(mute)], stdin=subprocess.PIPE, **settings)
         started.append(process)
         return process
 

@@ -33,7 +33,12 @@ def write(tmp_path: Path) -> Write:
 
 def play(path: Path, options: str = "gpus=1") -> Snapshot:
     """Play a log to its end."""
-    return open_source(f"replay:{path},speed=max,{options}" if "tz=" in options else f"replay:{path},speed=max,tz=Z,{options}", FakeClock()).read()
+    return open_source(
+        f"replay:{path},speed=max,{options}"
+        if "tz=" in options
+        else f"replay:{path},speed=max,tz=Z,{options}",
+        FakeClock(),
+    ).read()
 
 
 def the_gpu(path: Path, options: str = "gpus=1") -> GpuReading:

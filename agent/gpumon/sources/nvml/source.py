@@ -49,7 +49,7 @@ class NvmlSource:
         deadline = self._clock.monotonic() + (FIRST_PATIENCE if first else TICK_PATIENCE)
         for worker in self._workers:
             worker.wait(max(0.0, deadline - self._clock.monotonic()))
-        readings = tuple(filter(None, (worker.current() for worker in self._workers)))
+        readings = tuple(worker.current() for worker in self._workers)
         return Snapshot(
             time=self._clock.time(),
             source=info,

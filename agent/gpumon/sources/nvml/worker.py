@@ -89,14 +89,14 @@ class GpuWorker:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def current(self) -> GpuReading | None:
-        """Return the last reading, or why there is none; None before the first one is done."""
+    def current(self) -> GpuReading:
+        """Return the last reading, or why there is none."""
         waiting = self._door.waiting()
         if waiting is not None and waiting[1] > CALL_DEADLINE:
             function, seconds = waiting
             since = format_time(self._clock.time() - seconds)
             return self._failed(GpuState.HUNG, f"{function} has not returned since {since}")
-        return self._reading
+        return self._reading or self._failed(GpuState.ERROR, "it has not answered yet")
 
     def _run(self) -> None:
         while True:
