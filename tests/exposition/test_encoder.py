@@ -107,9 +107,9 @@ def test_label_strings_are_prepared_once(node: Snapshot) -> None:
     """The second scrape gives the same text and prepares nothing new."""
     encoder = Encoder(Format.TEXT)
     first = encoder.encode(owners(node))
-    kept = dict(encoder._prefixes)
+    kept = dict(encoder._instances)
     assert encoder.encode(owners(node)) == first
-    assert encoder._prefixes == kept
+    assert encoder._instances == kept
 
 
 def test_a_gpu_that_goes_leaves_nothing_behind(node: Snapshot) -> None:
@@ -119,7 +119,7 @@ def test_a_gpu_that_goes_leaves_nothing_behind(node: Snapshot) -> None:
     fewer = dataclasses.replace(node, gpus=node.gpus[:2])
     text = encoder.encode(owners(fewer)).decode()
     assert 'gpu="7"' not in text
-    assert sum(key[0] is GpuReading for key in encoder._prefixes) == 2
+    assert sum(key[0] is GpuReading for key in encoder._instances) == 2
 
 
 def test_an_identity_that_changes_is_served_at_once(node: Snapshot) -> None:

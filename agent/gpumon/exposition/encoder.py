@@ -33,28 +33,39 @@ def escape(value: str) -> str:
     return value.translate(_ESCAPES)
 
 
-class _Prefixes:
-    """The prepared starts of one instance's lines: ``name{labels} ``."""
+class _Instance:
+    """What is prepared of one instance: the starts of its lines, and whole blocks of them."""
 
-    __slots__ = ("_labels", "_prepared")
+    __slots__ = ("_labels", "blocks", "starts")
 
     def __init__(self, names: Sequence[str], values: Sequence[str]) -> None:
         pairs = zip(names, values, strict=True)
         self._labels = [f'{name}="{escape(value)}"' for name, value in pairs]
-        self._prepared: dict[str, dict[tuple[str, ...], str]] = {}
+        self.starts: dict[str, dict[Any, str]] = {}
+        self.blocks: dict[str, tuple[Any, str]] = {}
 
-    def of(self, metric: Metric) -> dict[tuple[str, ...], str]:
-        prepared = self._prepared.get(metric.name)
-        if prepared is None:
-            prepared = self._prepared[metric.name] = {}
-        return prepared
+    def start(self, metric: Metric, key: Any = ()) -> str:
+        """Return ``name{labels} ``, prepared at the first call for these label values."""
+        starts = self.starts.get(metric.name)
+        if starts is None:
+            starts = self.starts[metric.name] = {}
+        start = starts.get(key)
+        if start is None:
+            start = starts[key] = self._prepare(metric, key if isinstance(key, tuple) else (key,))
+        return start
 
-    def prepare(self, metric: Metric, values: tuple[str, ...]) -> str:
+    def block(self, metric: Metric, owner: object, value: Any) -> str:
+        """Return all lines of a metric whose numbers follow from a value that seldom changes."""
+        held = self.blocks.get(metric.name)
+        if held is None or held[0] != value:
+            lines = (f"{self._prepare(metric, v)}{n}\n" for v, n in metric.samples(owner))
+            held = self.blocks[metric.name] = (value, "".join(lines))
+        return held[1]
+
+    def _prepare(self, metric: Metric, values: tuple[str, ...]) -> str:
         pairs = zip(metric.labels, values, strict=True)
         labels = self._labels + [f'{name}="{escape(value)}"' for name, value in pairs]
-        block = "{" + ",".join(labels) + "}" if labels else ""
-        line = self._prepared[metric.name][values] = f"{metric.name}{block} "
-        return line
+        return metric.name + ("{" + ",".join(labels) + "} " if labels else " ")
 
 
 class Encoder:
@@ -64,7 +75,8 @@ class Encoder:
         """Make an encoder for metrics up to a tier."""
         self._format = format_
         self._tier = tier
-        self._prefixes: dict[tuple[type, tuple[str, ...]], _Prefixes] = {}
+        self._instances: dict[tuple[type, tuple[str, ...]], _Instance] = {}
+        self._headers: dict[str, str] = {}
 
     def encode(self, owners: Mapping[type, Sequence[Labelled]], more: str = "") -> bytes:
         """Return the exposition of the instances of each group, in the catalogue's order.
@@ -72,38 +84,44 @@ class Encoder:
         ``more`` is text in the same format to go with it (no end marker). Instances that have
         gone are forgotten.
         """
-        used: dict[tuple[type, tuple[str, ...]], _Prefixes] = {}
+        used: dict[tuple[type, tuple[str, ...]], _Instance] = {}
         lines: list[str] = []
         for group_type, instances in owners.items():
             group = group_of(group_type)
-            prefixes = []
+            prepared = []
             for instance in instances:
                 key = (group_type, instance.label_values)
-                known = self._prefixes.get(key) or _Prefixes(group.labels, instance.label_values)
+                known = self._instances.get(key) or _Instance(group.labels, instance.label_values)
                 used[key] = known
-                prefixes.append(known)
+                prepared.append((instance, known))
             for metric in group.metrics:
                 if metric.tier <= self._tier:
-                    self._write(metric, instances, prefixes, lines)
-        self._prefixes = used
+                    self._write(metric, prepared, lines)
+        self._instances = used
         end = "# EOF\n" if self._format is Format.OPENMETRICS else ""
         return ("".join(lines) + more + end).encode()
 
     def _write(
-        self,
-        metric: Metric,
-        instances: Sequence[Any],
-        prefixes: Sequence[_Prefixes],
-        lines: list[str],
+        self, metric: Metric, prepared: Sequence[tuple[Any, _Instance]], lines: list[str]
     ) -> None:
-        header_at = len(lines)
-        for instance, known in zip(instances, prefixes, strict=True):
-            prepared = known.of(metric)
-            for values, number in metric.samples(instance):
-                start = prepared.get(values) or known.prepare(metric, values)
-                lines.append(f"{start}{number}\n")
-        if len(lines) > header_at:
-            lines.insert(header_at, self._header(metric))
+        at = len(lines)
+        field, is_block = metric.field, metric.kind is Kind.INFO or bool(metric.states)
+        for instance, known in prepared:
+            value = getattr(instance, field)
+            if value is None:
+                continue
+            if is_block:
+                lines.append(known.block(metric, instance, value))
+            elif metric.labels:
+                for key, number in value.items():
+                    lines.append(f"{known.start(metric, key)}{number}\n")
+            else:
+                lines.append(f"{known.start(metric)}{+value}\n")  # + makes a truth 0 or 1
+        if len(lines) > at:
+            header = self._headers.get(metric.name)
+            if header is None:
+                header = self._headers[metric.name] = self._header(metric)
+            lines.insert(at, header)
 
     def _header(self, metric: Metric) -> str:
         if self._format is Format.TEXT:
