@@ -33,25 +33,22 @@ class Row:
     what: str
     limit: float
     spread: Spread | None
-    form: str = "{:.2f}"
-    at_least: bool = False
+    form: str = "{:.3f}"
+    unit: str = ""
+    more: bool = False
     why: str = ""
 
     @property
     def budget(self) -> str:
         """The budget in words."""
-        return f"{'more than' if self.at_least else 'at most'} {self.form.format(self.limit)}"
+        return f"{'more than' if self.more else 'at most'} {self.limit:g}{self.unit}"
 
     @property
     def measured(self) -> str:
         """The median with the range around it."""
         if self.spread is None:
             return f"not measured: {self.why}"
-        least, median, most = (
-            self.form.format(value)
-            for value in (self.spread.least, self.spread.median, self.spread.most)
-        )
-        return median if least == most else f"{median} ({least} to {most})"
+        return self.spread.text(self.form, self.unit)
 
     @property
     def verdict(self) -> str:
@@ -59,10 +56,12 @@ class Row:
         if self.spread is None:
             return "not measured"
         value = self.spread.median
-        if value > self.limit if self.at_least else value <= self.limit:
+        if value > self.limit if self.more else value <= self.limit:
             return "met"
+        if self.more:
+            return f"missed: {value / self.limit:.0%} of the budget"
         if self.limit == 0:
-            return f"missed by {self.form.format(value)}"
+            return f"missed: {self.form.format(value)} too many"
         return f"missed: {value / self.limit:.2f} times the budget"
 
 
@@ -86,11 +85,11 @@ def judge(results: Results) -> list[Row]:
             for encoding in ENCODINGS
             for peer in (NVITOP, NODE)
         ),
-        _against(NVITOP, results, f"CPU at rest, of {NVITOP}'s at 1 Hz", 0.5, _resting),
+        _against(NVITOP, results, f"CPU between scrapes, of {NVITOP}'s at 1 Hz", 0.5, _between),
         _against(NVITOP, results, f"GPU metric families, of {NVITOP}'s", 2, _families, more=True),
-        Row("Memory of both processes (PSS)", 60, memory, "{:.1f} MB"),
+        Row("Memory of both processes (PSS)", 60, memory, "{:.1f}", " MB"),
         Row("Driver calls repeated within a tick", 0, Spread.of([len(results.repeated)]), "{:.0f}"),
-        Row(f"`{HELP}`", 150, helped, "{:.0f} ms"),
+        Row(f"`{HELP}`", 150, helped, "{:.0f}", " ms"),
     ]
 
 
@@ -105,13 +104,13 @@ def _against(
 ) -> Row:
     """Return the row of a ratio: each round's figure over the peer's of the same round."""
     if peer not in results.figures:
-        return Row(what, limit, None, at_least=more, why=results.missing[peer])
+        return Row(what, limit, None, more=more, why=results.missing[peer])
     rounds = zip(pick(results.figures[GPUMON]), pick(results.figures[peer]), strict=True)
-    return Row(what, limit, Spread.of(ours / theirs for ours, theirs in rounds), at_least=more)
+    return Row(what, limit, Spread.of(ours / theirs for ours, theirs in rounds), more=more)
 
 
-def _resting(figures: Figures) -> list[float]:
-    return figures.resting
+def _between(figures: Figures) -> list[float]:
+    return figures.between
 
 
 def _families(figures: Figures) -> list[float]:

@@ -42,7 +42,7 @@ class Contender:
 @contextlib.contextmanager
 def gpumon(folder: Path, library: Path) -> Iterator[Contender]:
     """Run the agent as it comes, on eight H100s."""
-    driver = FakeDriver(folder / "gpumon-driver", profiles.h100(GPUS), library=library)
+    driver = _moving_gpus(folder / "gpumon-driver", library)
     port = free_port()
     argv = [
         *(sys.executable, "-m", "gpumon", "agent", "--state-dir", str(folder / "state")),
@@ -59,7 +59,7 @@ def gpumon(folder: Path, library: Path) -> Iterator[Contender]:
 def nvitop_exporter(folder: Path, library: Path) -> Iterator[Contender]:
     """Run nvitop-exporter at 1 Hz on another eight H100s; it is installed where it is missing."""
     program = _installed_nvitop_exporter()
-    driver = FakeDriver(folder / "nvitop-driver", profiles.h100(GPUS), library=library)
+    driver = _moving_gpus(folder / "nvitop-driver", library)
     port = free_port()
     argv = [str(program), "--port", str(port), "--bind-address", "127.0.0.1", "--interval", "1.0"]
     env = {**driver.env(), "PYTHONPATH": ""}
@@ -80,6 +80,36 @@ def node_exporter(folder: Path, library: Path) -> Iterator[Contender]:
 
 
 ALL = {GPUMON: gpumon, NVITOP: nvitop_exporter, NODE: node_exporter}
+
+
+MOVING = {
+    "power_usage": "cycle:900:512340,498760,551230,530010,476540",
+    "field.185": "cycle:900:512340,498760,551230,530010,476540",
+    "field.186": "cycle:700:521000,467890,560120,533450",
+    "samples.0": "auto:100000:521340,467890,560120,533450,509870,548760,498120",
+    "temperature": "cycle:1900:57,58,59,58",
+    "field.82": "cycle:2300:68,69,70",
+    "margin_temperature": "cycle:1900:30,29,28,29",
+    "utilization.gpu": "cycle:900:97,99,91,100,88",
+    "utilization.memory": "cycle:900:41,47,38,44",
+    "memory.used": "cycle:2900:70123456789,71123456789,69987654321",
+    "memory.free": "cycle:2900:14893896704,13893896704,15029699171",
+    "clock.0": "cycle:900:1980,1905,1950,1875",
+    "clock.1": "cycle:900:1980,1905,1950,1875",
+    "gpm.2": "cycle:900:86.125,91.5,79.75",
+    "gpm.3": "cycle:900:31.25,36.5,28.125",
+    "gpm.5": "cycle:900:52.5,61.25,47.875",
+    "gpm.10": "cycle:900:40.5,44.25,37.125",
+}
+"""Readings of GPUs at work, in NVML's units: what never changes, a program need not do again."""
+
+
+def _moving_gpus(folder: Path, library: Path) -> FakeDriver:
+    driver = FakeDriver(folder, profiles.h100(GPUS), library=library)
+    with driver.batch():
+        for key, value in MOVING.items():
+            driver.set("*", key, value)
+    return driver
 
 
 @contextlib.contextmanager

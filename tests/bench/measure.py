@@ -31,6 +31,11 @@ class Spread:
         """Return the spread in another unit."""
         return Spread(self.least * factor, self.median * factor, self.most * factor)
 
+    def text(self, form: str, unit: str = "") -> str:
+        """Return the median, and the range in brackets where it shows."""
+        least, median, most = map(form.format, (self.least, self.median, self.most))
+        return f"{median}{unit}" if least == most else f"{median}{unit} ({least} to {most})"
+
 
 @dataclasses.dataclass(frozen=True)
 class Memory:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
 
-from tests.bench.budgets import STATUS, Results, judge
+from tests.bench.budgets import Results, judge
 from tests.bench.contenders import GPUMON, NAMES, NVITOP
 from tests.bench.measure import Spread
 from tests.bench.trial import Figures
@@ -25,19 +25,20 @@ better than seconds do. Written by `make bench`.
 METHOD = """\
 ## How this is measured
 
-All programs run at the same time on one machine, each with its defaults. The two that read GPUs have
-a simulated driver each, of eight H100s at rest, that answers at once: the driver's own time, which
-is the same for everybody who asks the same, is not in these figures. In each round all of them rest
-for a while, then each is scraped many times in a row over one connection, where it keeps
-connections, with the headers of Prometheus; the order changes from round to round.
+All programs run at the same time on one machine, each with its defaults. The two that read GPUs
+have a simulated driver each, of eight H100s whose readings move and on which no process runs. It
+answers at once: the driver's own time is not in these figures. In each round all rest for a while,
+then each is scraped many times in a row, over one connection where it keeps connections, with the
+headers of Prometheus; the order changes from round to round.
 
-* CPU is user and system time of a program's processes together. At rest: while nobody scrapes, as
-  a share of one core. Of a scrape: what is spent beyond rest in the same time, divided by the
-  scrapes, and by the samples in each.
+* CPU is user and system time of a program's processes together. Between scrapes: as a share of one
+  core while nobody scrapes. Of a scrape: what is spent beyond that in the same time, divided by the
+  scrapes, and by the samples in each. Scrapes in a row find warm caches; single ones cost more, of
+  all programs.
 * A ratio compares figures of the same round. Shown are the median and, in brackets, the least and
   the greatest; the median is judged.
-* A metric family counts as one of GPUs when it has a sample with a GPU's UUID and a number: one that
-  is only announced, or NaN for every GPU, does not.
+* A metric family counts as one of GPUs when it has a sample with a GPU's UUID and a number: one
+  that is only announced, or NaN for every GPU, does not.
 * PSS is taken after the scrapes of each round. Other Python programs on the machine lower it, the
   benchmark itself among them; *alone* counts every page once and in full.
 * A repeated driver call has the same arguments as another of the same tick; a minute of ticks is
@@ -61,11 +62,10 @@ def render(results: Results, machine: Sequence[tuple[str, str]]) -> str:
         _table(
             ("wall time", "median (least to most)"),
             [
-                (f"`{name}`", _spread(Spread.of(seconds).times(1000), "{:.0f} ms"))
+                (f"`{name}`", Spread.of(seconds).times(1000).text("{:.0f}", " ms"))
                 for name, seconds in results.commands.items()
             ],
         ),
-        f"`{STATUS}` includes the second it takes to see the simulated GPUs draw power.\n",
         "## Driver calls\n",
         _calls(results),
     ]
@@ -75,7 +75,7 @@ def render(results: Results, machine: Sequence[tuple[str, str]]) -> str:
 def describe_machine() -> list[tuple[str, str]]:
     """Return what matters of this machine, without its name."""
     return [
-        ("date", datetime.datetime.now(datetime.timezone.utc).date().isoformat()),
+        ("date", dt.datetime.now(dt.timezone.utc).date().isoformat()),
         ("processor", f"{_cpu_model()}, {psutil.cpu_count()} cores"),
         ("kernel", f"{platform.system()} {platform.release()}"),
         ("Python", platform.python_version()),
@@ -110,20 +110,23 @@ def _raw(results: Results) -> list[tuple[str, ...]]:
 
 def _column(figures: Figures) -> dict[str, str]:
     size = figures.exposition
-    column = {"CPU at rest, % of a core": _spread(Spread.of(figures.resting).times(100), "{:.2f}")}
-    for encoding, seconds in figures.scrape.items():
-        column[f"CPU of a scrape ({encoding}), ms"] = _spread(
-            Spread.of(seconds).times(1e3), "{:.2f}"
+    between = Spread.of(figures.between).times(100).text("{:.2f}")
+    column = {"CPU between scrapes, % of a core": between}
+    for encoding in figures.scrape:
+        per_scrape = Spread.of(figures.scrape[encoding]).times(1e3)
+        per_sample = Spread.of(figures.per_sample(encoding)).times(1e6)
+        column[f"CPU of a scrape ({encoding}), ms"] = per_scrape.text("{:.2f}")
+        column[f"CPU of a sample ({encoding}), µs"] = per_sample.text("{:.2f}")
+        column[f"time of a scrape ({encoding}), ms"] = (
+            Spread.of(figures.latency[encoding]).times(1e3).text("{:.1f}")
         )
-        per_sample = Spread.of(figures.per_sample(encoding))
-        column[f"CPU of a sample ({encoding}), µs"] = _spread(per_sample.times(1e6), "{:.2f}")
     return column | {
         "samples of a scrape": str(size.samples),
         "bytes of a scrape, plain and gzip": f"{size.plain_bytes:,} and {size.gzip_bytes:,}",
         "metric families": str(size.families),
         "metric families of GPUs": str(size.gpu_families),
-        "PSS, MB": _spread(Spread.of(m.pss for m in figures.memory), "{:.1f}"),
-        "alone, MB": _spread(Spread.of(m.alone for m in figures.memory), "{:.1f}"),
+        "PSS, MB": Spread.of(m.pss for m in figures.memory).text("{:.1f}"),
+        "alone, MB": Spread.of(m.alone for m in figures.memory).text("{:.1f}"),
         "driver calls a second": f"{_total(figures):.1f}" if figures.calls else "none",
     }
 
@@ -146,18 +149,13 @@ def _calls(results: Results) -> str:
         ("values in batches", *(_rate(figures, "fields") for figures in readers)),
     ]
     return (
-        "A second, for eight GPUs. The binding asks for samples twice: for their number, then for them."
-        "\n\n" + _table(("", *(figures.name for figures in readers)), rows)
+        "A second, for eight GPUs. The binding asks for samples in two calls: first how many,\n"
+        "then which.\n\n" + _table(("", *(figures.name for figures in readers)), rows)
     )
 
 
 def _rate(figures: Figures, name: str) -> str:
     return f"{figures.calls[name]:.1f}" if name in figures.calls else ""
-
-
-def _spread(spread: Spread, form: str) -> str:
-    least, median, most = map(form.format, (spread.least, spread.median, spread.most))
-    return median if least == most else f"{median} ({least} to {most})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -15,22 +15,25 @@ WARM_UP_SECONDS = 35
 """The agent keeps the extremes of 30 s: before that its ticks are cheaper than later."""
 
 
+def _by_encoding() -> dict[str, list[float]]:
+    return {encoding: [] for encoding in ENCODINGS}
+
+
 @dataclasses.dataclass
 class Figures:
     """What was measured of one contender, one value a round.
 
-    ``resting`` is the share of one core while nobody scrapes; ``scrape`` the CPU seconds of one
-    scrape by encoding, beyond what resting would have cost meanwhile; ``calls`` is NVML calls per
-    second by function, over all rounds.
+    ``between`` is the share of one core while nobody scrapes; ``scrape`` the CPU seconds of one
+    scrape by encoding, beyond what would have been spent meanwhile; ``latency`` how long one took;
+    ``calls`` is NVML calls per second by function, over all rounds.
     """
 
     name: str
     version: str
     exposition: Exposition
-    resting: list[float] = dataclasses.field(default_factory=list)
-    scrape: dict[str, list[float]] = dataclasses.field(
-        default_factory=lambda: {encoding: [] for encoding in ENCODINGS}
-    )
+    between: list[float] = dataclasses.field(default_factory=list)
+    scrape: dict[str, list[float]] = dataclasses.field(default_factory=_by_encoding)
+    latency: dict[str, list[float]] = dataclasses.field(default_factory=_by_encoding)
     memory: list[Memory] = dataclasses.field(default_factory=list)
     calls: dict[str, float] = dataclasses.field(default_factory=dict)
 
@@ -91,7 +94,7 @@ class Trial:
         took = time.monotonic() - started
         for contender in self._contenders:
             spent = cpu_seconds(contender.pid) - cpu[contender.name]
-            figures[contender.name].resting.append(spent / took)
+            figures[contender.name].between.append(spent / took)
         for name, driver in drivers.items():
             made = collections.Counter(driver.calls())
             made.subtract(calls[name])
@@ -105,6 +108,7 @@ class Trial:
             for _ in range(self._scrapes):
                 client.scrape(encoding)
             took = time.monotonic() - started
-            spent = cpu_seconds(contender.pid) - cpu - figures.resting[-1] * took
+            spent = cpu_seconds(contender.pid) - cpu - figures.between[-1] * took
             figures.scrape[encoding].append(spent / self._scrapes)
+            figures.latency[encoding].append(took / self._scrapes)
         figures.memory.append(memory(contender.pid))

@@ -10,7 +10,6 @@ import typing
 
 from gpumon.errors import UsageError
 from gpumon.sources.sim.models import find_model
-from gpumon.sources.sim.workload import WORKLOADS
 from gpumon.sources.spec import hint
 
 if typing.TYPE_CHECKING:
@@ -27,6 +26,8 @@ MOST_GPU_SECONDS = 40_000
 worth at the 4 to 12 us that one takes in strides."""
 
 OPTIONS = ("workload", "seed", "speed", "power_limit", "ambient", "start")
+
+WORKLOADS = ("training", "inference", "idle", "stuck", "mixed")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,6 @@ TICKS_PER_SECOND = 20
 """The grid of source time on which everything happens: 50 ms. No prefill burst is shorter, and the
 power cap's controller looks about as often."""
 
-WORKLOADS = ("training", "inference", "idle", "stuck", "mixed")
 
 _DAY = 86_400
 _PEAK_HOUR = 15 * 3600
