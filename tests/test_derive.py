@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpumon.derive import PowerExtremes, with_ages
+from gpumon.derive import PowerExtremes
 from gpumon.model import (
-    EnergyInfo,
     GpuIdentity,
     GpuReading,
     GpuState,
@@ -98,12 +97,15 @@ def test_a_lost_gpu_leaves_the_sum_and_has_no_extremes() -> None:
 
 def test_a_module_is_counted_once() -> None:
     """Both GPUs of a Grace module answer for the whole of it."""
-    module = {"energy_info": EnergyInfo("counter", "module")}
-    both = [gpu(i, START, [1000.0], **module) for i in range(2)]
+    both = [gpu(i, START, [1000.0], power_scope="module") for i in range(2)]
     same_board = [
         dataclasses.replace(g, identity=dataclasses.replace(g.identity, serial="one")) for g in both
     ]
     assert PowerExtremes().update(snapshot(*same_board)).power.gpu_power_watts == 1000
+    nameless = [
+        dataclasses.replace(g, identity=dataclasses.replace(g.identity, serial="")) for g in both
+    ]
+    assert PowerExtremes().update(snapshot(*nameless)).power.gpu_power_watts == 2000
 
 
 def test_one_tick_longer_than_the_window_shows_only_its_end() -> None:
@@ -121,8 +123,28 @@ def test_without_gpus_there_is_no_sum() -> None:
 def test_age_counts_from_the_reading_by_the_monotonic_clock() -> None:
     """And a GPU that was never read has none."""
     never = GpuReading(identity=GpuIdentity(index=1, uuid="b"), state=GpuState.HUNG)
-    aged = with_ages(snapshot(gpu(0, START, [1.0], read_at=100.0), never), 102.25)
-    assert [g.sample_age_seconds for g in aged.gpus] == [2.25, None]
+    assert gpu(0, START, [1.0], read_at=100.0).age(102.25) == 2.25
+    assert never.age(102.25) is None
+
+
+def test_samples_too_far_apart_tell_nothing_of_a_second() -> None:
+    """Two seconds between them: the ramp is not known, which is not nought."""
+    extremes = PowerExtremes()
+    for number, watts in enumerate([100.0, 700.0, 100.0]):
+        node = extremes.update(snapshot(gpu(0, START + 2 * number, [watts]))).power
+    assert node.gpu_power_ramp_watts_per_second is None
+    assert node.gpu_power_peak_watts == 700
+
+
+def test_a_clock_that_is_set_back_begins_the_window_anew() -> None:
+    """As at the end of summer time in a log: what was before is not before any more."""
+    extremes = PowerExtremes()
+    extremes.update(snapshot(gpu(0, START, [900.0] * 5)))
+    for second in range(3):
+        seen = extremes.update(snapshot(gpu(0, START - 3600 + second, [100.0] * 5)))
+    assert seen.gpus[0].power_peak_watts == 100
+    assert seen.power.gpu_power_peak_watts == 100
+    assert seen.power.gpu_power_ramp_watts_per_second == 0
 
 
 @given(st.lists(st.lists(st.floats(0, 2000), min_size=1, max_size=12), min_size=1, max_size=40))

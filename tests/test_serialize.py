@@ -9,8 +9,9 @@ import pytest
 
 from gpumon.errors import UsageError
 from gpumon.model import GpuReading, PowerSample, Snapshot
-from gpumon.serialize import format_time, from_document, parse_time, to_document
+from gpumon.serialize import from_document, to_document
 from gpumon.sources import open_source
+from gpumon.times import format_time, parse_time
 from tests.support.clock import FakeClock
 
 
@@ -67,6 +68,8 @@ def test_samples_are_written_only_where_asked_for(snapshot: Snapshot) -> None:
     ("document", "words"),
     [
         ({}, "schema None"),
+        (None, "not an object"),
+        ([], "not an object"),
         ({"schema": 2}, "schema 2"),
         ({"schema": 1}, "no gpumon snapshot"),
         ({"schema": 1, "time": "now", "source": "nvml", "gpus": []}, "no gpumon snapshot"),

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpumon.errors import UnavailableError, UsageError
-from gpumon.sources.spec import hint
+from gpumon.errors import UnavailableError, UsageError, hint
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,4 +73,5 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            # Numbers are checked as they would be on the command line, where they are text.
+            yield f"{prefix}{key}", value if isinstance(value, bool) else str(value)

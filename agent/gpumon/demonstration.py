@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from gpumon.agent.listen import bind, url_of
 from gpumon.agent.node import Node
-from gpumon.agent.server import AgentOptions, bind, serve, url_of
+from gpumon.agent.server import AgentOptions, serve
 from gpumon.assets import asset
 from gpumon.errors import GpumonError
 from gpumon.sources.spec import SourceSpec
@@ -53,7 +54,9 @@ async def run(
             if duration is not None:
                 asyncio.get_running_loop().call_later(duration, stop.set)
 
-        options = AgentOptions(source=source, state_dir=Path(folder) / "state")
+        options = AgentOptions(
+            source=source, state_dir=Path(folder) / "state", node=socket.gethostname()
+        )
         async with _prometheus(url, Path(folder), say) if with_prometheus else _nothing():
             await serve(options, sock, stop=stop, started=started)
 

@@ -26,7 +26,7 @@ class _Extremes:
     time: float
     low: float
     high: float
-    ramp: float = 0.0
+    ramp: float | None = None
 
 
 class _Window:
@@ -36,6 +36,8 @@ class _Window:
         self._ticks: collections.deque[_Extremes] = collections.deque()
 
     def add(self, tick: _Extremes) -> None:
+        if self._ticks and tick.time < self._ticks[-1].time:
+            self._ticks.clear()  # the clock was set back: what was before is not before any more
         self._ticks.append(tick)
         while self._ticks[0].time <= tick.time - WINDOW_SECONDS:
             self._ticks.popleft()
@@ -50,8 +52,8 @@ class _Window:
     def high(self) -> float:
         return max(tick.high for tick in self._ticks)
 
-    def ramp(self) -> float:
-        return max(tick.ramp for tick in self._ticks)
+    def ramp(self) -> float | None:
+        return _largest(tick.ramp for tick in self._ticks)
 
 
 class _NodeSum:
@@ -83,15 +85,23 @@ class _NodeSum:
         last = sums[-1][0]
         sums = [total for total in sums if total[0] > last - WINDOW_SECONDS / BIN_SECONDS]
         watts = [total for _, total in sums]
-        return _Extremes(last * BIN_SECONDS, min(watts), max(watts), max(map(self._ramp, sums)))
+        return _Extremes(
+            last * BIN_SECONDS, min(watts), max(watts), _largest(map(self._ramp, sums))
+        )
 
-    def _ramp(self, total: tuple[int, float]) -> float:
-        """Return the greatest change against the sums of the second before, in watts."""
+    def _ramp(self, total: tuple[int, float]) -> float | None:
+        """Return the greatest change against the sums of the second before, in watts.
+
+        None where there is none: samples more than a second apart tell nothing of a second.
+        """
         number, watts = total
-        self._recent.append(total)
-        while self._recent[0][0] < number - round(1 / BIN_SECONDS):
+        if self._recent and number < self._recent[-1][0]:
+            self._recent.clear()
+        while self._recent and self._recent[0][0] < number - round(1 / BIN_SECONDS):
             self._recent.popleft()
-        return round(max(abs(watts - earlier) for _, earlier in self._recent), 3)
+        change = _largest(abs(watts - earlier) for _, earlier in self._recent)
+        self._recent.append(total)
+        return None if change is None else round(change, 3)
 
 
 class PowerExtremes:
@@ -143,6 +153,10 @@ class PowerExtremes:
         )
 
 
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
 def _total(watts: Iterable[float]) -> float:
     """Add up, to the milliwatt that the driver reads in."""
     return round(sum(watts), 3)
@@ -152,17 +166,6 @@ def _each_once(gpus: Iterable[GpuReading]) -> list[GpuReading]:
     """Leave out a GPU whose module another GPU has answered for already (GB200: two a module)."""
     counted: dict[str, GpuReading] = {}
     for gpu in gpus:
-        module = gpu.energy_info is not None and gpu.energy_info.scope == "module"
-        counted.setdefault(gpu.identity.serial if module else gpu.identity.uuid, gpu)
+        module = gpu.identity.serial if gpu.power_scope == "module" else ""
+        counted.setdefault(module or gpu.identity.uuid, gpu)
     return list(counted.values())
-
-
-def with_ages(snapshot: Snapshot, monotonic: float) -> Snapshot:
-    """Return the snapshot with the age each reading has at a moment of the monotonic clock."""
-    gpus = tuple(
-        dataclasses.replace(gpu, sample_age_seconds=round(max(0.0, monotonic - gpu.read_at), 3))
-        if gpu.read_at
-        else gpu
-        for gpu in snapshot.gpus
-    )
-    return dataclasses.replace(snapshot, gpus=gpus)

@@ -2,13 +2,17 @@
 
     GpumonError
     |-- UsageError         the command, an option or a file is wrong: exit code 2
-    `-- UnavailableError   could not tell: no driver, no answer, no such file: exit code 3
+    |-- UnavailableError   could not tell: no driver, no answer, no such file: exit code 3
+    `-- SourceBrokenError  a source cannot go on in this process; the reader is replaced
 
 Each carries one line that says what is wrong and one that says what to do next. Everything else
 that reaches the command line is a bug and exits with 3 as well (design: exit codes).
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
 
 
 class GpumonError(Exception):
@@ -35,3 +39,13 @@ class UsageError(GpumonError):
 
 class UnavailableError(GpumonError):
     """What was asked for makes sense, but no answer can be had."""
+
+
+class SourceBrokenError(GpumonError):
+    """A source cannot go on in this process, but a new process may begin anew."""
+
+
+def hint(word: str, known: Sequence[str]) -> str:
+    """Say which known word is nearest to a wrong one, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -29,4 +29,6 @@ def configure_logging(*, debug: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogfmtFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # What a client of the HTTP endpoint sends is not worth a line each: anybody can send it.
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
     logging.getLogger("gpumon").setLevel(logging.DEBUG if debug else logging.INFO)

@@ -2,41 +2,62 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from gpumon.clock import SYSTEM, Schedule
 from gpumon.errors import UnavailableError, UsageError
+from gpumon.model import Snapshot
 from gpumon.serialize import to_document
-from gpumon.targets import open_target
+from gpumon.targets import Target, open_target
+
+log = logging.getLogger(__name__)
 
 
-def record(target: str | None, path: Path, duration: float | None, interval: float) -> int:
+def record(
+    target: str | None,
+    path: Path,
+    duration: float | None,
+    interval: float,
+    wrote: Callable[[int], None],
+) -> int:
     """Record every ``interval`` seconds for ``duration`` (None: until interrupted).
 
-    Returns the number of snapshots written. Raises UsageError where the file is there already.
+    Calls ``wrote`` with the number of snapshots so far, and returns it. Raises UsageError where
+    the file is there already.
     """
-    count = 0
+    count, last = 0, 0.0
     schedule = Schedule(interval)
     end = None if duration is None else SYSTEM.monotonic() + duration
-    with (
-        open_target(target) as source,
-        _create(path) as file,
-        contextlib.suppress(KeyboardInterrupt),
-    ):
+    with open_target(target) as source, _create(path) as file:
         while True:
-            document = to_document(source.read(), samples=True)
-            file.write(json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
-            file.flush()
-            count += 1
+            snapshot = _look(source, patient=count > 0)
+            if snapshot is not None and snapshot.time != last:  # else nothing is new
+                last = snapshot.time
+                document = to_document(snapshot, samples=True)
+                file.write(json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
+                file.flush()
+                count += 1
+                wrote(count)
             if end is not None and SYSTEM.monotonic() >= end:
-                break
+                return count
             time.sleep(schedule.until_next())
-    return count
+
+
+def _look(source: Target, *, patient: bool) -> Snapshot | None:
+    """Read a target; once it has answered, an answer that fails is a hole and not the end."""
+    try:
+        return source.read()
+    except UnavailableError as error:
+        if not patient:
+            raise
+        log.warning("%s", error)
+        return None
 
 
 def _create(path: Path) -> IO[str]:

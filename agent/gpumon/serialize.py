@@ -6,11 +6,11 @@ null. A value with labels is an object by label value, nested where there are tw
 
 from __future__ import annotations
 
-import datetime as dt
 import typing
 from collections.abc import Mapping
 from typing import Any
 
+from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.model import (
     EnergyInfo,
@@ -24,14 +24,13 @@ from gpumon.model import (
     SourceInfo,
     group_of,
 )
+from gpumon.times import format_time, parse_time
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes; new keys do not raise it."""
 
 Document = dict[str, Any]
 
-# What a GPU's metric fields are called where the field's own name would not do.
-_RENAMED = {"sample_age_seconds": "age_seconds"}
 _METRICS = [
     metric
     for metric in group_of(GpuReading).metrics
@@ -41,8 +40,14 @@ _IDENTITY = [name for name in GpuIdentity.__dataclass_fields__ if name != "index
 _FACTS = ("driver_version", "nvml_version", "cuda_version")
 
 
-def to_document(snapshot: Snapshot, *, samples: bool = False) -> Document:
-    """Return the document of a snapshot; with its sub-second power samples where asked for."""
+def to_document(
+    snapshot: Snapshot, *, samples: bool = False, monotonic: float | None = None
+) -> Document:
+    """Return the document of a snapshot; with its sub-second power samples where asked for.
+
+    Ages are those at a moment of the monotonic clock, by default now.
+    """
+    now = SYSTEM.monotonic() if monotonic is None else monotonic
     return {
         "schema": SCHEMA,
         "time": format_time(snapshot.time),
@@ -53,13 +58,15 @@ def to_document(snapshot: Snapshot, *, samples: bool = False) -> Document:
         **{fact: getattr(snapshot.source, fact) for fact in _FACTS},
         "node": snapshot.node,
         "node_power": {m.field: getattr(snapshot.power, m.field) for m in _NODE_METRICS},
-        "gpus": [_gpu_document(gpu, samples=samples) for gpu in snapshot.gpus],
+        "gpus": [_gpu_document(gpu, now, samples=samples) for gpu in snapshot.gpus],
         "errors": list(snapshot.errors),
     }
 
 
 def from_document(document: Document) -> Snapshot:
     """Return the snapshot of a document; UsageError where it is not one of this schema."""
+    if not isinstance(document, dict):
+        raise UsageError("no gpumon snapshot (not an object)")
     if document.get("schema") != SCHEMA:
         raise UsageError(
             f"a document of schema {document.get('schema')!r}, not {SCHEMA}",
@@ -71,7 +78,8 @@ def from_document(document: Document) -> Snapshot:
             source=SourceInfo(
                 document["source"],
                 document.get("source_detail", ""),
-                *(document.get(fact, "") for fact in _FACTS),
+                simulated=document.get("simulated", False),
+                **{fact: document.get(fact, "") for fact in _FACTS},
             ),
             node=document.get("node", ""),
             up=document.get("up", True),
@@ -88,24 +96,16 @@ def from_document(document: Document) -> Snapshot:
 _NODE_METRICS = group_of(NodeReading).metrics
 
 
-def format_time(seconds: float) -> str:
-    """Write unix seconds as RFC 3339 in UTC, to the millisecond."""
-    moment = dt.datetime.fromtimestamp(seconds, tz=dt.timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_time(text: str) -> float:
-    """Read RFC 3339 as unix seconds; ValueError where it is none."""
-    return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-
-
-def _gpu_document(gpu: GpuReading, *, samples: bool) -> Document:
+def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     document: Document = {"gpu": gpu.identity.index}
     document.update((name, getattr(gpu.identity, name)) for name in _IDENTITY)
-    document.update(state=gpu.state.value, reason=gpu.reason, time=format_time(gpu.time))
+    document.update(state=gpu.state.value, reason=gpu.reason)
+    document["time"] = format_time(gpu.time) if gpu.time else None
+    document["age_seconds"] = gpu.age(now)
+    document["power_scope"] = gpu.power_scope
     for metric in _METRICS:
         value = getattr(gpu, metric.field)
-        document[_RENAMED.get(metric.field, metric.field)] = _plain(value)
+        document[metric.field] = _plain(value)
     document["jobs"] = []
     if samples:
         document["power_samples"] = [[s.time, s.watts] for s in gpu.power_samples]
@@ -133,13 +133,18 @@ def _nested(value: Mapping[Any, Any]) -> Document:
     return nested
 
 
+def _read_at(age: float | None) -> float:
+    """Return the moment on this machine's monotonic clock that lies an age back; 0 for none."""
+    return 0.0 if age is None else SYSTEM.monotonic() - age
+
+
 def _gpu_from(document: Document) -> GpuReading:
     identity = GpuIdentity(
         index=document["gpu"], **{name: document[name] for name in _IDENTITY if name in document}
     )
     values = {}
     for metric in _METRICS:
-        value = document.get(_RENAMED.get(metric.field, metric.field))
+        value = document.get(metric.field)
         if value is None:
             continue
         if metric.kind is Kind.INFO:
@@ -153,7 +158,9 @@ def _gpu_from(document: Document) -> GpuReading:
         identity=identity,
         state=GpuState(document["state"]),
         reason=document.get("reason", ""),
-        time=parse_time(document["time"]) if "time" in document else 0.0,
+        read_at=_read_at(document.get("age_seconds")),
+        time=parse_time(document["time"]) if document.get("time") else 0.0,
+        power_scope=document.get("power_scope", "gpu"),
         power_samples=tuple(PowerSample(*sample) for sample in document.get("power_samples", ())),
         **typing.cast("dict[str, Any]", values),
     )

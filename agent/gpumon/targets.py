@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -13,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from gpumon.clock import SYSTEM
-from gpumon.derive import PowerExtremes, with_ages
+from gpumon.derive import PowerExtremes
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
+from gpumon.reader import frames
 from gpumon.serialize import from_document
-from gpumon.sources import open_source
+from gpumon.sources import Source, open_source
 from gpumon.sources.spec import SourceSpec
 
 AGENT_PORT = 9842
@@ -44,9 +46,9 @@ def open_target(text: str | None, *, at_once: bool = False) -> Iterator[Target]:
 
     ``at_once`` plays a recording to its end before the first look, unless it says a speed.
     """
-    if text is None:
-        yield _this_machine()
-        return
+    if text is None and _agent_runs():
+        text = f"127.0.0.1:{AGENT_PORT}"
+    text = text or "nvml"
     kind = text.partition(":")[0]
     if kind == "prom":
         raise UsageError(
@@ -56,12 +58,9 @@ def open_target(text: str | None, *, at_once: bool = False) -> Iterator[Target]:
         yield _Agent(_agent_url(text))
         return
     spec = SourceSpec.parse(text)
-    if kind == "nvml":
-        yield _Reader(spec)
-        return
     if kind == "replay" and at_once and not spec.options.keys() & {"speed", "loop"}:
         spec = dataclasses.replace(spec, options={**spec.options, "speed": "max"})
-    source = open_source(spec)
+    source = _Reader(spec) if kind == "nvml" else open_source(spec)
     try:
         yield _Completed(source)
     finally:
@@ -71,14 +70,13 @@ def open_target(text: str | None, *, at_once: bool = False) -> Iterator[Target]:
 class _Completed:
     """A source in this process, with what follows from its readings."""
 
-    def __init__(self, source: Target) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
         self._extremes = PowerExtremes()
 
     def read(self) -> Snapshot:
         snapshot = self._extremes.update(self._source.read())
-        snapshot = dataclasses.replace(snapshot, node=snapshot.node or socket.gethostname())
-        return with_ages(snapshot, SYSTEM.monotonic())
+        return dataclasses.replace(snapshot, node=snapshot.node or socket.gethostname())
 
 
 class _Agent:
@@ -89,7 +87,7 @@ class _Agent:
 
     def read(self) -> Snapshot:
         request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
-            f"{self._url}/api/v1/snapshot", headers={"Accept": "application/json"}
+            f"{self._url}/api/v1/snapshot?samples=1", headers={"Accept": "application/json"}
         )
         try:
             with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:
@@ -100,8 +98,8 @@ class _Agent:
                     f"{self._url} answers {error.code} {error.reason}",
                     "is it a gpumon agent, and up for more than a second?",
                 ) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", None) or error
+        except (OSError, ValueError, http.client.HTTPException, UsageError) as error:
+            reason = " ".join(str(getattr(error, "reason", None) or error).split())
             raise UnavailableError(
                 f"no answer from {self._url} ({reason})", "is gpumon agent running there?"
             ) from None
@@ -111,17 +109,12 @@ class _Reader:
     """The driver, read by a process of its own: one that hangs in a call can then be left."""
 
     def __init__(self, spec: SourceSpec) -> None:
-        self._spec = spec
-
-    def read(self) -> Snapshot:
-        from gpumon.reader import frames
-
         ours, theirs = socket.socketpair()
-        with ours, theirs:
-            argv = ["-m", "gpumon.reader.child", str(theirs.fileno()), "1.0", str(self._spec)]
+        with theirs:
+            argv = ["-m", "gpumon.reader.child", str(theirs.fileno()), "1.0", str(spec)]
             # Nothing of ours is inherited: a reader that waits in the driver outlives this
             # command, and whoever reads our output must not wait for it.
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, *argv],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -129,29 +122,31 @@ class _Reader:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            theirs.close()
-            ours.settimeout(READ_SECONDS)
-            try:
-                header = _exactly(ours, frames.HEADER_BYTES)
-                message = frames.unpack(_exactly(ours, frames.length(header)))
-            except (OSError, EOFError):
-                raise UnavailableError(
-                    "the driver does not answer", "see dmesg for NVRM and Xid lines"
-                ) from None
-        _leave(process)
+        self._socket = ours
+        self._socket.settimeout(READ_SECONDS)
+
+    def read(self) -> Snapshot:
+        """Return the reader's next snapshot; one comes each second."""
+        try:
+            header = _exactly(self._socket, frames.HEADER_BYTES)
+            message = frames.unpack(_exactly(self._socket, frames.length(header)))
+        except (OSError, EOFError):
+            raise UnavailableError(
+                "the driver does not answer", "see dmesg for NVRM and Xid lines"
+            ) from None
         if isinstance(message, frames.Refusal):
             raise message.error()
-        if not message.up:
+        if not message.up and not message.gpus:
             raise UnavailableError("; ".join(message.errors))
-        return with_ages(PowerExtremes().update(message), SYSTEM.monotonic())
+        return message
 
-
-def _leave(process: subprocess.Popen[bytes]) -> None:
-    """Give the reader a moment to end; one that waits in the driver ends by itself later."""
-    try:
-        process.wait(1.0)
-    except subprocess.TimeoutExpired:
-        process.returncode = 0  # not ours to wait for any longer
+    def close(self) -> None:
+        """Let the reader end; one that waits in the driver does so by itself, later."""
+        self._socket.close()
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.returncode = 0  # not ours to wait for any longer
 
 
 def _exactly(sock: socket.socket, count: int) -> bytes:
@@ -164,12 +159,12 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
     return data
 
 
-def _this_machine() -> Target:
+def _agent_runs() -> bool:
     try:
         with socket.create_connection(("127.0.0.1", AGENT_PORT), timeout=0.5):
-            return _Agent(f"http://127.0.0.1:{AGENT_PORT}")
+            return True
     except OSError:
-        return _Reader(SourceSpec("nvml"))
+        return False
 
 
 def _agent_url(text: str) -> str:
@@ -177,13 +172,17 @@ def _agent_url(text: str) -> str:
         if not text.startswith(("http://", "https://")):
             raise UsageError(f"{text!r} is no target", "write HOST, HOST:PORT or http://HOST:PORT")
         return text.rstrip("/")
-    host, colon, port = text.partition(":")
-    if not host or any(c.isspace() or c in "/@" for c in text) or (colon and not port.isdigit()):
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
         raise UsageError(
             f"{text!r} is no target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
         )
-    return f"http://{host}:{port or AGENT_PORT}"
+    return f"http://{match['host']}:{match['port'] or AGENT_PORT}"
 
+
+_HOST_PORT = re.compile(
+    r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?", re.ASCII
+)
 
 # Proxies are for the internet; a node's agent is asked directly.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

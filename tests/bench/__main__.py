@@ -29,7 +29,7 @@ COMMAND_RUNS = 15
 )
 @click.option("--repeat", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds.")
 @click.option(
-    "--scrapes", type=click.IntRange(min=1), default=100, show_default=True, help="In each burst."
+    "--scrapes", type=click.IntRange(min=1), default=300, show_default=True, help="In each burst."
 )
 @click.option(
     "--output",

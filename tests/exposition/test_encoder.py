@@ -18,7 +18,7 @@ from prometheus_client.parser import (  # noqa: TID251 - likewise
 
 from gpumon.agent.facts import AgentReading, BuildInfo
 from gpumon.exposition import Encoder, Format, Labelled, negotiate
-from gpumon.model import GpuIdentity, GpuReading, GpuState, NodeReading, Snapshot, Tier
+from gpumon.model import GpuAge, GpuIdentity, GpuReading, GpuState, NodeReading, Snapshot, Tier
 from gpumon.sources import open_source
 from tests.support.clock import FakeClock
 from tests.support.servers import require
@@ -42,6 +42,7 @@ def owners(snapshot: Snapshot) -> dict[type, Sequence[Labelled]]:
         AgentReading: [agent],
         NodeReading: [NodeReading(gpu_power_watts=1.5)],
         GpuReading: snapshot.gpus,
+        GpuAge: [GpuAge(gpu.label_values, 0.5) for gpu in snapshot.gpus],
     }
 
 

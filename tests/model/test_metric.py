@@ -122,7 +122,6 @@ def test_every_reading_of_a_gpu_says_where_it_comes_from() -> None:
         "identity",
         "state",
         "up",
-        "sample_age_seconds",
         "power_peak_watts",
         "power_trough_watts",
         "energy_info",
@@ -188,8 +187,8 @@ def test_throttle_reasons_leave_idleness_out() -> None:
 
 def test_a_recovery_action_too_new_to_be_known_is_not_none() -> None:
     """An action that cannot be named still asks for one."""
-    assert [recovery_action(code) for code in range(8)] == list(RECOVERY_ACTIONS)
-    assert recovery_action(99) == "node_reboot"
+    assert [recovery_action(code) for code in range(9)] == list(RECOVERY_ACTIONS)
+    assert recovery_action(99) == "unknown"
 
 
 def test_a_sleeping_nvlink_is_up() -> None:

@@ -25,7 +25,7 @@ class Heard:
     def __init__(self) -> None:
         """Hear nothing yet."""
         self.snapshots: list[Snapshot] = []
-        self.silences: list[float] = []
+        self.reasons: list[str] = []
         self.restarts = 0
         self._news = asyncio.Event()
 
@@ -34,9 +34,9 @@ class Heard:
         self.snapshots.append(snapshot)
         self._news.set()
 
-    def silent(self, seconds: float) -> None:
-        """Keep a silence."""
-        self.silences.append(seconds)
+    def gone(self, reason: str) -> None:
+        """Keep why there is no reader."""
+        self.reasons.append(reason)
         self._news.set()
 
     def restarted(self) -> None:
@@ -94,9 +94,33 @@ def test_a_reader_that_dies_is_replaced() -> None:
         assert dead is not None
         os.kill(dead, signal.SIGSEGV)
         await heard.until(lambda: heard.restarts == 1)
+        assert heard.reasons == ["the reader ended unexpectedly (signal 11)"]
         before = len(heard.snapshots)
         await heard.until(lambda: len(heard.snapshots) > before)
         assert supervisor.pid != dead
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await supervisor.close()
+
+    run(body)
+
+
+def test_a_reader_that_cannot_be_started_is_tried_again() -> None:
+    """No process to be had just now, as under a limit: the server goes on and tries later."""
+    attempts: list[int] = []
+
+    def start(*args: Any, **settings: Any) -> subprocess.Popen[bytes]:
+        """Fail once."""
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return subprocess.Popen(*args, **settings)
+
+    async def body(heard: Heard) -> None:
+        supervisor = Supervisor(SIMULATED, 0.1, heard, popen=start)
+        task = asyncio.create_task(supervisor.run())
+        await heard.until(lambda: bool(heard.snapshots))
+        assert heard.reasons == ["the reader cannot be started (Resource temporarily unavailable)"]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await supervisor.close()
@@ -131,15 +155,14 @@ def test_silent_readers_are_reported_and_never_more_than_three(tmp_path: Path) -
         return process
 
     async def body(heard: Heard) -> None:
-        supervisor = Supervisor(
-            SIMULATED, 0.02, heard, silence=0.02, fresh_reader=0.1, startup=0.0, popen=start_mute
-        )
+        supervisor = Supervisor(SIMULATED, 0.02, heard, fresh_reader=0.1, popen=start_mute)
         task = asyncio.create_task(supervisor.run())
-        await heard.until(lambda: len(started) == MOST_READERS)
-        told = len(heard.silences)
-        await heard.until(lambda: len(heard.silences) > told + 10)
+        await heard.until(lambda: len(heard.reasons) == MOST_READERS - 1)
+        await heard.until(lambda: len(started) == MOST_READERS or task.done())
+        await asyncio.sleep(1.0)  # a fourth had long been due
         assert len(started) == MOST_READERS
         assert all(process.poll() is None for process in started)
+        assert set(heard.reasons) == {"the driver stands still: trying a fresh reader"}
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

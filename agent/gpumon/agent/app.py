@@ -15,9 +15,12 @@ from starlette.routing import Route
 
 from gpumon.agent.facts import AgentReading
 from gpumon.agent.node import Node
+from gpumon.clock import SYSTEM
+from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, Format, negotiate
-from gpumon.model import GpuReading, NodeReading, Tier
-from gpumon.serialize import format_time, to_document
+from gpumon.model import GpuAge, GpuReading, NodeReading, Tier
+from gpumon.serialize import to_document
+from gpumon.times import format_time
 
 GZIP_LEVEL = 1
 """Best trade for text that is sent once over a local network: four fifths of the gain at a fifth of
@@ -58,11 +61,11 @@ def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metric
         text = f"not ready: {why_not}\n" if why_not else "gpumon is ready\n"
         return PlainTextResponse(text, status_code=503 if why_not else 200)
 
-    async def snapshot(_: Request) -> Response:
+    async def snapshot(request: Request) -> Response:
         now = node.now()
         if now is None:
             return _Json({"error": "no reading yet: try again in a second"}, status_code=503)
-        return _Json(to_document(now))
+        return _Json(to_document(now, samples=request.query_params.get("samples") == "1"))
 
     async def history(_: Request) -> Response:
         points = {
@@ -74,6 +77,10 @@ def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metric
     async def index(_: Request) -> Response:
         return HTMLResponse(page, headers=_PAGE_HEADERS)
 
+    if metrics_path in ("/", *_PATHS):
+        raise UsageError(
+            f"the metrics cannot be at {metrics_path}", "that path has its own meaning"
+        )
     routes = {
         "/": index,
         metrics_path: metrics,
@@ -87,6 +94,8 @@ def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metric
         middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=GZIP_LEVEL)],
     )
 
+
+_PATHS = ("/-/healthy", "/-/ready", "/api/v1/snapshot", "/api/v1/history")
 
 _PAGE_HEADERS = {
     # The page is one file; it may run its own script and ask its own server, nothing else.
@@ -103,12 +112,14 @@ _PAGE_HEADERS = {
 
 def exposition(node: Node, encoder: Encoder, more: str) -> bytes:
     """Return the exposition of all that is known of a node now."""
-    now = node.now()
+    now, monotonic = node.now(), SYSTEM.monotonic()
+    gpus = now.gpus if now else ()
     return encoder.encode(
         {
             AgentReading: [node.agent_reading()],
             NodeReading: [now.power] if now else [],
-            GpuReading: now.gpus if now else [],
+            GpuReading: gpus,
+            GpuAge: [GpuAge(gpu.label_values, gpu.age(monotonic)) for gpu in gpus],
         },
         more,
     )

@@ -1,4 +1,4 @@
-"""How many GPUs there should be: declared, or the most that were seen in a week.
+"""How many GPUs there should be: declared, or the most that a source showed in a week.
 
 What was seen is kept in the state folder's ``state.db``, so that a GPU that is missing after a
 reboot is missed.
@@ -11,10 +11,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from gpumon.model import SourceInfo
+
 log = logging.getLogger(__name__)
 
 DAYS_REMEMBERED = 7
 _DAY = 86400.0
+
+_LOCK_SECONDS = 0.1
+"""How long another process may hold the file; this one answers scrapes meanwhile, or not at all."""
 
 
 class ExpectedGpus:
@@ -26,53 +31,66 @@ class ExpectedGpus:
         self._path = path
         self._seen: dict[tuple[str, int], int] = {}
         if path is not None:
-            self._load(path)
+            self._open(path)
 
-    def saw(self, source: str, count: int, time: float) -> None:
+    def saw(self, source: SourceInfo, count: int, time: float) -> None:
         """Take note that a source shows so many GPUs at a time (unix seconds)."""
-        day = int(time // _DAY)
-        if count > self._seen.get((source, day), 0):
-            self._seen[source, day] = count
+        name, day = _name(source), int(time // _DAY)
+        if count > self._seen.get((name, day), 0):
+            self._seen[name, day] = count
             self._seen = {key: n for key, n in self._seen.items() if key[1] > day - DAYS_REMEMBERED}
-            self._save(source, day, count)
+            self._save(name, day, count)
 
-    def count(self, source: str, time: float) -> int | None:
+    def count(self, source: SourceInfo, time: float) -> int | None:
         """Return how many GPUs a source should show, or None where nobody knows."""
         if self._declared is not None:
             return self._declared
-        first = int(time // _DAY) - DAYS_REMEMBERED
-        counts = [n for (name, day), n in self._seen.items() if name == source and day > first]
+        name, today = _name(source), int(time // _DAY)
+        days = range(today - DAYS_REMEMBERED + 1, today + 1)
+        counts = [n for (seen, day), n in self._seen.items() if seen == name and day in days]
         return max(counts, default=None)
 
-    def _load(self, path: Path) -> None:
+    def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path)) as db, db:
-                db.execute("PRAGMA journal_mode=WAL")
-                db.execute(
-                    "CREATE TABLE IF NOT EXISTS gpus_seen "
-                    "(source TEXT, day INTEGER, count INTEGER, PRIMARY KEY (source, day))"
-                )
-                rows = db.execute("SELECT source, day, count FROM gpus_seen")
-                self._seen = {(source, day): count for source, day, count in rows}
+            try:
+                self._load(path)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):  # locked, read-only, full
+                    raise
+                aside = path.with_name(f"{path.name}.corrupt")
+                path.replace(aside)
+                log.warning("%s is damaged (%s): set aside as %s", path, error, aside)
+                self._load(path)
         except (OSError, sqlite3.Error) as error:
             log.warning(
-                "%s cannot be used (%s): the number of GPUs is remembered until this agent ends; "
+                "%s cannot be used (%s): GPUs are counted until this agent ends; "
                 "give it a folder it may write to with --state-dir",
                 path,
                 error,
             )
             self._path = None
 
-    def _save(self, source: str, day: int, count: int) -> None:
+    def _load(self, path: Path) -> None:
+        with closing(sqlite3.connect(path, timeout=_LOCK_SECONDS)) as db, db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute(
+                "CREATE TABLE IF NOT EXISTS gpus_seen "
+                "(source TEXT, day INTEGER, count INTEGER, PRIMARY KEY (source, day))"
+            )
+            rows = db.execute("SELECT source, day, count FROM gpus_seen")
+            self._seen = {(source, day): count for source, day, count in rows}
+
+    def _save(self, name: str, day: int, count: int) -> None:
         if self._path is None:
             return
         try:
-            with closing(sqlite3.connect(self._path)) as db, db:
-                db.execute(
-                    "INSERT OR REPLACE INTO gpus_seen VALUES (?, ?, ?)", (source, day, count)
-                )
+            with closing(sqlite3.connect(self._path, timeout=_LOCK_SECONDS)) as db, db:
+                db.execute("INSERT OR REPLACE INTO gpus_seen VALUES (?, ?, ?)", (name, day, count))
                 db.execute("DELETE FROM gpus_seen WHERE day <= ?", (day - DAYS_REMEMBERED,))
         except sqlite3.Error as error:
             log.warning("%s cannot be written (%s)", self._path, error)
-            self._path = None
+
+
+def _name(source: SourceInfo) -> str:
+    return f"{source.source}:{source.detail}" if source.detail else source.source

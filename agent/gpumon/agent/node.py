@@ -9,11 +9,15 @@ import logging
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.facts import AgentReading, BuildInfo
 from gpumon.clock import SYSTEM, Clock
-from gpumon.derive import PowerExtremes, with_ages
-from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
-from gpumon.serialize import format_time
+from gpumon.derive import PowerExtremes
+from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot, SourceInfo
+from gpumon.times import format_time
 
 log = logging.getLogger(__name__)
+
+SILENCE_SECONDS = 5.0
+"""A reader answers each tick within a second whatever one GPU does; silent for this long beyond two
+ticks, it is the driver, or the reader, that is gone, and what it said last is not the present."""
 
 FRESH_SECONDS = 10.0
 """A node whose newest reading is older than this is not ready."""
@@ -29,87 +33,95 @@ class Node:
         self,
         name: str,
         expected: ExpectedGpus,
+        source: SourceInfo,
         *,
+        interval: float = 1.0,
         clock: Clock = SYSTEM,
-        source: SourceInfo | None = None,
     ) -> None:
-        """Make a node of a name (shown, not put on series) that has been told nothing yet."""
+        """Make a node that has been told nothing yet; ``name`` is shown, not put on series."""
         self._name = name
         self._expected = expected
-        self._clock = clock
         self._source = source
+        self._silence = SILENCE_SECONDS + 2 * interval
+        self._clock = clock
         self._extremes = PowerExtremes()
         self._snapshot: Snapshot | None = None
+        self._heard_at = clock.monotonic()
+        self._gone = ""
         self._restarts = 0
-        self._took = 0.0
         self._history: dict[str, collections.deque[tuple[float, float]]] = {}
         self._errors: tuple[str, ...] = ()
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Take in what the reader read."""
-        started = self._clock.monotonic()
-        snapshot = _remember_gone(snapshot, self._snapshot)
-        snapshot = dataclasses.replace(self._extremes.update(snapshot), node=self._name)
-        self._log_changes(snapshot.errors)
-        self._expected.saw(str(snapshot.source.source), len(snapshot.gpus), self._clock.time())
-        self._snapshot = snapshot
-        self._remember(snapshot)
-        self._took = self._clock.monotonic() - started
+        self._heard_at, self._gone = self._clock.monotonic(), ""
+        if snapshot.up:
+            self._expected.saw(snapshot.source, len(snapshot.gpus), self._clock.time())
+        elif self._snapshot is not None and not snapshot.gpus:
+            # The driver as a whole is away: who the GPUs were is still worth saying.
+            reason = "; ".join(snapshot.errors)
+            ghosts = _without_readings(self._snapshot, GpuState.ERROR, reason)
+            snapshot = dataclasses.replace(snapshot, gpus=ghosts)
+        name = self._name or snapshot.node
+        self._snapshot = dataclasses.replace(self._extremes.update(snapshot), node=name)
+        self._remember(self._snapshot)
+        self._log_changes(snapshot)
 
-    def silent(self, seconds: float) -> None:
-        """Report every GPU hung: the reader has not come back from the driver."""
-        since = format_time(self._clock.time() - seconds)
-        reason = f"the driver has answered nothing since {since}"
-        last = self._snapshot
-        source = last.source if last else self._source or SourceInfo("nvml")
-        gpus = tuple(
-            _empty(gpu.identity, GpuState.HUNG, reason, gpu) for gpu in (last.gpus if last else ())
-        )
-        self._log_changes((reason,))
-        self._snapshot = Snapshot(
-            time=self._clock.time(),
-            source=source,
-            node=self._name,
-            up=False,
-            gpus=gpus,
-            errors=(reason,),
-        )
+    def gone(self, reason: str) -> None:
+        """Take note that there is no reader; what it said stands until it is too old."""
+        self._gone = reason
 
     def restarted(self) -> None:
         """Count a reader that was replaced."""
         self._restarts += 1
 
     def now(self) -> Snapshot | None:
-        """Return what is known, with the age it has at this moment; None before the first word."""
-        if self._snapshot is None:
-            return None
-        return with_ages(self._snapshot, self._clock.monotonic())
+        """Return what is known; None before the first word.
+
+        Where the reader has been silent for too long, nothing is known but who the GPUs were.
+        """
+        last = self._snapshot
+        quiet = self._clock.monotonic() - self._heard_at
+        if last is None or quiet <= self._silence:
+            return last
+        since = format_time(self._clock.time() - quiet)[:19]
+        reason = self._gone or f"the driver has answered nothing since {since}Z"
+        state = GpuState.ERROR if self._gone else GpuState.HUNG
+        return dataclasses.replace(
+            last,
+            time=self._clock.time(),
+            up=False,
+            gpus=_without_readings(last, state, reason),
+            power=NodeReading(),
+            errors=(reason,),
+        )
 
     def ready(self) -> str:
         """Return why the node is not ready to be relied upon, or nothing where it is."""
         snapshot = self.now()
         if snapshot is None:
-            return "no reading yet"
+            return self._gone or "no reading yet"
         if not snapshot.up:
             return "; ".join(snapshot.errors) or "the source is down"
-        ages = [gpu.sample_age_seconds for gpu in snapshot.gpus if gpu.state is GpuState.OK]
+        monotonic = self._clock.monotonic()
+        ages = [gpu.age(monotonic) for gpu in snapshot.gpus if gpu.state is GpuState.OK]
         if not any(age is not None and age <= FRESH_SECONDS for age in ages):
             return f"no GPU has been read in the last {FRESH_SECONDS:.0f} s"
         return ""
 
     def agent_reading(self) -> AgentReading:
         """Return the agent's own metrics."""
-        snapshot = self._snapshot
+        snapshot = self.now()
         up = snapshot is not None and snapshot.up
         source = snapshot.source if snapshot else self._source
         return AgentReading(
             build=BuildInfo(),
             source_info=source,
             source_up=up,
-            gpus=len(snapshot.gpus) if snapshot else 0,
-            gpus_expected=self._expected.count(source.source if source else "", self._clock.time()),
+            gpus=len(snapshot.gpus) if snapshot and up else 0,
+            gpus_expected=self._expected.count(source, self._clock.time()),
             collector_success={"reader": int(up)},
-            collector_duration_seconds={"reader": self._took},
+            collector_duration_seconds={"reader": snapshot.read_seconds} if snapshot else {},
             reader_restarts=self._restarts,
         )
 
@@ -125,28 +137,23 @@ class Node:
                 points = self._history.setdefault(
                     gpu.identity.uuid, collections.deque(maxlen=HISTORY_SECONDS)
                 )
+                if points and gpu.time < points[-1][0]:
+                    points.clear()  # the clock was set back
                 if not points or gpu.time > points[-1][0]:
                     points.append((gpu.time, gpu.power_watts))
 
-    def _log_changes(self, errors: tuple[str, ...]) -> None:
-        # The reader's own log has each GPU's story; here only what the source as a whole says.
-        if errors != self._errors:
-            for error in errors:
-                if error not in self._errors:
-                    log.warning("%s", error)
-            self._errors = errors
+    def _log_changes(self, snapshot: Snapshot) -> None:
+        """Log what went wrong when it does, not each tick that it lasts."""
+        for error in snapshot.errors:
+            if error not in self._errors:
+                log.warning("%s", error)
+        self._errors = snapshot.errors
 
 
-def _empty(identity: GpuIdentity, state: GpuState, reason: str, last: GpuReading) -> GpuReading:
-    return GpuReading(
-        identity=identity, state=state, reason=reason, time=last.time, read_at=last.read_at
+def _without_readings(snapshot: Snapshot, state: GpuState, reason: str) -> tuple[GpuReading, ...]:
+    return tuple(
+        GpuReading(
+            identity=gpu.identity, state=state, reason=reason, time=gpu.time, read_at=gpu.read_at
+        )
+        for gpu in snapshot.gpus
     )
-
-
-def _remember_gone(snapshot: Snapshot, last: Snapshot | None) -> Snapshot:
-    """Keep who the GPUs were while the source as a whole is down: identities, no readings."""
-    if snapshot.up or last is None or snapshot.gpus:
-        return snapshot
-    reason = "; ".join(snapshot.errors)
-    gpus = tuple(_empty(gpu.identity, GpuState.ERROR, reason, gpu) for gpu in last.gpus)
-    return dataclasses.replace(snapshot, gpus=gpus)

@@ -58,7 +58,7 @@ class _LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            from gpumon.sources.spec import hint
+            from gpumon.errors import hint
 
             name = args[0]
             message = error.message.rstrip(".") + (hint(name, sorted(COMMANDS)) or "")

@@ -37,7 +37,7 @@ from gpumon.cli.base import declare, default_state_dir, option
 )
 @option(
     "--interval",
-    type=click.FloatRange(min=0.1, max=60),
+    type=click.FloatRange(min=0.1, max=5),
     default=1.0,
     metavar="SECONDS",
     help="How often the GPUs are read; scrapes read nothing.",
@@ -78,8 +78,10 @@ def agent(
     """
     import asyncio
     import logging
+    import socket
 
-    from gpumon.agent.server import AgentOptions, bind, parse_listen_address, serve, url_of
+    from gpumon.agent.listen import bind, parse_listen_address, url_of
+    from gpumon.agent.server import AgentOptions, serve
     from gpumon.errors import UsageError
     from gpumon.logs import configure_logging
     from gpumon.model import Tier
@@ -92,14 +94,14 @@ def agent(
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     options = AgentOptions(
         source=SourceSpec.parse(source),
-        listen=parse_listen_address(listen_address),
         telemetry_path=telemetry_path,
         interval=interval,
         tier=Tier[tier.upper()],
         expected_gpus=expected_gpus,
         state_dir=state_dir or default_state_dir(),
+        node=socket.gethostname(),
     )
-    with bind(options.listen) as sock:
+    with bind(parse_listen_address(listen_address)) as sock:
         logging.getLogger("gpumon").info("serving %s on %s", options.source, url_of(sock))
         asyncio.run(serve(options, sock))
 

@@ -10,6 +10,7 @@ import click
 
 from gpumon import config
 from gpumon.cli import COMMANDS
+from gpumon.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,6 +26,8 @@ class Command(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Read the configuration before the arguments; UsageError where it is wrong."""
+        if not {"-h", "--help"}.isdisjoint(args):  # help is for whoever has a wrong file, too
+            return super().make_context(info_name, args, parent, **extra)
         file = parent.params.get("config_file") if parent else None
         tables = config.load(Path(file) if file else None)
         names = {
@@ -56,4 +59,9 @@ def default_state_dir() -> Path:
     import os
 
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "gpumon"
+    if home:
+        return Path(home) / "gpumon"
+    try:
+        return Path.home() / ".local" / "state" / "gpumon"
+    except RuntimeError:
+        raise UsageError("this user has no home folder", "say where, with --state-dir") from None

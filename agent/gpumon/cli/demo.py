@@ -47,7 +47,7 @@ def demo(
     import asyncio
 
     from gpumon import demonstration
-    from gpumon.agent.server import parse_listen_address
+    from gpumon.agent.listen import parse_listen_address
     from gpumon.logs import configure_logging
     from gpumon.sources.spec import SourceSpec
 

@@ -43,12 +43,24 @@ def record(target: str | None, file: Path, duration: float | None, interval: flo
     One snapshot a line, as JSON, with the power samples in between; what is written is complete
     whenever it is stopped. TARGET is as for gpumon status.
     """
+    from gpumon.logs import configure_logging
     from gpumon.recorder import record as write
 
-    count = write(target, file, duration, interval)
-    click.echo(
-        f"{count} snapshots in {file}: look at them with gpumon status replay:{file}", err=True
-    )
+    configure_logging()
+    count = 0
+
+    def wrote(so_far: int) -> None:
+        nonlocal count
+        count = so_far
+
+    try:
+        write(target, file, duration, interval, wrote)
+    finally:
+        if count:
+            click.echo(
+                f"{count} snapshots in {file}: look at them with gpumon status replay:{file}",
+                err=True,
+            )
 
 
 command = record

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import generate_latest
-from prometheus_client.openmetrics.exposition import (
-    generate_latest as generate_openmetrics,
-)
+from prometheus_client.metrics_core import Metric as Family
 
 from gpumon.exposition.negotiation import Format
 
@@ -18,16 +15,28 @@ class SelfMetrics:
 
     def __init__(self, reader_pid: Callable[[], int | None]) -> None:
         """``reader_pid`` returns the reader's process id, or None while there is none."""
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        # With no such process the collector finds no folder in /proc and yields nothing.
-        ProcessCollector(
-            namespace="gpumon_reader", pid=lambda: reader_pid() or 0, registry=self._registry
+        nowhere = CollectorRegistry()  # a collector wants one; scrapes ask it directly
+        self._collectors = (
+            ProcessCollector(registry=nowhere),
+            # With no such process the collector finds no folder in /proc and yields nothing.
+            ProcessCollector(
+                namespace="gpumon_reader", pid=lambda: reader_pid() or 0, registry=nowhere
+            ),
         )
 
     def text(self, format_: Format) -> str:
         """Return the exposition, without an end marker."""
-        if format_ is Format.TEXT:
-            return generate_latest(self._registry).decode()
-        body: bytes = generate_openmetrics(self._registry)  # type: ignore[no-untyped-call]
-        return body.decode().removesuffix("# EOF\n")
+        return "".join(
+            _family(family, format_)
+            for collector in self._collectors
+            for family in collector.collect()
+        )
+
+
+def _family(family: Family, format_: Format) -> str:
+    """Write a family whose samples have no labels."""
+    total = "_total" if family.type == "counter" else ""
+    name = family.name + (total if format_ is Format.TEXT else "")
+    lines = [f"# HELP {name} {family.documentation}", f"# TYPE {name} {family.type}"]
+    lines += [f"{sample.name} {sample.value}" for sample in family.samples]
+    return "\n".join([*lines, ""])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from gpumon.model.metric import (
     Cadence,
@@ -24,14 +25,15 @@ from gpumon.model.origin import (
     ALL_LINKS,
     SCOPE_MODULE,
     Call,
-    Composite,
     Field,
     Gpm,
+    Headroom,
     Links,
     flag,
     kibi,
     mega,
     milli,
+    milli_or_none,
     nano,
     percent,
 )
@@ -74,8 +76,10 @@ RECOVERY_ACTIONS = (
     "recover_imex_domain",
     "bus_reset",
     "system_reboot",
+    "unknown",
 )
-"""What the driver asks for, in the order of its codes (nvml.h: field 230)."""
+"""What the driver asks for, in the order of its codes (nvml.h: field 230); ``unknown`` is a demand
+that is newer than this table."""
 
 ARCHITECTURES = {
     2: "Kepler",
@@ -98,11 +102,8 @@ def throttle_reasons(mask: int) -> frozenset[str]:
 
 
 def recovery_action(code: int) -> str:
-    """Name the driver's recovery action; a code newer than this table asks for a node reboot.
-
-    An action we cannot name is still a demand for action, so it must not read as "none".
-    """
-    return RECOVERY_ACTIONS[code] if code < len(RECOVERY_ACTIONS) else "node_reboot"
+    """Name the driver's recovery action."""
+    return RECOVERY_ACTIONS[min(code, len(RECOVERY_ACTIONS) - 1)]
 
 
 def active_links(states: Sequence[int]) -> int:
@@ -142,8 +143,7 @@ class EnergyInfo:
     scope: str = "gpu"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class PowerSample:
+class PowerSample(NamedTuple):
     """Power at an instant: unix time in seconds of the source's clock, watts."""
 
     time: float
@@ -156,8 +156,9 @@ class GpuReading:
     """All that one GPU said at ``time`` (unix seconds of the source's own clock).
 
     ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
-    told. ``power_samples`` are those since the reading before, oldest first. Where ``state`` is
-    not ``ok`` every reading is None and ``reason`` says why in words.
+    told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
+    ``module`` where power is that of a whole Grace module. Where ``state`` is not ``ok`` every
+    reading is None and ``reason`` says why in words.
     """
 
     identity: GpuIdentity = info(
@@ -185,10 +186,7 @@ class GpuReading:
     read_at: float = 0.0
     reason: str = ""
     power_samples: tuple[PowerSample, ...] = ()
-
-    sample_age_seconds: float | None = gauge(
-        "Age of this GPU's reading when it was served.", tier=Tier.CORE
-    )
+    power_scope: str = "gpu"
 
     # Power and energy.
     power_watts: float | None = gauge(
@@ -209,6 +207,11 @@ class GpuReading:
     )
     power_trough_watts: float | None = gauge(
         "Lowest sub-second power sample of the last 30 s.", tier=Tier.CORE
+    )
+    memory_power_watts: float | None = gauge(
+        "Power of the GPU's HBM, mean over about one second; part of the GPU's power.",
+        # Scope 2 is the memory. Boards without the sensor answer 0 (seen on A40).
+        nvml=[Field(185, milli_or_none, 2)],
     )
     power_limit_watts: float | None = gauge(
         "Power limit in force, whoever set it (out-of-band caps included).",
@@ -261,7 +264,7 @@ class GpuReading:
     temperature_margin_celsius: float | None = gauge(
         "Degrees left to the nearest slowdown; low is bad.",
         tier=Tier.CORE,
-        nvml=[Call("nvmlDeviceGetMarginTemperature"), Composite("margin_from_thresholds")],
+        nvml=[Call("nvmlDeviceGetMarginTemperature"), Headroom()],
         smi=["temperature.gpu.tlimit"],
     )
     fan_speed_ratio: float | None = gauge(
@@ -304,18 +307,18 @@ class GpuReading:
     # Memory.
     memory_total_bytes: int | None = gauge(
         "Device memory there is.",
-        nvml=[Call("nvmlDeviceGetMemoryInfo", ("v2",), attribute="total")],
+        nvml=[Call("nvmlDeviceGetMemoryInfo", attribute="total")],
         smi=["memory.total"],
     )
     memory_used_bytes: int | None = gauge(
         "Device memory in use by processes.",
         tier=Tier.CORE,
-        nvml=[Call("nvmlDeviceGetMemoryInfo", ("v2",), attribute="used")],
+        nvml=[Call("nvmlDeviceGetMemoryInfo", attribute="used")],
         smi=["memory.used"],
     )
     memory_reserved_bytes: int | None = gauge(
         "Device memory the driver and firmware keep for themselves.",
-        nvml=[Call("nvmlDeviceGetMemoryInfo", ("v2",), attribute="reserved")],
+        nvml=[Call("nvmlDeviceGetMemoryInfo", attribute="reserved")],
         smi=["memory.reserved"],
     )
 
@@ -491,6 +494,12 @@ class GpuReading:
         nvml=[Field(230, recovery_action)],
     )
 
+    processes: int | None = gauge(
+        "Processes that hold a context on this GPU.",
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetComputeRunningProcesses_v3", convert=len)],
+    )
+
     @derived_gauge("1 while this GPU answers.")
     def up(self) -> bool:
         """Whether the GPU could be read."""
@@ -500,3 +509,18 @@ class GpuReading:
     def label_values(self) -> tuple[str, ...]:
         """The values of the group's labels: NVML index and UUID."""
         return str(self.identity.index), self.identity.uuid
+
+    def age(self, monotonic: float) -> float | None:
+        """Return the seconds since the reading, or None where there never was one."""
+        return round(max(0.0, monotonic - self.read_at), 3) if self.read_at else None
+
+
+@metric_group(prefix="gpumon_gpu", labels=("gpu", "uuid"))
+@dataclasses.dataclass(frozen=True, slots=True)
+class GpuAge:
+    """How old a GPU's reading is at the moment it is looked at."""
+
+    label_values: tuple[str, ...]
+    sample_age_seconds: float | None = gauge(
+        "Age of this GPU's reading when it was served.", tier=Tier.CORE
+    )

@@ -31,6 +31,11 @@ def milli(value: int) -> float:
     return value / 1000
 
 
+def milli_or_none(value: int) -> float | None:
+    """Milliwatts to watts, where 0 means that there is no sensor."""
+    return value / 1000 if value else None
+
+
 def nano(value: int) -> float:
     """Nanoseconds to seconds."""
     return value / 1_000_000_000
@@ -93,10 +98,15 @@ class Gpm:
 
 
 @dataclasses.dataclass(frozen=True)
-class Composite:
-    """A value that takes several calls; its name is a function of ``sources.nvml.composites``."""
+class Headroom:
+    """Degrees from the temperature to the lowest threshold at which clocks fall.
 
-    name: str
+    For GPUs before Ada, which give no margin but absolute thresholds; later ones give it, and
+    drop the thresholds. 1 is where the clocks are halved, 3 where they begin to fall (nvml.h:
+    nvmlTemperatureThresholds_t).
+    """
+
+    thresholds: tuple[int, ...] = (1, 3)
 
 
-Origin = Field | Links | Call | Gpm | Composite
+Origin = Field | Links | Call | Gpm | Headroom

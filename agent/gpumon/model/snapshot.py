@@ -13,6 +13,8 @@ class SourceInfo:
     """Where readings come from.
 
     ``source`` is ``nvml``, ``sim`` or ``replay``; ``detail`` is the specification after the colon.
+    ``simulated`` is true where no hardware was measured, now or when it was recorded; every screen
+    must say so.
     """
 
     source: str
@@ -20,11 +22,7 @@ class SourceInfo:
     driver_version: str = ""
     nvml_version: str = ""
     cuda_version: str = ""
-
-    @property
-    def simulated(self) -> bool:
-        """True where no hardware was measured, now or ever; every screen must say so."""
-        return self.source == "sim"
+    simulated: bool = False
 
 
 @metric_group(prefix="gpumon_node")
@@ -58,6 +56,7 @@ class Snapshot:
     """All that a source knew at ``time`` (unix seconds of the source's own clock).
 
     ``up`` is False where the source could not be read at all (no driver); ``errors`` says why.
+    ``read_seconds`` is how long the reading took.
     """
 
     time: float
@@ -67,3 +66,4 @@ class Snapshot:
     gpus: tuple[GpuReading, ...] = ()
     power: NodeReading = NodeReading()
     errors: tuple[str, ...] = ()
+    read_seconds: float = 0.0

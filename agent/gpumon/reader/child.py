@@ -7,18 +7,22 @@ dcgm-exporter issue 84).
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import select
 import signal
 import socket
 import sys
 
 from gpumon.clock import SYSTEM, Schedule
-from gpumon.errors import GpumonError, UnavailableError, UsageError
+from gpumon.errors import GpumonError, SourceBrokenError, UnavailableError, UsageError
 from gpumon.logs import configure_logging
 from gpumon.model import Snapshot, SourceInfo
-from gpumon.reader.frames import Refusal, send
+from gpumon.reader.frames import Message, Refusal, send
 from gpumon.sources import Source, open_source
 from gpumon.sources.spec import SourceSpec
+
+log = logging.getLogger("gpumon.reader")
 
 
 def main(argv: list[str]) -> None:
@@ -27,31 +31,43 @@ def main(argv: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     descriptor, interval, spec_text = argv
     configure_logging()
-    sock = socket.socket(fileno=int(descriptor))
-    try:
-        spec = SourceSpec.parse(spec_text)
-        source = open_source(spec)
+    spec = SourceSpec.parse(spec_text)
+    source: Source | None = None
+    with socket.socket(fileno=int(descriptor)) as sock:
         try:
+            source = open_source(spec)
             _read_on(sock, source, spec, Schedule(float(interval)))
-        finally:
-            source.close()
-    except GpumonError as error:
-        send(sock, Refusal(error.problem, error.next_step, isinstance(error, UsageError)))
-    except OSError:
-        return  # the server is gone
+        except SourceBrokenError as error:
+            log.error("%s", error)  # noqa: TRY400 - expected: no traceback
+        except GpumonError as error:
+            _send(sock, Refusal(error.problem, error.next_step, isinstance(error, UsageError)))
+    # The socket is closed first: the server hears at once that this reader is done, and a call
+    # that is under way may take its time.
+    if source is not None:
+        source.close()
 
 
 def _read_on(sock: socket.socket, source: Source, spec: SourceSpec, schedule: Schedule) -> None:
-    while True:
-        send(sock, _read(source, spec))
+    while _send(sock, _read(source, spec)):
         readable, _, _ = select.select([sock], [], [], schedule.until_next())
         if readable:  # the server sends nothing: readable means it closed its end
             return
 
 
-def _read(source: Source, spec: SourceSpec) -> Snapshot:
+def _send(sock: socket.socket, message: Message) -> bool:
+    """Send a message, and tell whether the server is still there to hear it."""
     try:
-        return source.read()
+        send(sock, message)
+    except OSError:
+        return False
+    return True
+
+
+def _read(source: Source, spec: SourceSpec) -> Snapshot:
+    began = SYSTEM.monotonic()
+    try:
+        snapshot = source.read()
+        return dataclasses.replace(snapshot, read_seconds=SYSTEM.monotonic() - began)
     except UnavailableError as error:
         info = SourceInfo(spec.kind, detail=str(spec).partition(":")[2])
         return Snapshot(time=SYSTEM.time(), source=info, up=False, errors=(str(error),))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -24,33 +23,29 @@ from gpumon.sources.spec import SourceSpec
 log = logging.getLogger(__name__)
 
 FIRST_RESTART_SECONDS = 0.5
-"""Pause before a dead reader is started again; doubles while it keeps dying at once."""
+"""Pause before a dead reader is started again; doubles while readers keep dying young."""
 
 LONGEST_RESTART_SECONDS = 30.0
 
-SILENCE_SECONDS = 5.0
-"""A reader answers each tick within a second whatever one GPU does; silent for this long beyond a
-tick, it is the driver that stands still."""
+GROWN_UP_SECONDS = 60.0
+"""A reader that lived this long did not die of what the one before died of."""
 
 FRESH_READER_SECONDS = 60.0
-"""How long a reader may be silent before another one is tried."""
+"""How long the driver may stand still before another reader is tried."""
 
 MOST_READERS = 3
 """How many may be alive at once; those that stand still count."""
 
-STARTUP_SECONDS = 20.0
-"""What a reader may take to start and to probe the GPUs, on top of the silence allowed."""
-
 
 class Listener(Protocol):
-    """Whom the supervisor tells what it hears."""
+    """Whom the supervisor tells what it hears; silence it has to notice by itself."""
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Take in a snapshot."""
         ...
 
-    def silent(self, seconds: float) -> None:
-        """The reader has said nothing for so long; told again and again while it lasts."""
+    def gone(self, reason: str) -> None:
+        """There is no reader at the moment; another one will be started."""
         ...
 
     def restarted(self) -> None:
@@ -61,27 +56,22 @@ class Listener(Protocol):
 class Supervisor:
     """Keeps one reader going."""
 
-    def __init__(  # noqa: PLR0913 - the patience of each kind is an argument for the tests
+    def __init__(
         self,
         spec: SourceSpec,
         interval: float,
         listener: Listener,
         *,
-        silence: float = SILENCE_SECONDS,
         fresh_reader: float = FRESH_READER_SECONDS,
-        startup: float = STARTUP_SECONDS,
         popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
     ) -> None:
         """Prepare to read ``spec`` every ``interval`` seconds; nothing starts before ``run``."""
         self._spec = spec
         self._interval = interval
         self._listener = listener
-        self._silence = silence + interval
         self._fresh_reader = fresh_reader
-        self._startup = startup
         self._popen = popen
         self._alive: list[subprocess.Popen[bytes]] = []
-        self._heard = False
 
     @property
     def pid(self) -> int | None:
@@ -90,14 +80,20 @@ class Supervisor:
 
     async def run(self) -> None:
         """Read for ever; raises what the source refuses with (a bad file, an unknown model)."""
+        loop = asyncio.get_running_loop()
         pause = FIRST_RESTART_SECONDS
         while True:
-            self._heard = False
-            await self._one_reader()
-            pause = (
-                FIRST_RESTART_SECONDS if self._heard else min(2 * pause, LONGEST_RESTART_SECONDS)
-            )
+            born = loop.time()
+            try:
+                reason = await self._one_reader()
+            except OSError as error:  # no process or no descriptor to be had just now
+                reason = f"the reader cannot be started ({error.strerror})"
+            log.error("%s", reason)
+            self._listener.gone(reason)
+            if loop.time() - born > GROWN_UP_SECONDS:
+                pause = FIRST_RESTART_SECONDS
             await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_RESTART_SECONDS)
             self._listener.restarted()
 
     async def close(self, patience: float = 3.0) -> None:
@@ -109,75 +105,69 @@ class Supervisor:
             await asyncio.sleep(0.05)
         log.warning("a reader waits in the driver; it ends by itself when its call returns")
 
-    async def _one_reader(self) -> None:
-        """Start a reader and hear it until it ends or has to be given up."""
+    async def _one_reader(self) -> str:
+        """Start a reader and hear it until it ends or is given up; returns why that was."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = self._popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "gpumon.reader.child",
-                    str(theirs.fileno()),
-                    str(self._interval),
-                    str(self._spec),
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+            try:
+                process = self._popen(
+                    [
+                        *(sys.executable, "-m", "gpumon.reader.child"),
+                        *(str(theirs.fileno()), str(self._interval), str(self._spec)),
+                    ],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                )
+            except OSError:
+                ours.close()
+                raise
         self._alive.append(process)
         stream, writer = await asyncio.open_connection(sock=ours)
         try:
-            await self._hear(stream)
+            if await self._hear(stream):
+                return "the driver stands still: trying a fresh reader"
         finally:
             writer.close()  # the reader takes this as the word to end
             self._reap()
+        return f"the reader ended unexpectedly{_how(process)}"
 
-    async def _hear(self, stream: asyncio.StreamReader) -> None:
-        """Pass on what the reader says; returns when it died or another one should be tried."""
+    async def _hear(self, stream: asyncio.StreamReader) -> bool:
+        """Pass on what the reader says; returns whether it is given up, rather than ended."""
         loop = asyncio.get_running_loop()
-        silent = -self._startup
-        still_since: float | None = None
-        next_message = asyncio.ensure_future(_receive(stream))
+        still_since = loop.time()
+        message: asyncio.Future[Message | None] = asyncio.ensure_future(_receive(stream))
         try:
             while True:
-                done, _ = await asyncio.wait({next_message}, timeout=self._silence)
-                if not done:
-                    silent += self._silence
-                    if silent > 0:
-                        self._listener.silent(silent)
-                    if self._worth_another(silent):
-                        return
-                    continue
-                message = next_message.result()
-                if message is None:
-                    log.error("the reader ended unexpectedly")
-                    return
-                if isinstance(message, Refusal):
-                    raise message.error()
-                silent, self._heard = 0.0, True
-                self._listener.snapshot(message)
-                if not _stands_still(message):
-                    still_since = None
-                elif still_since is None:
-                    still_since = loop.time()
-                elif self._worth_another(loop.time() - still_since):
-                    return
-                next_message = asyncio.ensure_future(_receive(stream))
+                done, _ = await asyncio.wait({message}, timeout=self._fresh_reader)
+                if done:
+                    heard = message.result()
+                    if heard is None:
+                        return False
+                    if isinstance(heard, Refusal):
+                        raise heard.error()
+                    self._listener.snapshot(heard)
+                    if not _stands_still(heard):
+                        still_since = loop.time()
+                    message = asyncio.ensure_future(_receive(stream))
+                if loop.time() - still_since >= self._fresh_reader and self._room_for_another():
+                    return True
         finally:
-            next_message.cancel()
+            message.cancel()
 
-    def _worth_another(self, still: float) -> bool:
-        """Tell whether, after so many seconds without an answer, a fresh reader is to be tried."""
+    def _room_for_another(self) -> bool:
         self._reap()
-        if still < self._fresh_reader or len(self._alive) >= MOST_READERS:
-            return False
-        log.error("the driver stands still: trying a fresh reader")
-        return True
+        return len(self._alive) < MOST_READERS
 
     def _reap(self) -> None:
         self._alive = [process for process in self._alive if process.poll() is None]
+
+
+def _how(process: subprocess.Popen[bytes]) -> str:
+    """Say how a process ended, if it has."""
+    code = process.poll()
+    if code is None:
+        return ""
+    return f" (signal {-code})" if code < 0 else f" (exit status {code})"
 
 
 def _stands_still(snapshot: Snapshot) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from gpumon.errors import UsageError
+from gpumon.errors import UsageError, hint
 
 KINDS = ("nvml", "sim", "replay")
 
@@ -75,9 +74,3 @@ class SourceSpec:
 def _option(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name.strip(), value.strip()
-
-
-def hint(word: str, known: Sequence[str]) -> str:
-    """Say which known word is nearest to a wrong one, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

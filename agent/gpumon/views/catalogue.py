@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import gpumon.agent.facts  # noqa: F401 - registers the agent's own metrics
 from gpumon.model import Metric, Tier, groups
-from gpumon.model.origin import ALL_LINKS, Call, Composite, Field, Gpm, Links, Origin
+from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin
 
 _INTRODUCTION = """\
 # Metrics
@@ -16,6 +16,9 @@ Written by `gpumon metrics -o markdown`; do not edit. Series of a GPU carry `gpu
 people) and `uuid` (the identity, for joins) besides the labels named here. What a GPU does not
 answer is absent: never 0, never NaN. Tiers: `core` is part of `standard` (the default), which is
 part of `full`.
+
+Beside these the agent serves what it costs itself: `process_*` for the server and
+`gpumon_reader_process_*` for the reader (CPU seconds, memory, open files).
 """
 
 
@@ -87,7 +90,7 @@ def _origin(origin: Origin) -> str:
         return f"field {origin.id} of each link"
     if isinstance(origin, Gpm):
         return f"GPM {origin.id}"
-    if isinstance(origin, Composite):
-        return origin.name.replace("_", " ")
+    if isinstance(origin, Headroom):
+        return "thresholds less temperature"
     assert isinstance(origin, Call)
     return origin.function.removeprefix("nvmlDevice")

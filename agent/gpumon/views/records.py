@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gpumon.model import GpuReading, NodeReading, Snapshot, Tier
+from gpumon.clock import SYSTEM
+from gpumon.model import GpuAge, GpuReading, NodeReading, Snapshot, Tier
 from gpumon.serialize import Document, to_document
 
 FORMATS = ("json", "ndjson", "csv", "prom")
@@ -22,10 +23,11 @@ def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
     if form == "prom":
         from gpumon.exposition import Encoder, Format, Labelled
 
-        encoder = Encoder(Format.TEXT, Tier.FULL)
+        encoder, now = Encoder(Format.TEXT, Tier.FULL), SYSTEM.monotonic()
         owners: dict[type, Sequence[Labelled]] = {
             NodeReading: [snapshot.power],
             GpuReading: snapshot.gpus,
+            GpuAge: [GpuAge(gpu.label_values, gpu.age(now)) for gpu in snapshot.gpus],
         }
         return encoder.encode(owners).decode()
     document = to_document(snapshot)

@@ -8,6 +8,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gpumon.clock import SYSTEM
 from gpumon.model import GpuReading, GpuState, Snapshot
 
 MISSING = "-"
@@ -89,8 +90,9 @@ def _gpus(snapshot: Snapshot) -> Table:
 
 def _row(gpu: GpuReading) -> list[Text]:
     state = gpu.state.value
-    if gpu.sample_age_seconds is not None and gpu.sample_age_seconds > STALE_SECONDS:
-        state += f", {gpu.sample_age_seconds:.0f} s old"
+    age = gpu.age(SYSTEM.monotonic())
+    if age is not None and age > STALE_SECONDS:
+        state += f", {age:.0f} s old"
     margin = gpu.temperature_margin_celsius
     clock = (gpu.clock_hertz or {}).get("sm")
     reasons = sorted((gpu.throttle_reasons or frozenset()) - {"applications_clocks"})

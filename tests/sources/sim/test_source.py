@@ -61,7 +61,6 @@ def test_identities(open_sim: Opener, key: str) -> None:
 
 NOT_KNOWN = {
     # Filled in when a snapshot is derived or served, for every source.
-    "sample_age_seconds",
     "power_peak_watts",
     "power_trough_watts",
     # Passively cooled or liquid: no fan to tell of.
@@ -76,6 +75,8 @@ NOT_KNOWN_BEFORE_HOPPER = {
     # Fields 197 and 198 came with Hopper.
     "pcie_transmit_bytes",
     "pcie_receive_bytes",
+    # No sensor of the memory's own.
+    "memory_power_watts",
 }
 
 

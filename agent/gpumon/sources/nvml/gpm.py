@@ -7,12 +7,13 @@ and profilers are not disturbed (GPM does not use the perfmon hardware).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import pynvml
 
-from gpumon.sources.nvml.library import Door
+from gpumon.sources.nvml.library import Door, FaultError
 
 MIN_INTERVAL = 0.1
 """Seconds two samples must be apart (nvml.h: nvmlGpmMetricsGet)."""
@@ -22,13 +23,15 @@ class GpmReader:
     """The two samples of one GPU, and the struct they are compared in."""
 
     def __init__(self, door: Door, handle: Any, metric_ids: Sequence[int]) -> None:
-        """Allocate both samples; raises FaultError where the GPU has no GPM or no room is left."""
+        """Allocate both samples; raises FaultError where no room is left."""
         self._door = door
         self._handle = handle
         self._ids = tuple(metric_ids)
-        self._older = door.call("nvmlGpmSampleAlloc")
-        self._newer = door.call("nvmlGpmSampleAlloc")
+        # The sample of the tick before, and one to take the next into: they change places.
+        self._last = door.call("nvmlGpmSampleAlloc")
+        self._spare = door.call("nvmlGpmSampleAlloc")
         self._taken: float | None = None
+        self._means: dict[int, float] = {}
         # 19 kB: allocated once, not each tick.
         self._request = pynvml.c_nvmlGpmMetricsGet_t()
         self._request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
@@ -44,16 +47,23 @@ class GpmReader:
     def read(self, monotonic: float) -> dict[int, float]:
         """Return the mean of each metric since the last reading, in NVML's unit, by metric id.
 
-        Empty on the first reading, and where less than 0.1 s passed.
+        Empty on the first reading; where less than 0.1 s passed, the means of the one before.
         """
         if self._taken is not None and monotonic - self._taken < MIN_INTERVAL:
-            return {}
-        self._door.get("nvmlGpmSampleGet", self._handle, self._newer)
-        first, self._taken = self._taken is None, monotonic
-        self._older, self._newer = self._newer, self._older
+            return self._means
+        self._door.get("nvmlGpmSampleGet", self._handle, self._spare)
+        older, newer, first = self._last, self._spare, self._taken is None
+        self._last, self._spare, self._taken = newer, older, monotonic
         if first:
             return {}
-        self._request.sample1, self._request.sample2 = self._newer, self._older
+        self._request.sample1, self._request.sample2 = older, newer
         self._door.call("nvmlGpmMetricsGet", self._request)
         answers = self._request.metrics[: len(self._ids)]
-        return {m.metricId: m.value for m in answers if m.nvmlReturn == 0}
+        self._means = {m.metricId: m.value for m in answers if m.nvmlReturn == 0}
+        return self._means
+
+    def close(self) -> None:
+        """Free both samples."""
+        for sample in (self._last, self._spare):
+            with contextlib.suppress(FaultError):
+                self._door.call("nvmlGpmSampleFree", sample)

@@ -15,7 +15,7 @@ from gpumon.model import (
     GpuState,
     PowerSample,
 )
-from gpumon.model.origin import SCOPE_MODULE, Field
+from gpumon.model.origin import SCOPE_MODULE, Field, Origin
 from gpumon.sources.energy import PowerIntegral, error_ratio
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.plan import Plan, Values, probe
@@ -42,55 +42,58 @@ class Gpu:
         self._last_sample_us: int | None = self._probe_samples()
         self._energy = self._how_energy_is_known()
 
-    @property
-    def absent(self) -> Mapping[str, int]:
-        """Fields this GPU does not answer, and the NVML code it gave."""
-        return self._plan.absent
-
     def read(self) -> GpuReading:
-        """Read what is due and return all that is known; raises FaultError, or LateAnswerError."""
+        """Read what is due and return all that is known; raises FaultError, LateAnswerError."""
         time, monotonic = self._clock.time(), self._clock.monotonic()
         due = self._due(monotonic)
         if Cadence.IDENTITY in due and self._read_at:
-            self.identity = _identity(self._door, self._handle, self.identity.index)
-        self._forget(due)
-        self._values.update(self._plan.read(self._door, self._handle, due, monotonic))
-        values = {field: _unwrap(by_key) for field, by_key in self._values.items()}
-        values.update(self._energy_values(time, values))
+            self._look_again()
+        fresh = self._plan.read(self._door, self._handle, due, monotonic)
+        for slot in self._plan.slots:
+            if slot.metric.cadence in due and slot.metric.field not in fresh:
+                self._values.pop(slot.metric.field, None)
+        self._values.update(fresh)
+        self._read_at.update(dict.fromkeys(due, monotonic))
         return GpuReading(
             identity=self.identity,
             state=GpuState.OK,
             time=time,
             read_at=monotonic,
-            power_samples=self._samples(time, values.get("power_watts")),
-            **values,
+            power_samples=self._samples(time, self._values.get("power_watts")),
+            power_scope=_scope(self._plan.origin("power_watts")),
+            **self._values,
+            **self._energy_values(monotonic, self._values),
         )
+
+    def close(self) -> None:
+        """Give back what was allocated in the driver's library."""
+        self._plan.close()
 
     def _due(self, monotonic: float) -> frozenset[Cadence]:
         # Half a tick early is due as well: a slow set is then read on the tick nearest to its time.
-        due = frozenset(
+        return frozenset(
             cadence
             for cadence in Cadence
             if cadence not in self._read_at
             or monotonic - self._read_at[cadence] >= cadence.value - 0.5
         )
-        self._read_at.update(dict.fromkeys(due, monotonic))
-        return due
 
-    def _forget(self, due: frozenset[Cadence]) -> None:
-        for slot in self._plan.slots:
-            if slot.metric.cadence in due:
-                self._values.pop(slot.metric.field, None)
+    def _look_again(self) -> None:
+        """Read the identity anew, and probe again where something was not ready before."""
+        self.identity = _identity(self._door, self._handle, self.identity.index)
+        if not self._plan.complete:
+            self._plan.close()
+            self._plan = probe(self._door, self._handle)
+            self._energy = self._how_energy_is_known()
 
     def _how_energy_is_known(self) -> EnergyInfo | None:
         energy, power = self._plan.origin("energy_joules"), self._plan.origin("power_watts")
         origin = energy or power
         if origin is None:
             return None
-        module = isinstance(origin, Field) and origin.scope == SCOPE_MODULE
-        return EnergyInfo("counter" if energy else "integral", "module" if module else "gpu")
+        return EnergyInfo("counter" if energy else "integral", _scope(origin))
 
-    def _energy_values(self, time: float, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _energy_values(self, monotonic: float, values: Mapping[str, Any]) -> dict[str, Any]:
         if self._energy is None:
             return {}
         power = self._plan.origin("power_watts")
@@ -102,7 +105,8 @@ class Gpu:
         watts = values.get("power_watts")
         if self._energy.method == "integral":
             if watts is not None:
-                self._integral.add(time, watts)
+                # By the monotonic clock: a step of the wall clock is no time in which power flowed.
+                self._integral.add(monotonic, watts)
             known["energy_joules"] = self._integral.joules
         return known
 
@@ -120,18 +124,21 @@ class Gpu:
         """Return the power samples since the last reading, or this reading as the only one."""
         samples: list[tuple[int, int]] = []
         if self._last_sample_us is not None:
-            samples = self._door.power_samples(self._handle, self._last_sample_us)
+            try:
+                samples = self._door.power_samples(self._handle, self._last_sample_us)
+            except FaultError as fault:
+                if fault.code in SERIOUS:
+                    raise
         if samples:
             self._last_sample_us = samples[-1][0]
             return tuple(PowerSample(us / 1e6, milliwatts / 1000) for us, milliwatts in samples)
         return () if watts is None else (PowerSample(time, watts),)
 
 
-def _unwrap(by_key: dict[tuple[str, ...], Any]) -> Any:
-    """Make a value without labels plain, and the key of a value with one label its word."""
-    if () in by_key:
-        return by_key[()]
-    return {key[0] if len(key) == 1 else key: value for key, value in by_key.items()}
+def _scope(origin: Origin | None) -> str:
+    """Return whose joules or watts an origin gives: those of the GPU or of its Grace module."""
+    module = isinstance(origin, Field) and origin.scope == SCOPE_MODULE
+    return "module" if module else "gpu"
 
 
 def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:

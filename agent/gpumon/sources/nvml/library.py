@@ -8,11 +8,10 @@ hashable, some of its errors are not NVMLError, and some getters share one buffe
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import enum
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pynvml
 
@@ -34,10 +33,8 @@ class Code(enum.IntEnum):
     GPU_IS_LOST = 15
     RESET_REQUIRED = 16
     LIB_RM_VERSION_MISMATCH = 18
-    NO_DATA = 21
     ARGUMENT_VERSION_MISMATCH = 25
     DEPRECATED = 26
-    NOT_READY = 27
 
 
 SERIOUS = frozenset(
@@ -52,16 +49,23 @@ SERIOUS = frozenset(
 """Answers that speak of the whole GPU or driver, whichever value was asked for; any other code
 means that this one value cannot be had."""
 
-DRIVER_GONE = frozenset(
+FINAL = frozenset(
     {
-        Code.UNINITIALIZED,
         Code.INVALID_ARGUMENT,
-        Code.DRIVER_NOT_LOADED,
-        Code.LIB_RM_VERSION_MISMATCH,
+        Code.NOT_SUPPORTED,
+        Code.NO_PERMISSION,
+        Code.FUNCTION_NOT_FOUND,
+        Code.ARGUMENT_VERSION_MISMATCH,
+        Code.DEPRECATED,
     }
 )
-"""Answers to a call that worked before which mean that the handles are dead: the driver was
-reloaded or upgraded under us, and everything has to be initialised and enumerated again."""
+"""Answers to a probe that will not change while this driver is loaded; any other may pass, as when
+the fabric is not up yet."""
+
+DRIVER_GONE = frozenset({Code.UNINITIALIZED, Code.DRIVER_NOT_LOADED, Code.LIB_RM_VERSION_MISMATCH})
+"""Answers which mean that every handle is dead: the driver was reloaded or upgraded under us, and
+all has to be initialised and enumerated again. INVALID_ARGUMENT says so too, of a handle that was
+good before."""
 
 
 class FaultError(Exception):
@@ -125,15 +129,14 @@ class Door:
     def __init__(self, clock: Clock) -> None:
         """Make a door whose calls are timed by the clock's monotonic time."""
         self._clock = clock
-        self._under_way: tuple[str, float] | None = None
+        self._under_way: tuple[str, float, float] | None = None
 
-    def waiting(self) -> tuple[str, float] | None:
-        """Return the function that has not answered yet and the seconds since, or None."""
+    def overdue(self) -> tuple[str, float] | None:
+        """Return the function that is past its deadline and when it was called (unix seconds)."""
         under_way = self._under_way
-        if under_way is None:
+        if under_way is None or self._clock.monotonic() - under_way[1] <= CALL_DEADLINE:
             return None
-        function, since = under_way
-        return function, self._clock.monotonic() - since
+        return under_way[0], under_way[2]
 
     def call(self, function: str, *args: Any) -> Any:
         """Call a function of nvml.h; raises FaultError, or LateAnswerError past the deadline."""
@@ -143,7 +146,7 @@ class Door:
                 Code.FUNCTION_NOT_FOUND, function, "not in this version of nvidia-ml-py"
             )
         since = self._clock.monotonic()
-        self._under_way = (function, since)
+        self._under_way = (function, since, self._clock.time())
         try:
             return _guard(target, *args)
         finally:
@@ -169,7 +172,7 @@ class Door:
         """Read a batch of (field id, scope) in one call, in the order asked."""
         array = self.call("nvmlDeviceGetFieldValues", handle, asked)
         # The binding decodes every attribute in Python; unpacking the array at once is ten times
-        # cheaper. The layout is checked against the binding's in the tests.
+        # cheaper. The layout is that of nvmlFieldValue_t; exact numbers are checked in the tests.
         return [
             FieldAnswer(code, _UNIONS[kind].unpack_from(union)[0] if code == 0 else None)
             for _, _, _, _, kind, code, union in _FIELD_VALUE.iter_unpack(bytes(array))
@@ -189,8 +192,7 @@ class Door:
         return [(sample.timeStamp, unpack(bytes(sample.sampleValue))[0]) for sample in samples]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FieldAnswer:
+class FieldAnswer(NamedTuple):
     """One value of a batch: its return code and, where that is 0, its number in NVML's unit."""
 
     code: int

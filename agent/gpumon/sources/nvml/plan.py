@@ -1,27 +1,27 @@
 """Which of the catalogue's origins a GPU answers, and how they are read together.
 
-A GPU is probed once: every origin of every metric is tried, and the first that answers in each
-row is kept. What is left is a plan: one batch of field values and the few calls that have no
-field, each made once however many metrics it feeds.
+A GPU is probed: every origin of every metric is tried, and the first that answers in each row is
+kept. What is left is a plan: one batch of field values and the few calls that have no field, each
+made once however many metrics it feeds.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpumon.model import Cadence, GpuReading, Metric, group_of
-from gpumon.model.origin import Call, Composite, Field, Gpm, Links, Origin
-from gpumon.sources.nvml.composites import COMPOSITES
+from gpumon.model.origin import Call, Field, Gpm, Headroom, Links, Origin
 from gpumon.sources.nvml.gpm import GpmReader
-from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError
+from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError
 
-_LINK_COUNT = Field(91)
+_LINK_COUNT = 91
 _METRICS = tuple(metric for metric in group_of(GpuReading).metrics if metric.nvml)
 
-Codes = dict[Origin, int]
-"""The return codes of origins that gave no value."""
+Values = dict[str, Any]
+"""Converted values by the reading's field; a metric with labels has a dict by label value."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,36 +32,116 @@ class Slot:
     key: tuple[str, ...]
     origin: Origin
 
-    def convert(self, raw: Any) -> Any:
-        """Turn what NVML said into the base unit."""
-        if isinstance(self.origin, Composite):
-            return raw
-        if isinstance(self.origin, Links):
-            return self.origin.convert(self.origin.fold(raw))
-        if isinstance(self.origin, Call) and self.origin.attribute:
-            raw = getattr(raw, self.origin.attribute)
-        return self.origin.convert(raw)
+    def store(self, values: Values, raw: Any) -> None:
+        """Put what NVML said into the values, in its base unit."""
+        origin = self.origin
+        if isinstance(origin, Links):
+            raw = origin.fold(raw)
+        elif isinstance(origin, Call) and origin.attribute:
+            raw = getattr(raw, origin.attribute)
+        value = raw if isinstance(origin, Headroom) else origin.convert(raw)
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):
+            return
+        if not self.key:
+            values[self.metric.field] = value
+            return
+        key = self.key[0] if len(self.key) == 1 else self.key
+        values.setdefault(self.metric.field, {})[key] = value
 
 
-Values = dict[str, dict[tuple[str, ...], Any]]
-"""Converted values by the reading's field and the metric's label values."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Batch:
+    """Fields to read in one call: what is asked, and which answers belong to which origin."""
+
+    asked: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[Field | Links, slice], ...]
+
+    @classmethod
+    def of(cls, origins: Iterable[Origin], links: int) -> _Batch:
+        asked: list[tuple[int, int]] = []
+        spans: list[tuple[Field | Links, slice]] = []
+        for origin in origins:
+            if isinstance(origin, Field | Links):
+                scopes = [origin.scope] if isinstance(origin, Field) else list(range(links))
+                spans.append((origin, slice(len(asked), len(asked) + len(scopes))))
+                asked += [(origin.id, scope) for scope in scopes]
+        return cls(tuple(asked), tuple(spans))
+
+    def read(self, door: Door, handle: Any) -> dict[Origin, Any]:
+        """Return each origin's answer (a list for one asked per link), or its NVML code.
+
+        A code that speaks of the whole GPU or driver is raised.
+        """
+        if not self.asked:
+            return {}
+        answers = door.fields(handle, self.asked)
+        raw: dict[Origin, Any] = {}
+        for origin, span in self.spans:
+            values = answers[span]
+            code = next((answer.code for answer in values if answer.code), 0)
+            if code in SERIOUS:
+                raise FaultError(code, f"field {origin.id}", f"NVML error {code}")
+            if code or not values:
+                raw[origin] = Refused(code or Code.NOT_SUPPORTED)
+            elif isinstance(origin, Field):
+                raw[origin] = values[0].value
+            else:
+                raw[origin] = [answer.value for answer in values]
+        return raw
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refused:
+    """An origin that gave no value, and the NVML code it gave instead."""
+
+    code: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Round:
+    """What is read when certain cadences are due; compiled once, since they recur."""
+
+    slots: tuple[Slot, ...]
+    batch: _Batch
+    calls: tuple[tuple[str, tuple[Any, ...], tuple[Call, ...]], ...]
+    headrooms: tuple[Headroom, ...]
+    gpm: bool
+
+    @classmethod
+    def of(cls, slots: Sequence[Slot], links: int) -> _Round:
+        origins = tuple(dict.fromkeys(slot.origin for slot in slots))
+        return cls(
+            tuple(slots),
+            _Batch.of(origins, links),
+            _grouped(origins),
+            tuple(origin for origin in origins if isinstance(origin, Headroom)),
+            any(isinstance(origin, Gpm) for origin in origins),
+        )
 
 
 class Plan:
-    """How one GPU is read; made by ``probe``."""
+    """How one GPU is read; made by ``probe``.
+
+    ``complete`` is false where an origin was refused for a reason that may pass: then the GPU is
+    worth probing again.
+    """
 
     def __init__(
         self,
         slots: Iterable[Slot],
-        absent: Mapping[str, int],
-        link_count: int,
+        *,
+        links: int,
         gpm: GpmReader | None,
+        lowest_threshold: int | None,
+        complete: bool,
     ) -> None:
-        """Keep the slots that answer, the NVML code of each metric that does not, and the rest."""
+        """Keep what the probe found."""
         self.slots = tuple(slots)
-        self.absent = dict(absent)
-        self._links = range(link_count)
+        self.complete = complete
+        self._links = links
         self._gpm = gpm
+        self._lowest_threshold = lowest_threshold
+        self._rounds: dict[frozenset[Cadence], _Round] = {}
 
     def origin(self, field: str) -> Origin | None:
         """Return where the value of a reading's field comes from, or None where it is absent."""
@@ -70,51 +150,117 @@ class Plan:
     def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
         """Read the slots whose cadence is due.
 
-        A value that is absent this time is left out; a FaultError that says something about the GPU
-        or the driver is raised.
+        A value that is refused this time is left out. FaultError is raised where the answer
+        speaks of the whole GPU or driver, and where no field at all is answered any more.
         """
-        raw = self._read_raw(door, handle, due, monotonic)
+        round_ = self._rounds.get(due)
+        if round_ is None:
+            slots = [slot for slot in self.slots if slot.metric.cadence in due]
+            round_ = self._rounds[due] = _Round.of(slots, self._links)
+        raw = round_.batch.read(door, handle)
+        refused = [answer for answer in raw.values() if isinstance(answer, Refused)]
+        if raw and len(refused) == len(raw):
+            code = refused[0].code
+            raise FaultError(code, "nvmlDeviceGetFieldValues", f"NVML error {code} for every field")
+        raw.update(_ask_calls(door, handle, round_.calls))
+        if round_.gpm and self._gpm is not None:
+            raw.update(_activity(self._gpm, monotonic))
         values: Values = {}
-        for slot in self.slots:
-            if slot.metric.cadence in due and slot.origin in raw:
-                by_key = values.setdefault(slot.metric.field, {})
-                by_key[slot.key] = slot.convert(raw[slot.origin])
+        for slot in round_.slots:
+            answer = raw.get(slot.origin)
+            if answer is not None and not isinstance(answer, Refused):
+                slot.store(values, answer)
+        if round_.headrooms and self._lowest_threshold is not None:
+            temperature = values.get("temperature_celsius")
+            if temperature is not None:
+                values["temperature_margin_celsius"] = self._lowest_threshold - temperature
         return values
 
-    def _read_raw(
-        self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float
-    ) -> dict[Origin, Any]:
-        origins = {slot.origin: None for slot in self.slots if slot.metric.cadence in due}
-        raw = _ask_fields(door, handle, origins, self._links)
-        raw.update(_ask_calls(door, handle, origins))
-        if self._gpm is not None and Cadence.TICK in due:
-            activity = self._gpm.read(monotonic)
-            raw.update({Gpm(id_): v for id_, v in activity.items()})
-        return raw
+    def close(self) -> None:
+        """Give back what was allocated in the driver's library for this GPU."""
+        if self._gpm is not None:
+            self._gpm.close()
+            self._gpm = None
 
 
 def probe(door: Door, handle: Any) -> Plan:
     """Ask one GPU for everything in the catalogue, and keep what it answers."""
-    origins = dict.fromkeys(
-        origin for metric in _METRICS for choices in metric.nvml.values() for origin in choices
+    origins = tuple(
+        dict.fromkeys(o for metric in _METRICS for choices in metric.nvml.values() for o in choices)
     )
-    link_count = _ask_fields(door, handle, [_LINK_COUNT], range(0))
-    links = range(link_count.get(_LINK_COUNT, 0))
-    codes: Codes = {}
-    answers = _ask_fields(door, handle, origins, links, codes)
-    answers.update(_ask_calls(door, handle, origins, codes))
-    gpm = _gpm_reader(door, handle, [o.id for o in origins if isinstance(o, Gpm)])
-    slots, absent = [], {}
+    links = _link_count(door, handle)
+    raw = _Batch.of(origins, links).read(door, handle)
+    raw.update(_ask_calls(door, handle, _grouped(origins)))
+    for headroom in (origin for origin in origins if isinstance(origin, Headroom)):
+        raw[headroom] = _lowest(door, handle, headroom.thresholds)
+    gpm = _gpm_reader(door, handle, [origin.id for origin in origins if isinstance(origin, Gpm)])
+    if gpm is not None:
+        raw.update({origin: 0.0 for origin in origins if isinstance(origin, Gpm)})
+    slots = []
+    complete = True
     for metric in _METRICS:
         for key, choices in metric.nvml.items():
-            chosen = next(
-                (o for o in choices if o in answers or (gpm and isinstance(o, Gpm))), None
-            )
-            if chosen is not None:
-                slots.append(Slot(metric, key, chosen))
-            else:
-                absent[metric.field] = codes.get(choices[0], int(Code.NOT_SUPPORTED))
-    return Plan(slots, absent, len(links), gpm)
+            for origin in choices:
+                answer = raw.get(origin, Refused(Code.NOT_SUPPORTED))
+                if not isinstance(answer, Refused):
+                    slots.append(Slot(metric, key, origin))
+                    break
+                complete = complete and answer.code in FINAL
+    lowest = next((raw[o] for o in origins if isinstance(o, Headroom)), None)
+    return Plan(
+        slots,
+        links=links,
+        gpm=gpm,
+        lowest_threshold=lowest if isinstance(lowest, int) else None,
+        complete=complete,
+    )
+
+
+def _grouped(
+    origins: Iterable[Origin],
+) -> tuple[tuple[str, tuple[Any, ...], tuple[Call, ...]], ...]:
+    """Return each call that is to be made, with the origins that take something from it."""
+    calls: dict[tuple[str, tuple[Any, ...]], list[Call]] = {}
+    for origin in origins:
+        if isinstance(origin, Call):
+            calls.setdefault((origin.function, origin.args), []).append(origin)
+    return tuple((name, args, tuple(takers)) for (name, args), takers in calls.items())
+
+
+def _ask_calls(
+    door: Door, handle: Any, calls: Iterable[tuple[str, tuple[Any, ...], tuple[Call, ...]]]
+) -> dict[Origin, Any]:
+    raw: dict[Origin, Any] = {}
+    for name, args, takers in calls:
+        try:
+            answer = door.get(name, handle, *args)
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            answer = Refused(fault.code)
+        for origin in takers:
+            raw[origin] = answer
+    return raw
+
+
+def _link_count(door: Door, handle: Any) -> int:
+    answer = door.fields(handle, [(_LINK_COUNT, 0)])[0]
+    if answer.code in SERIOUS:
+        raise FaultError(answer.code, f"field {_LINK_COUNT}", f"NVML error {answer.code}")
+    return 0 if answer.code else int(answer.value)
+
+
+def _lowest(door: Door, handle: Any, thresholds: Iterable[int]) -> int | Refused:
+    """Return the lowest of some temperature thresholds, in degrees Celsius."""
+    found, code = [], int(Code.NOT_SUPPORTED)
+    for threshold in thresholds:
+        try:
+            found.append(int(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold)))
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            code = fault.code
+    return min(found) if found else Refused(code)
 
 
 def _gpm_reader(door: Door, handle: Any, ids: list[int]) -> GpmReader | None:
@@ -126,72 +272,10 @@ def _gpm_reader(door: Door, handle: Any, ids: list[int]) -> GpmReader | None:
         return None
 
 
-def _ask_fields(
-    door: Door,
-    handle: Any,
-    origins: Iterable[Origin],
-    links: range,
-    codes: Codes | None = None,
-) -> dict[Origin, Any]:
-    """Read all fields among the origins in one call; a per-link field becomes a list."""
-    asked: list[tuple[int, int]] = []
-    spans: list[tuple[Field | Links, slice]] = []
-    for origin in origins:
-        if isinstance(origin, Field | Links):
-            scopes = [origin.scope] if isinstance(origin, Field) else list(links)
-            spans.append((origin, slice(len(asked), len(asked) + len(scopes))))
-            asked += [(origin.id, scope) for scope in scopes]
-    if not asked:
-        return {}
+def _activity(gpm: GpmReader, monotonic: float) -> dict[Origin, Any]:
     try:
-        answers = door.fields(handle, asked)
+        return {Gpm(id_): value for id_, value in gpm.read(monotonic).items()}
     except FaultError as fault:
-        if fault.code in (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND):
-            return {}
-        raise
-    raw: dict[Origin, Any] = {}
-    for origin, span in spans:
-        values = answers[span]
-        bad = next((answer.code for answer in values if answer.code), 0)
-        if bad in SERIOUS:
-            raise FaultError(bad, f"field {origin.id}", f"NVML error {bad}")
-        if bad and codes is not None:
-            codes[origin] = bad
-        if values and not bad:
-            single = isinstance(origin, Field)
-            raw[origin] = values[0].value if single else [answer.value for answer in values]
-    return raw
-
-
-def _ask_calls(
-    door: Door,
-    handle: Any,
-    origins: Iterable[Origin],
-    codes: Codes | None = None,
-) -> dict[Origin, Any]:
-    """Make each call among the origins once, for all the attributes that are wanted of it."""
-    made: dict[tuple[str, tuple[Any, ...]], Any] = {}
-    raw: dict[Origin, Any] = {}
-    for origin in origins:
-        if not isinstance(origin, Call | Composite):
-            continue
-        name, args = (
-            (origin.name, ()) if isinstance(origin, Composite) else (origin.function, origin.args)
-        )
-        if (name, args) not in made:
-            try:
-                made[name, args] = (
-                    COMPOSITES[name](door, handle)
-                    if isinstance(origin, Composite)
-                    else door.get(name, handle, *args)
-                )
-            except FaultError as fault:
-                if fault.code in SERIOUS:
-                    raise
-                made[name, args] = fault
-        answer = made[name, args]
-        if not isinstance(answer, FaultError):
-            raw[origin] = answer
-        elif codes is not None:
-            codes[origin] = answer.code
-    return raw
+        if fault.code in SERIOUS:
+            raise
+        return {}

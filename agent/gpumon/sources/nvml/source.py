@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from gpumon.clock import Clock
-from gpumon.errors import UnavailableError
+from gpumon.errors import SourceBrokenError, UnavailableError
 from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import FaultError, Library
@@ -17,11 +16,21 @@ log = logging.getLogger(__name__)
 TICK_PATIENCE = 0.5
 """Seconds a tick waits for the GPUs; a later one is served with its last reading and its age."""
 
+GPU_PATIENCE = 0.05
+"""Seconds of it for each GPU (a healthy one answers in one or two milliseconds); the next one is
+asked then, and the slow one goes on beside it."""
+
 FIRST_PATIENCE = 2.0
 """The same for the first tick, when each GPU is probed."""
 
 START_RETRY_SECONDS = 2.0
 """How often a driver that is not there is looked for."""
+
+COUNT_RETRY_SECONDS = 10.0
+"""How often a driver that shows no GPU is asked again."""
+
+JOIN_SECONDS = 1.0
+"""How long the threads may take to end after a reload of the driver."""
 
 
 class NvmlSource:
@@ -38,16 +47,27 @@ class NvmlSource:
         self._retry_at = 0.0
 
     def read(self) -> Snapshot:
-        """Return what every GPU said last; raises UnavailableError where there is no driver."""
-        if any(worker.driver_gone for worker in self._workers):
+        """Return what every GPU said last; raises UnavailableError where there is no driver.
+
+        Raises SourceBrokenError where the driver was reloaded while a call hangs in the old one:
+        then only a new process can begin anew.
+        """
+        if self._driver_gone():
             log.warning("the driver was reloaded: starting again")
-            self._let_go(patience=1.0)
+            self._let_go()
         first = self._info is None
         info = self._info or self._start()
-        for worker in self._workers:
-            worker.request()
+        if not self._workers:
+            self._count()
         deadline = self._clock.monotonic() + (FIRST_PATIENCE if first else TICK_PATIENCE)
+        asked = []
         for worker in self._workers:
+            if worker.request():
+                # One after the other: eight threads at once would fight for the interpreter's
+                # lock, which costs more than the calls.
+                worker.wait(GPU_PATIENCE)
+                asked.append(worker)
+        for worker in asked:
             worker.wait(max(0.0, deadline - self._clock.monotonic()))
         readings = tuple(worker.current() for worker in self._workers)
         return Snapshot(
@@ -56,52 +76,66 @@ class NvmlSource:
             # One GPU that hangs is that GPU; all of them are the driver's global lock.
             up=not readings or any(gpu.state is not GpuState.HUNG for gpu in readings),
             gpus=readings,
-            errors=_reasons(readings),
+            errors=_reasons(readings) if readings else ("the driver shows no GPU",),
         )
 
     def close(self) -> None:
         """Let go of the driver once every call has returned, however long that takes."""
-        self._let_go(patience=None)
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join(None)
+        if self._info is not None:
+            self._library.stop()
+        self._workers, self._info = [], None
+
+    def _driver_gone(self) -> bool:
+        return any(worker.driver_gone for worker in self._workers)
 
     def _start(self) -> SourceInfo:
         if self._failure is not None and self._clock.monotonic() < self._retry_at:
             raise self._failure
+        self._retry_at = self._clock.monotonic() + START_RETRY_SECONDS
         try:
             self._library.start()
-            count = self._library.count()
-        except FaultError as fault:
-            self._library.stop()
-            self._retry_at = self._clock.monotonic() + START_RETRY_SECONDS
-            raise UnavailableError(
-                f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
-            ) from None
         except UnavailableError as failure:
             self._failure = failure
-            self._retry_at = self._clock.monotonic() + START_RETRY_SECONDS
             raise
         driver, nvml, cuda = self._library.version()
         self._failure = None
         self._info = SourceInfo("nvml", driver_version=driver, nvml_version=nvml, cuda_version=cuda)
-        self._workers = [GpuWorker(index, self._find, self._clock) for index in range(count)]
-        log.info("driver %s, %d GPUs", driver, count)
+        self._retry_at = 0.0
         return self._info
 
-    def _let_go(self, patience: float | None) -> None:
+    def _count(self) -> None:
+        """Make a worker for each GPU; where there is none, look again now and then."""
+        if self._clock.monotonic() < self._retry_at:
+            return
+        self._retry_at = self._clock.monotonic() + COUNT_RETRY_SECONDS
+        try:
+            count = self._library.count()
+        except FaultError as fault:
+            raise UnavailableError(
+                f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
+            ) from None
+        self._workers = [GpuWorker(index, self._find, self._clock) for index in range(count)]
+        log.info("driver %s, %d GPUs", self._info.driver_version if self._info else "", count)
+
+    def _let_go(self) -> None:
         for worker in self._workers:
             worker.stop()
-        ended = [_join(worker.join, patience) for worker in self._workers]
-        self._workers = []
-        if self._info is not None and all(ended):
-            self._library.stop()
-        self._info = None
-
-
-def _join(join: Callable[[float], bool], patience: float | None) -> bool:
-    if patience is not None:
-        return join(patience)
-    while not join(3600.0):
-        pass
-    return True
+        deadline = self._clock.monotonic() + JOIN_SECONDS
+        left = [
+            worker
+            for worker in self._workers
+            if not worker.join(max(0.0, deadline - self._clock.monotonic()))
+        ]
+        if left:
+            raise SourceBrokenError(
+                "the driver was reloaded while a call hangs in it", "a new reader is started"
+            )
+        self._library.stop()
+        self._workers, self._info = [], None
 
 
 def _reasons(readings: tuple[GpuReading, ...]) -> tuple[str, ...]:

@@ -14,15 +14,14 @@ from typing import Protocol
 
 from gpumon.clock import Clock
 from gpumon.model import GpuIdentity, GpuReading, GpuState
-from gpumon.serialize import format_time
 from gpumon.sources.nvml.library import (
-    CALL_DEADLINE,
     DRIVER_GONE,
     Code,
     Door,
     FaultError,
     LateAnswerError,
 )
+from gpumon.times import format_time
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,10 @@ class Readable(Protocol):
 
     def read(self) -> GpuReading:
         """Read the GPU; raises FaultError, or LateAnswerError."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was allocated for it."""
         ...
 
 
@@ -69,11 +72,16 @@ class GpuWorker:
         self._thread = threading.Thread(target=self._run, name=f"gpu {index}", daemon=False)
         self._thread.start()
 
-    def request(self) -> None:
-        """Ask for a reading; does nothing while the one before is not done."""
-        if self._idle.is_set() and self._clock.monotonic() >= self._retry_at:
-            self._idle.clear()
-            self._asked.set()
+    def request(self) -> bool:
+        """Ask for a reading, and tell whether one is to be expected.
+
+        None is while the reading before is not done, or it is not time yet to retry.
+        """
+        if not self._idle.is_set() or self._clock.monotonic() < self._retry_at:
+            return False
+        self._idle.clear()
+        self._asked.set()
+        return True
 
     def wait(self, seconds: float) -> None:
         """Wait until the reading asked for is done, or the seconds are over."""
@@ -84,18 +92,18 @@ class GpuWorker:
         self._stopping = True
         self._asked.set()
 
-    def join(self, seconds: float) -> bool:
-        """Wait for the thread to end, and tell whether it did."""
+    def join(self, seconds: float | None) -> bool:
+        """Wait for the thread to end, for ever where ``seconds`` is None; tell whether it did."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def current(self) -> GpuReading:
         """Return the last reading, or why there is none."""
-        waiting = self._door.waiting()
-        if waiting is not None and waiting[1] > CALL_DEADLINE:
-            function, seconds = waiting
-            since = format_time(self._clock.time() - seconds)
-            return self._failed(GpuState.HUNG, f"{function} has not returned since {since}")
+        overdue = self._door.overdue()
+        if overdue is not None:
+            function, since = overdue
+            reason = f"{function} has not returned since {format_time(since)}"
+            return self._failed(GpuState.HUNG, reason)
         return self._reading or self._failed(GpuState.ERROR, "it has not answered yet")
 
     def _run(self) -> None:
@@ -103,9 +111,12 @@ class GpuWorker:
             self._asked.wait()
             self._asked.clear()
             if self._stopping:
+                self._close()
                 return
-            self._reading = self._read()
-            self._idle.set()
+            try:
+                self._reading = self._read()
+            finally:
+                self._idle.set()
 
     def _read(self) -> GpuReading:
         try:
@@ -116,24 +127,38 @@ class GpuWorker:
             # What it answered is of a time long gone: read again at the next tick.
             return self._failed(GpuState.HUNG, f"{late} answered too late")
         except FaultError as fault:
-            return self._give_up(fault)
+            return self._faulty(fault)
+        except Exception as error:  # an answer we cannot even decode must not end the thread
+            log.exception("gpu %d (%s) cannot be read", self.index, self._identity.uuid)
+            return self._give_up(GpuState.ERROR, f"{type(error).__name__}: {error}")
         if self._reading is not None and self._reading.state is not GpuState.OK:
             log.warning("gpu %d (%s) answers again", self.index, reading.identity.uuid)
         self._identity = reading.identity
         return reading
 
-    def _give_up(self, fault: FaultError) -> GpuReading:
+    def _faulty(self, fault: FaultError) -> GpuReading:
+        found_before = self._gpu is not None
+        self.driver_gone = fault.code in DRIVER_GONE or (
+            found_before and fault.code == Code.INVALID_ARGUMENT
+        )
         state = {
-            Code.GPU_IS_LOST: GpuState.LOST,
-            Code.RESET_REQUIRED: GpuState.RESET_REQUIRED,
-        }.get(Code(fault.code) if fault.code in set(Code) else Code.NOT_READY, GpuState.ERROR)
-        self.driver_gone = self._gpu is not None and fault.code in DRIVER_GONE
+            int(Code.GPU_IS_LOST): GpuState.LOST,
+            int(Code.RESET_REQUIRED): GpuState.RESET_REQUIRED,
+        }.get(fault.code, GpuState.ERROR)
         if self._reading is None or self._reading.state is not state:
             log.error("gpu %d (%s) is %s: %s", self.index, self._identity.uuid, state.value, fault)
+        return self._give_up(state, str(fault))
+
+    def _give_up(self, state: GpuState, reason: str) -> GpuReading:
         # What it supports and how its counters stand may differ after a reset: probe it anew.
-        self._gpu = None
+        self._close()
         self._retry_at = self._clock.monotonic() + RETRY_SECONDS
-        return self._failed(state, str(fault))
+        return self._failed(state, reason)
+
+    def _close(self) -> None:
+        if self._gpu is not None:
+            self._gpu.close()
+            self._gpu = None
 
     def _failed(self, state: GpuState, reason: str) -> GpuReading:
         last = self._reading

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
@@ -14,10 +15,16 @@ from gpumon.model import GpuReading, SourceInfo
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frame:
-    """What became known at ``time`` (unix seconds): some or all of the GPUs."""
+    """What became known at ``time`` (unix seconds).
+
+    ``complete`` is true where these are all the GPUs there were, false where they are some.
+    """
 
     time: float
     gpus: tuple[GpuReading, ...]
+    complete: bool = False
+    up: bool = True
+    errors: tuple[str, ...] = ()
 
 
 class Recording(Protocol):
@@ -25,7 +32,12 @@ class Recording(Protocol):
 
     @property
     def recorded(self) -> SourceInfo:
-        """What the recording says of where it was made."""
+        """What the recording says of its source."""
+        ...
+
+    @property
+    def node(self) -> str:
+        """The node that it was recorded on; empty where it does not say."""
         ...
 
     def frames(self) -> Iterator[Frame]:
@@ -60,7 +72,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
                 held = number, line.rstrip("\r\n")
         except EOFError:
             pass
-        except (UnicodeDecodeError, gzip.BadGzipFile) as error:
+        except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
             raise UsageError(
                 f"{path}: not text after line {held[0] if held else 0} ({error})",
                 "expected an nvidia-smi CSV log or a gpumon recording",

@@ -18,12 +18,14 @@ class SnapshotLog:
     def __init__(self, path: Path) -> None:
         """Read the first snapshot; UsageError where it is none."""
         self._path = path
-        self.recorded: SourceInfo = next(self._snapshots()).source
+        first = next(self._snapshots())
+        self.recorded: SourceInfo = first.source
+        self.node: str = first.node
 
     def frames(self) -> Iterator[Frame]:
         """Yield a frame for each snapshot."""
         for snapshot in self._snapshots():
-            yield Frame(snapshot.time, snapshot.gpus)
+            yield Frame(snapshot.time, snapshot.gpus, True, snapshot.up, snapshot.errors)
 
     def _snapshots(self) -> Iterator[Snapshot]:
         for number, line, last in numbered_lines(self._path):

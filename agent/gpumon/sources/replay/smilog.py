@@ -92,6 +92,7 @@ class SmiLog:
                 f"say how many GPUs it logs, as in replay:{path},gpus=8",
             )
         self.recorded = SourceInfo("replay")
+        self.node = ""
 
     def frames(self) -> Iterator[Frame]:
         """Yield a frame for each row."""
@@ -170,7 +171,9 @@ class SmiLog:
             raise self._wrong(
                 number, f"timestamp is {text!r}", "the form 2025/07/27 00:34:45.155"
             ) from None
-        return moment.replace(tzinfo=self._tz).timestamp()
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self._tz)
+        return moment.timestamp()
 
     def _wrong(self, number: int, problem: str, expected: str) -> UsageError:
         return UsageError(f"{self._path}: line {number}: {problem}", f"expected {expected}")
@@ -218,7 +221,7 @@ def _identity(
     known: dict[tuple[str, ...], GpuIdentity],
 ) -> GpuIdentity:
     """Return who a row is about; ``position`` counts rows where no column says it."""
-    facts = {field: cells[at] for field, at in header.identity.items()}
+    facts = {f: cells[at] for f, at in header.identity.items() if not cells[at].startswith("[")}
     naming = tuple(facts.get(field, "") for field in _NAMES_THE_GPU)
     key = naming if header.names_the_gpu else (str(position),)
     if key not in known:

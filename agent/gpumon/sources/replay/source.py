@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,8 @@ class ReplaySource:
         self._opened = clock.monotonic()
         self._start = self._now = self._next.time
         self._shift = 0.0
+        self._up = True
+        self._errors: tuple[str, ...] = ()
         self._held: dict[str, GpuReading] = {}
         self._samples: dict[str, list[PowerSample]] = {}
         self._integrals: dict[str, PowerIntegral] = {}
@@ -75,7 +78,14 @@ class ReplaySource:
             )
             for uuid, reading in sorted(self._held.items(), key=lambda item: item[1].identity.index)
         )
-        return Snapshot(time=self._now, source=self._info, gpus=gpus)
+        return Snapshot(
+            time=self._now,
+            source=self._info,
+            node=self._recording.node,
+            up=self._up,
+            gpus=gpus,
+            errors=self._errors,
+        )
 
     def close(self) -> None:
         """Nothing is held but the file, which goes with the iterator."""
@@ -84,7 +94,7 @@ class ReplaySource:
     def _due(self, until: float) -> Iterator[Frame]:
         while self._next is not None and self._next.time + self._shift <= until:
             yield self._next
-            self._now = self._next.time + self._shift
+            self._now = max(self._now, self._next.time + self._shift)
             self._next = next(self._frames, None)
             if self._next is None and self._loop:
                 self._frames = self._recording.frames()
@@ -92,10 +102,14 @@ class ReplaySource:
                 self._shift = self._now + LOOP_PAUSE - self._next.time
 
     def _take(self, frame: Frame) -> None:
+        self._up, self._errors = frame.up, frame.errors
+        if frame.complete:
+            present = {reading.identity.uuid for reading in frame.gpus}
+            self._held = {uuid: gpu for uuid, gpu in self._held.items() if uuid in present}
         for reading in frame.gpus:
             uuid, time = reading.identity.uuid, reading.time + self._shift
             self._samples.setdefault(uuid, []).extend(
-                dataclasses.replace(sample, time=sample.time + self._shift)
+                PowerSample(sample.time + self._shift, sample.watts)
                 for sample in reading.power_samples
             )
             self._held[uuid] = self._with_energy(dataclasses.replace(reading, time=time))
@@ -120,7 +134,7 @@ def _open(spec: SourceSpec) -> Recording:
     with open_text(path) as file:
         try:
             own = file.read(1) == "{"
-        except (UnicodeDecodeError, OSError, EOFError):
+        except (UnicodeDecodeError, OSError, EOFError, zlib.error):
             own = False
     if own:
         return SnapshotLog(path)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gpumon.errors import UsageError
-from gpumon.sources.spec import hint
+from gpumon.errors import UsageError, hint
 
 MIB = 1024 * 1024
 GIGA = 1_000_000_000
@@ -39,6 +38,8 @@ class PowerModel:
     """Coefficients of a GPU's power, in watts at 40 degrees and the highest clock.
 
     ``context`` is what an attached process costs, the others what an activity of 1 adds.
+    ``dram_idle`` is the part of ``idle`` that the memory's own sensor shows (nvidia-smi captures;
+    H200's is assumed to be H100's), None where there is no such sensor.
     """
 
     idle: float
@@ -46,6 +47,7 @@ class PowerModel:
     dram: float
     sm: float
     tensor: float
+    dram_idle: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +171,7 @@ MODELS = {
             nvlink_bandwidth=18 * 26.56 * GIGA,
             pcie_generation=5,
             # 68.6 W idle at 29 degrees in one capture, 101 W in another: the former's.
-            power=PowerModel(idle=73.5, context=45, dram=200, sm=120, tensor=480),
+            power=PowerModel(idle=73.5, context=45, dram=200, sm=120, tensor=480, dram_idle=33),
             thermal=ThermalModel(
                 inlet=25,
                 resistance=0.055,
@@ -201,7 +203,7 @@ MODELS = {
             nvlink_bandwidth=18 * 26.56 * GIGA,
             pcie_generation=5,
             # The die is H100's; its larger, faster memory is assumed to draw a fifth more.
-            power=PowerModel(idle=80, context=45, dram=240, sm=120, tensor=480),
+            power=PowerModel(idle=80, context=45, dram=240, sm=120, tensor=480, dram_idle=33),
             thermal=ThermalModel(
                 inlet=25,
                 resistance=0.055,
@@ -233,7 +235,7 @@ MODELS = {
             nvlink_bandwidth=18 * 53.125 * GIGA,
             pcie_generation=5,
             # 187-204 W idle at 31-39 degrees.
-            power=PowerModel(idle=204, context=60, dram=380, sm=150, tensor=1000),
+            power=PowerModel(idle=204, context=60, dram=380, sm=150, tensor=1000, dram_idle=25),
             thermal=ThermalModel(
                 inlet=25,
                 resistance=0.0365,
@@ -264,7 +266,7 @@ MODELS = {
             nvlinks=18,
             nvlink_bandwidth=18 * 53.125 * GIGA,
             pcie_generation=5,
-            power=PowerModel(idle=180, context=60, dram=400, sm=180, tensor=1150),
+            power=PowerModel(idle=180, context=60, dram=400, sm=180, tensor=1150, dram_idle=30),
             thermal=ThermalModel(
                 inlet=22,  # coolant: 166 W idle at 27 degrees
                 resistance=0.03,

@@ -149,6 +149,7 @@ class SimGpu:
             },
             throttle_seconds=self._throttle_seconds(),
             throttle_reasons=die.reasons(),
+            processes=int(bool(self.program.load.context)),
             **self._activity(),
             **self._constant,
         )
@@ -204,6 +205,10 @@ class SimGpu:
                 "tensor_active_ratio": (now.tensor - before.tensor) * share,
                 "dram_active_ratio": (now.dram - before.dram) * share,
             }
+            if self.model.power.dram_idle is not None:
+                watts = self.model.power.dram_idle
+                watts += self.model.power.dram * self._means["dram_active_ratio"]
+                self._means["memory_power_watts"] = _milli(watts)
             self._since = now
         return self._means
 

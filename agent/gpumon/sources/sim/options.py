@@ -8,9 +8,8 @@ import math
 import re
 import typing
 
-from gpumon.errors import UsageError
+from gpumon.errors import UsageError, hint
 from gpumon.sources.sim.models import find_model
-from gpumon.sources.spec import hint
 
 if typing.TYPE_CHECKING:
     from gpumon.sources.sim.models import GpuModel

@@ -50,6 +50,7 @@ class SimSource:
         self._seconds = 0.0
         self._opened = clock.monotonic()
         self._info = SourceInfo(
+            simulated=True,
             source="sim",
             detail=str(spec).partition(":")[2],
             driver_version="580.105.08",

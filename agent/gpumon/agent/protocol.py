@@ -1,0 +1,80 @@
+"""HTTP/1.1 for clients of any kind: good, slow and hostile.
+
+uvicorn waits for a request and for an answer to be taken as long as the client likes. Here each
+has a deadline, and where too many clients do nothing, the one that did so for longest makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+REQUEST_SECONDS = 10.0
+"""A client has this long to send a request and, again, to take the answer."""
+
+MOST_CONNECTIONS = 512
+"""More at once, and the one that has been idle for longest is closed. Prometheus needs one."""
+
+
+class PatientOnce(H11Protocol):
+    """uvicorn's protocol over h11, with deadlines and a limit on idle connections."""
+
+    _idle: ClassVar[dict[PatientOnce, None]] = {}
+    """The connections that are in no request, the longest idle first."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Wait for a request, for a while."""
+        super().connection_made(transport)
+        self._deadline: asyncio.TimerHandle = self.loop.call_later(REQUEST_SECONDS, self._abort)
+        self._in_request = False
+        if len(self.connections) > MOST_CONNECTIONS and self._idle:
+            next(iter(self._idle))._abort()  # noqa: SLF001 - of its own kind
+        self._idle[self] = None
+
+    def data_received(self, data: bytes) -> None:
+        """Give a request that begins its deadline; what follows of it gets no other."""
+        self._begin()
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:
+        """Wait for the answer to be taken, and for the next request, which may be here already."""
+        self._in_request = False
+        self._idle[self] = None
+        self._arm(self._abort_unread)
+        super().on_response_complete()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._deadline.cancel()
+        self._idle.pop(self, None)
+        super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that asks nothing more, without waiting for what it does not take."""
+        if self.transport.get_write_buffer_size():
+            self._abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _begin(self) -> None:
+        if not self._in_request:
+            self._in_request = True
+            self._idle.pop(self, None)
+            self._arm(self._abort)
+
+    def _arm(self, callback: Any) -> None:
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, callback)
+
+    def _abort_unread(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._abort()
+
+    def _abort(self) -> None:
+        self._idle.pop(self, None)
+        if not self.transport.is_closing():
+            self.transport.abort()
