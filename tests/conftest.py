@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def driver(tmp_path: Path, library: Path) -> FakeDriver:
-    """Eight idle H100s."""
-    return FakeDriver(tmp_path / "driver", profiles.h100(8), library=library)
+def driver(tmp_path: Path, library: Path) -> Iterator[FakeDriver]:
+    """Eight idle H100s; at the end every call returns, since a reader that waits is never killed."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(8), library=library)
+    yield driver
+    driver.recover()

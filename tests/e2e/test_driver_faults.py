@@ -260,3 +260,78 @@ def test_all_calls_standing_still_is_said_to_be_the_driver(
         driver.release()
         wait_for(agent.ready, 15, "the driver to be back")
         assert exposition(agent).value("gpumon_source_up") == 1
+
+
+def test_a_reader_that_keeps_dying_is_not_taken_for_alive(
+    tmp_path: Path, driver: FakeDriver
+) -> None:
+    """Its last readings do not stand as the present: the GPUs are reported, and why."""
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        driver.crash("all", "nvmlInit", once=False)
+        driver.crash(0, once=False)
+        wait_for(lambda: state_of(agent, 0) == "error", 20, "the readings to be given up")
+        seen = exposition(agent)
+        assert seen.value("gpumon_source_up") == 0
+        assert not has_readings(agent, 0)
+        assert not has_readings(agent, 1)
+        assert "the reader ended unexpectedly (signal 11)" in agent.get("/-/ready").text
+        driver.recover()
+        wait_for(agent.ready, 45, "the reader to live")
+
+
+def test_a_reload_after_a_loss_is_noticed(tmp_path: Path, library: Path) -> None:
+    """The usual repair of a node: the GPU is lost, somebody reloads the driver, it is back."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(1), library=library)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        driver.lose(0)
+        wait_for(lambda: state_of(agent, 0) == "lost", 5, "GPU 0 to be lost")
+        with driver.batch():
+            driver.recover()
+            driver.reload()
+        wait_for(lambda: state_of(agent, 0) == "ok", 25, "GPU 0 to be back")
+
+
+def test_a_reload_while_a_call_hangs_takes_a_new_reader(tmp_path: Path, driver: FakeDriver) -> None:
+    """The old process cannot shut NVML down, so another begins; the others come back."""
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        driver.hang(3)
+        wait_for(lambda: state_of(agent, 3) == "hung", 10, "GPU 3 to hang")
+        driver.reload()
+        wait_for(
+            lambda: exposition(agent).value("gpumon_reader_restarts_total") == 1, 20, "a reader"
+        )
+        wait_for(lambda: state_of(agent, 0) == "ok", 20, "GPU 0 to be back")
+
+
+def test_one_value_that_fails_costs_that_value_alone(tmp_path: Path, driver: FakeDriver) -> None:
+    """Unknown errors of activity, of the samples, or of a call: the rest of the GPU is told."""
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        driver.fail(2, 999, "nvmlGpmSampleGet")
+        driver.fail(2, 999, "nvmlDeviceGetSamples")
+        driver.fail(2, 999, "nvmlDeviceGetUtilizationRates")
+        wait_for(
+            lambda: not exposition(agent).all("gpumon_gpu_utilization_ratio", gpu="2"), 5, "it"
+        )
+        seen = exposition(agent)
+        assert state_of(agent, 2) == "ok"
+        assert seen.value("gpumon_gpu_power_watts", gpu="2") == 68.57
+        assert seen.all("gpumon_gpu_sm_active_ratio", gpu="2") == {}
+
+
+def test_every_value_that_fails_is_a_gpu_that_fails(tmp_path: Path, driver: FakeDriver) -> None:
+    """A batch in which nothing is answered is no reading, whatever the code."""
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        driver.fail_values(1, 999)
+        wait_for(lambda: state_of(agent, 1) == "error", 5, "GPU 1 to be in error")
+        assert exposition(agent).value("gpumon_gpu_up", gpu="1") == 0
+
+
+def test_gpus_that_appear_later_are_found(tmp_path: Path, library: Path) -> None:
+    """A driver that shows none at first is asked again."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(0), library=library)
+    with run_agent(tmp_path, "nvml", env=driver.env(), ready=False) as agent:
+        wait_for(
+            lambda: "shows no GPU" in agent.get("/api/v1/snapshot").text, 15, "the empty driver"
+        )
+        driver.reload(profiles.h100(2))
+        wait_for(lambda: exposition(agent).value("gpumon_gpus") == 2, 30, "both GPUs")

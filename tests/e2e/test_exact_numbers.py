@@ -24,6 +24,8 @@ ALL_LINKS = 0xFFFFFFFF
 # What GPU 3 is told to say in NVML's units, and what must come out: metric, labels, base unit.
 FACTS = [
     ("field.185", 330_123, "gpumon_gpu_power_watts", {}, 330.123),
+    ("field.185.2", 32_981, "gpumon_gpu_memory_power_watts", {}, 32.981),
+    ("processes.compute", "4711:1048576 4712:2097152", "gpumon_gpu_processes", {}, 2),
     ("field.190", 650_001, "gpumon_gpu_power_limit_watts", {}, 650.001),
     ("field.189", 700_002, "gpumon_gpu_power_limit_default_watts", {}, 700.002),
     ("field.83", 9_007_199_254_740, "gpumon_gpu_energy_joules_total", {}, 9_007_199_254.740),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpumon.agent import server
+from gpumon.agent import protocol
 from tests.support.exposition import Exposition
 from tests.support.servers import Agent, run_agent, wait_for
 
@@ -107,21 +107,18 @@ def test_nonsense_is_refused_and_the_next_scrape_is_served(agent: Agent, request
 
 
 def test_slow_and_idle_clients_do_not_stop_a_scrape(agent: Agent) -> None:
-    """Three hundred that dribble, or say nothing: each is closed, and scrapes go on meanwhile."""
+    """Six hundred that dribble, or say nothing: more than are kept; scrapes go on meanwhile."""
     with contextlib.ExitStack() as stack:
         clients = [
             stack.enter_context(socket.create_connection(("127.0.0.1", agent.port)))
-            for _ in range(300)
+            for _ in range(600)
         ]
         for client in clients[::2]:
             client.sendall(b"GET /metrics HTTP/1.1\r\nX-Slow: ")
         closed: set[int] = set()
-        began = time.monotonic()
 
         def all_closed() -> bool:
-            started = time.monotonic()
             assert agent.get("/metrics").status == 200
-            assert time.monotonic() - started < 5
             for number, client in enumerate(clients):
                 if number not in closed:
                     try:
@@ -136,18 +133,37 @@ def test_slow_and_idle_clients_do_not_stop_a_scrape(agent: Agent) -> None:
                         closed.add(number)
             return len(closed) == len(clients)
 
-        patience = server.REQUEST_SECONDS
-        wait_for(all_closed, patience + 15, "every slow client to be closed", every=0.5)
-        assert time.monotonic() - began > patience / 2
+        patience = protocol.REQUEST_SECONDS
+        wait_for(all_closed, patience + 20, "every slow client to be closed", every=0.5)
 
 
 def test_a_client_that_takes_no_answer_is_let_go(agent: Agent) -> None:
-    """It asks a thousand times and reads nothing; the agent's memory does not fill."""
+    """It asks a thousand times and reads nothing: it is cut off, and the memory does not fill."""
+    open_files = Exposition(agent.metrics()).value("process_open_fds")
     with socket.create_connection(("127.0.0.1", agent.port)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(2)
         with contextlib.suppress(OSError):
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-        assert agent.get("/metrics").status == 200
-    seen = Exposition(agent.metrics())
-    assert (seen.value("process_resident_memory_bytes") or 0) < 120e6
+
+        def cut_off() -> bool:
+            seen = Exposition(agent.metrics())
+            assert (seen.value("process_resident_memory_bytes") or 0) < 120e6
+            return seen.value("process_open_fds") == open_files
+
+        wait_for(cut_off, protocol.REQUEST_SECONDS + 10, "the agent to let go", every=0.5)
+
+
+def test_small_answers_do_not_wait_for_an_acknowledgement(agent: Agent) -> None:
+    """Headers and body are two writes: without TCP_NODELAY each would wait 40 ms for the peer."""
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", agent.port), timeout=10) as client:
+        seconds = []
+        for _ in range(21):
+            began = time.monotonic()
+            client.sendall(request)
+            answer = b""
+            while not answer.endswith(b"gpumon is healthy\n"):
+                answer += client.recv(4096)
+            seconds.append(time.monotonic() - began)
+    assert sorted(seconds)[10] < 0.04  # the delay itself, not a claim of speed

@@ -122,6 +122,7 @@ def run(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                pytest.fail(f"{argv[0]} did not end within {patience} s: {log.read_text()[-2000:]}")
 
 
 class Agent:

@@ -5,9 +5,10 @@
 
 #include "call.h"
 
-/* A number or "-" (not available), then what separates it from the next. */
+/* A number or "-" (not available), and the ':' before it; at the end of the item: missing. */
 static uint64_t next_number(const char **p, uint64_t missing) {
     char *end;
+    if (**p == ' ') return missing; /* strtoull would read on into the next item */
     if (**p == ':') (*p)++;
     if (**p == '-') {
         (*p)++;

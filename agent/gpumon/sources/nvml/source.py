@@ -115,6 +115,8 @@ class NvmlSource:
         try:
             count = self._library.count()
         except FaultError as fault:
+            self._library.stop()
+            self._info = None
             raise UnavailableError(
                 f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
             ) from None
