@@ -18,7 +18,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def driver(tmp_path: Path, library: Path) -> Iterator[FakeDriver]:
-    """Eight idle H100s; at the end every call returns, since a reader that waits is never killed."""
+    """Eight idle H100s; at the end every call returns: a reader that waits is never killed."""
     driver = FakeDriver(tmp_path / "driver", profiles.h100(8), library=library)
     yield driver
     driver.recover()

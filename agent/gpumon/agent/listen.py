@@ -51,11 +51,11 @@ def bind(address: tuple[str, int]) -> socket.socket:
         else:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             sock = socket.create_server((host, port), family=family, backlog=256)
-    except socket.gaierror:
-        raise UsageError(
-            f"no such host: {host!r}", "listen on an address of this machine"
-        ) from None
     except OSError as error:
+        if error.errno in _NO_SUCH_HOST:
+            raise UnavailableError(
+                f"no such host: {host!r}", "listen on an address of this machine"
+            ) from None
         shown = f"{host}:{port}"
         hints = {
             errno.EADDRINUSE: (

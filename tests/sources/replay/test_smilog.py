@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from gpumon.errors import GpumonError, UnavailableError, UsageError
 from gpumon.model import EnergyInfo, GpuReading, Snapshot
 from gpumon.sources import open_source
+from gpumon.sources.energy import PowerIntegral
+from gpumon.sources.replay.smilog import SmiLog
 from tests.support.clock import FakeClock
 from tests.support.servers import data
 
@@ -226,8 +229,6 @@ def test_a_zone_that_is_none_is_refused(write: Write, zone: str) -> None:
 
 def integral_of(path: Path, gpus: int) -> float:
     """Integrate a log by the trapezoid rule, independently of gpumon's reading of it."""
-    import datetime as dt
-
     last: dict[int, tuple[float, float]] = {}
     joules = 0.0
     with gzip.open(path, "rt") as file:
@@ -261,3 +262,31 @@ def test_a_log_of_the_power_study_is_read() -> None:
     assert snapshot.time == pytest.approx(1_689_325_979.161)
     assert snapshot.gpus[0].power_watts == 60.82
     assert snapshot.gpus[0].energy_joules == pytest.approx(1308.8, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("board", "metered", "sensed"),
+    [("a100-square", 1155.7, 1146.8), ("3090-square", 2689.9, 2529.8)],
+)
+def test_the_sensor_is_as_far_from_the_meter_as_the_study_found(
+    board: str, metered: float, sensed: float
+) -> None:
+    """Joules of log and meter over the seconds that both cover: 0.8 % and 6.0 % low."""
+    log = data(f"power-meter/{board}/nvidia-smi.csv.gz")
+    with gzip.open(data(f"power-meter/{board}/meter.csv.gz"), "rt") as file:
+        meter = [
+            (int(row["unix_ms"]) / 1000, float(row["power_watts"])) for row in csv.DictReader(file)
+        ]
+    frames = SmiLog(log, 1, dt.timezone(dt.timedelta(hours=1))).frames()
+    sensor = [(frame.time, frame.gpus[0].power_watts or 0.0) for frame in frames]
+    start, end = max(meter[0][0], sensor[0][0]), min(meter[-1][0], sensor[-1][0])
+    joules = []
+    for readings in (meter, sensor):
+        integral = PowerIntegral()
+        for time, watts in readings:
+            if start <= time <= end:
+                integral.add(time, watts)
+        joules.append(integral.joules)
+    assert joules[0] == pytest.approx(metered, rel=0.002)
+    assert joules[1] == pytest.approx(sensed, rel=0.002)
+    assert abs(joules[1] / joules[0] - 1) < 0.065
