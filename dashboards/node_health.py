@@ -8,7 +8,7 @@ from dashboards import panels, style
 from dashboards.panels import Size, Text
 from dashboards.promql import aggregate, coded, increase, node, rate
 from dashboards.style import State
-from gpumon.model.gpu import GPU_STATES, RECOVERY_ACTIONS
+from gpumon.model.terms import GPU_STATES, RECOVERY_ACTIONS
 
 GPU = "GPU {{gpu}}"
 

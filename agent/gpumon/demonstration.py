@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from gpumon.agent.listen import bind, url_of
+from gpumon.agent.listen import DEFAULT_PORT, bind, url_of
 from gpumon.agent.node import Node
 from gpumon.agent.server import AgentOptions, serve
 from gpumon.assets import asset
@@ -20,7 +20,7 @@ from gpumon.targets import open_target
 
 SIMULATED = "sim:8xH100,workload=mixed"
 
-_SHIPPED_TARGET = "127.0.0.1:9842"
+_SHIPPED_TARGET = f"127.0.0.1:{DEFAULT_PORT}"
 
 
 def best_source() -> SourceSpec:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from gpumon.agent.listen import DEFAULT_PORT
 from gpumon.derive import PowerExtremes
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
@@ -22,8 +23,6 @@ from gpumon.reader import frames
 from gpumon.serialize import from_document
 from gpumon.sources import Source, open_source
 from gpumon.sources.spec import SourceSpec
-
-AGENT_PORT = 9842
 
 ANSWER_SECONDS = 3.0
 """How long an agent may take to answer."""
@@ -47,7 +46,7 @@ def open_target(text: str | None, *, at_once: bool = False) -> Iterator[Target]:
     ``at_once`` plays a recording to its end before the first look, unless it says a speed.
     """
     if text is None and _agent_runs():
-        text = f"127.0.0.1:{AGENT_PORT}"
+        text = f"127.0.0.1:{DEFAULT_PORT}"
     text = text or "nvml"
     kind = text.partition(":")[0]
     if kind == "prom":
@@ -161,7 +160,7 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
 
 def _agent_runs() -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", AGENT_PORT), timeout=0.5):
+        with socket.create_connection(("127.0.0.1", DEFAULT_PORT), timeout=0.5):
             return True
     except OSError:
         return False
@@ -177,7 +176,7 @@ def _agent_url(text: str) -> str:
         raise UsageError(
             f"{text!r} is no target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
         )
-    return f"http://{match['host']}:{match['port'] or AGENT_PORT}"
+    return f"http://{match['host']}:{match['port'] or DEFAULT_PORT}"
 
 
 _HOST_PORT = re.compile(

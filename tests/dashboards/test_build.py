@@ -11,8 +11,8 @@ if sys.version_info < (3, 11):
     pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
 
 from dashboards import metrics, node_activity, node_health, promql, write
-from gpumon.model.gpu import GPU_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS
 from gpumon.model.metric import UNITS
+from gpumon.model.terms import GPU_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS
 from tests.dashboards import committed
 
 SELECTOR = 'job="gpumon",cluster=~"$cluster",instance="$instance"'

@@ -18,8 +18,8 @@ from gpumon.model import (
     group_of,
     groups,
 )
-from gpumon.model.gpu import RECOVERY_ACTIONS, active_links, recovery_action, throttle_reasons
 from gpumon.model.metric import UNITS
+from gpumon.model.terms import RECOVERY_ACTIONS, active_links, recovery_action, throttle_reasons
 
 METRICS = [metric for group in groups().values() for metric in group.metrics]
 

@@ -9,6 +9,8 @@ import socket
 
 from gpumon.errors import UnavailableError, UsageError
 
+DEFAULT_PORT = 9842
+
 MOST_PORT = 65535
 
 _LISTEN_ADDRESS = re.compile(

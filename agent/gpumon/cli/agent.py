@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpumon.agent.listen import DEFAULT_PORT
 from gpumon.cli.base import declare, default_state_dir, option
 
 
@@ -24,7 +25,7 @@ from gpumon.cli.base import declare, default_state_dir, option
 @option(
     "--web.listen-address",
     "listen_address",
-    default=":9842",
+    default=f":{DEFAULT_PORT}",
     metavar="[HOST]:PORT",
     help="Where to answer.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gpumon.agent.listen import DEFAULT_PORT
 from gpumon.cli.base import declare, option
 
 
@@ -16,7 +17,7 @@ from gpumon.cli.base import declare, option
 @option(
     "--web.listen-address",
     "listen_address",
-    default="127.0.0.1:9842",
+    default=f"127.0.0.1:{DEFAULT_PORT}",
     metavar="[HOST]:PORT",
     help="Where to answer; port 0 takes a free one.",
 )

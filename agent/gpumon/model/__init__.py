@@ -3,20 +3,19 @@
 Nothing here reads anything, and nothing here imports from the rest of gpumon.
 """
 
-from gpumon.model.gpu import (
+from gpumon.model.gpu import GpuAge, GpuReading
+from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of, groups
+from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
+from gpumon.model.terms import (
     ARCHITECTURES,
     GPU_STATES,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
     EnergyInfo,
-    GpuAge,
     GpuIdentity,
-    GpuReading,
     GpuState,
     PowerSample,
 )
-from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of, groups
-from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
 
 __all__ = [
     "ARCHITECTURES",

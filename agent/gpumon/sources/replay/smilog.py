@@ -24,7 +24,7 @@ from gpumon.model import (
     SourceInfo,
     group_of,
 )
-from gpumon.model.gpu import throttle_reasons
+from gpumon.model.terms import throttle_reasons
 from gpumon.sources.replay.frame import Frame, numbered_lines
 
 _COLUMN = re.compile(r"(?P<name>[A-Za-z0-9_.]+)(?: \[(?P<unit>[^\]]+)\])?")
