@@ -26,14 +26,14 @@ def make_console() -> Console:
     return console if console.is_terminal else Console(highlight=False, width=400)
 
 
-def render(snapshot: Snapshot) -> RenderableType:
-    """Return the whole view of a node."""
+def render(snapshot: Snapshot, width: int) -> RenderableType:
+    """Return the whole view of a node, for a terminal of so many columns."""
     parts: list[RenderableType] = []
     if snapshot.source.simulated:
         parts.append(Text("SIMULATED: no hardware was measured", style="bold magenta"))
     parts.append(_headline(snapshot))
     if snapshot.gpus:
-        parts.append(_gpus(snapshot))
+        parts.append(_gpus(snapshot, width))
     parts += [Text(f"! {error}", style="bold red") for error in snapshot.errors]
     return Group(*parts)
 
@@ -41,10 +41,10 @@ def render(snapshot: Snapshot) -> RenderableType:
 def show(console: Console, snapshot: Snapshot) -> None:
     """Print the view of a node; off a terminal without trailing blanks."""
     if console.is_terminal:
-        console.print(render(snapshot))
+        console.print(render(snapshot, console.width))
         return
     with console.capture() as capture:
-        console.print(render(snapshot))
+        console.print(render(snapshot, console.width))
     for line in capture.get().splitlines():
         console.file.write(line.rstrip() + "\n")
     console.file.flush()
@@ -65,26 +65,35 @@ def _headline(snapshot: Snapshot) -> Text:
     return Text("  ".join(words), style="bold" if good else "bold red")
 
 
-def _gpus(snapshot: Snapshot) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title, justify in (
-        ("GPU", "right"),
-        ("name", "left"),
-        ("state", "left"),
-        ("power", "right"),
-        ("limit", "right"),
-        ("temp", "right"),
-        ("margin", "right"),
-        ("util", "right"),
-        ("SM", "right"),
-        ("memory", "right"),
-        ("clock", "right"),
-        ("energy", "right"),
-        ("held down by", "left"),
-    ):
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for gpu in snapshot.gpus:
-        table.add_row(*_row(gpu))
+_TITLES = (
+    *("GPU", "name", "state", "power", "limit", "temp", "margin", "util", "SM", "memory"),
+    *("clock", "energy", "held down by"),
+)
+
+_LEFT = ("name", "state", "held down by")
+
+_DISPENSABLE = ("energy", "clock", "name", "SM", "temp", "limit")
+"""Columns a narrow terminal goes without, the first one first."""
+
+_GAP = 2
+
+
+def _gpus(snapshot: Snapshot, width: int) -> Table:
+    """Return the table of the GPUs, with as many columns as a width has room for."""
+    rows = [_row(gpu) for gpu in snapshot.gpus]
+    widths = [
+        max([len(title), *(len(row[n]) for row in rows)]) + _GAP for n, title in enumerate(_TITLES)
+    ]
+    shown = list(range(len(_TITLES)))
+    for title in _DISPENSABLE:
+        if sum(widths[n] for n in shown) - _GAP > width:
+            shown.remove(_TITLES.index(title))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
+    for n in shown:
+        justify = "left" if _TITLES[n] in _LEFT else "right"
+        table.add_column(_TITLES[n], justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(row[n] for n in shown))
     return table
 
 
@@ -94,6 +103,7 @@ def _row(gpu: GpuReading) -> list[Text]:
     if age is not None and age > STALE_SECONDS:
         state += f", {age:.0f} s old"
     margin = gpu.temperature_margin_celsius
+    low = margin is not None and margin < LOW_MARGIN_CELSIUS
     clock = (gpu.clock_hertz or {}).get("sm")
     reasons = sorted((gpu.throttle_reasons or frozenset()) - {"applications_clocks"})
     return [
@@ -103,10 +113,7 @@ def _row(gpu: GpuReading) -> list[Text]:
         Text(_power(gpu.power_watts, "W")),
         Text(_power(gpu.power_limit_watts, "W"), style="dim"),
         Text(_number(gpu.temperature_celsius, " °C")),
-        Text(
-            _number(margin, " °C"),
-            style="bold red" if margin is not None and margin < LOW_MARGIN_CELSIUS else "",
-        ),
+        Text(_number(margin, " °C"), style="bold red" if low else ""),
         Text(_share(gpu.utilization_ratio)),
         Text(_share(gpu.sm_active_ratio)),
         Text(_memory(gpu)),
