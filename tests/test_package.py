@@ -1,0 +1,53 @@
+"""What is installed: the wheel holds the code and what ships beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
+    """The wheel, built from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (file,) = folder.iterdir()
+    return zipfile.Path(file)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpumon/py.typed",
+        "gpumon/agent/page.html",
+        "gpumon/sources/nvml/library.py",
+        "gpumon/_assets/deploy/prometheus/prometheus.yml",
+        "gpumon/_assets/deploy/systemd/gpumon-agent.service",
+        "gpumon/_assets/dashboards/json/gpumon-node.json",
+    ],
+)
+def test_the_wheel_holds_what_runs_and_what_ships(wheel: zipfile.Path, name: str) -> None:
+    """The page, the deployment files and the dashboards go with the code."""
+    assert wheel.joinpath(name).read_bytes() == _in_checkout(name).read_bytes()
+
+
+def _in_checkout(name: str) -> Path:
+    beside = name.removeprefix("gpumon/_assets/")
+    return ROOT / beside if beside != name else ROOT / "agent" / name
+
+
+def test_the_wheel_holds_no_tests(wheel: zipfile.Path) -> None:
+    """Nor anything else of the checkout."""
+    tops = {entry.name for entry in wheel.iterdir()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"gpumon"}
