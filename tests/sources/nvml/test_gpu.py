@@ -1,0 +1,180 @@
+"""One GPU over time: cadences, what was not ready, and joules without a counter.
+
+The driver is a table of answers here, so that a minute passes at once; the real binding is tested
+in tests/e2e.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gpumon.model import EnergyInfo
+from gpumon.model.origin import SCOPE_MODULE
+from gpumon.sources.nvml.gpu import Gpu
+from gpumon.sources.nvml.library import Code, Door, FaultError, FieldAnswer
+from tests.support.clock import FakeClock
+
+NOT_READY = 27
+
+
+class TableDoor(Door):
+    """Answers from tables: fields by (id, scope), functions by name, codes of those that fail."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        """Know one GPU that draws 300 W and says nothing else."""
+        super().__init__(clock)
+        self.values: dict[tuple[int, int], int] = {(185, 0): 300_000}
+        self.functions: dict[str, Any] = {
+            "nvmlDeviceGetHandleByIndex": "handle",
+            "nvmlDeviceGetUUID": "GPU-1",
+        }
+        self.codes: dict[str, int] = {}
+        self.asked: list[str] = []
+
+    def call(self, function: str, *args: Any) -> Any:
+        """Answer a function from the table."""
+        self.asked.append(function)
+        if function in self.functions and function not in self.codes:
+            return self.functions[function]
+        raise FaultError(self.codes.get(function, Code.NOT_SUPPORTED), function, "no")
+
+    def get(self, function: str, handle: Any, *args: Any) -> Any:
+        """Answer a getter from the table."""
+        return self.call(function)
+
+    def fields(self, handle: Any, asked: Sequence[tuple[int, int]]) -> list[FieldAnswer]:
+        """Answer a batch from the table."""
+        self.asked.append(f"fields {sorted(id_ for id_, _ in asked)}")
+        return [
+            FieldAnswer(0, self.values[key]) if key in self.values else FieldAnswer(3, None)
+            for key in asked
+        ]
+
+    def power_samples(self, handle: Any, since: int) -> list[tuple[int, int]]:
+        """Have no buffer."""
+        raise FaultError(Code.NOT_SUPPORTED, "nvmlDeviceGetSamples", "no")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def door(clock: FakeClock) -> TableDoor:
+    """A driver of answers."""
+    return TableDoor(clock)
+
+
+def test_what_was_not_ready_is_asked_again_within_a_minute(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """As when the agent starts before the fabric is up; what is unsupported is not."""
+    door.functions["nvmlDeviceGetPcieReplayCounter"] = 7
+    door.codes["nvmlDeviceGetPcieReplayCounter"] = NOT_READY
+    gpu = Gpu(door, 0, clock)
+    assert gpu.read().pcie_replays is None
+    del door.codes["nvmlDeviceGetPcieReplayCounter"]
+    clock.pass_(30)
+    assert gpu.read().pcie_replays is None
+    clock.pass_(31)
+    assert gpu.read().pcie_replays == 7
+    door.asked.clear()
+    clock.pass_(61)
+    gpu.read()
+    assert door.asked.count("nvmlDeviceGetFanSpeed") == 0
+
+
+def test_slow_values_are_asked_every_ten_seconds_and_told_in_between(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """One batch a tick, in which the slow fields are when it is their time."""
+    door.values[142, 0] = 5
+    gpu = Gpu(door, 0, clock)
+    gpu.read()
+    told, batches = [], []
+    for tick in range(1, 21):
+        door.values[142, 0] = 5 + tick
+        door.asked.clear()
+        clock.pass_(1)
+        told.append((gpu.read().remapped_rows or {})["corrected"])
+        batches.append([asked for asked in door.asked if asked.startswith("fields")])
+    assert told == [5] * 9 + [15] * 10 + [25]
+    assert all(len(batch) == 1 for batch in batches)
+    assert [n for n, (batch,) in enumerate(batches, 1) if "142" in batch] == [10, 20]
+
+
+def test_a_value_that_is_refused_disappears_and_comes_back(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """Its last value is not repeated."""
+    door.functions["nvmlDeviceGetTemperatureV"] = 40
+    gpu = Gpu(door, 0, clock)
+    assert gpu.read().temperature_celsius == 40
+    door.codes["nvmlDeviceGetTemperatureV"] = 999
+    clock.pass_(1)
+    assert gpu.read().temperature_celsius is None
+    del door.codes["nvmlDeviceGetTemperatureV"]
+    clock.pass_(1)
+    assert gpu.read().temperature_celsius == 40
+
+
+def test_without_a_counter_power_is_integrated(door: TableDoor, clock: FakeClock) -> None:
+    """By the monotonic clock: a step of the wall clock draws no power."""
+    gpu = Gpu(door, 0, clock)
+    assert gpu.read().energy_joules == 0
+    clock.pass_(2)
+    reading = gpu.read()
+    assert reading.energy_joules == 600
+    assert reading.energy_info == EnergyInfo("integral")
+    clock._time += 3600
+    clock.pass_(1)
+    assert gpu.read().energy_joules == 900
+    clock.pass_(61)  # nobody knows what happened in more than a minute
+    assert gpu.read().energy_joules == 900
+
+
+@pytest.mark.parametrize(
+    ("fields", "power_scope", "energy"),
+    [
+        ({(185, 0): 1, (83, 0): 1}, "gpu", EnergyInfo("counter", "gpu")),
+        ({(185, SCOPE_MODULE): 1, (83, 0): 1}, "module", EnergyInfo("counter", "gpu")),
+        ({(185, SCOPE_MODULE): 1}, "module", EnergyInfo("integral", "module")),
+        ({(185, 0): 1, (191, SCOPE_MODULE): 1}, "gpu", EnergyInfo("counter", "module")),
+    ],
+)
+def test_a_module_that_answers_for_its_gpus_is_said_to(
+    door: TableDoor,
+    clock: FakeClock,
+    fields: dict[tuple[int, int], int],
+    power_scope: str,
+    energy: EnergyInfo,
+) -> None:
+    """Power and energy each have their own scope."""
+    door.values = fields
+    reading = Gpu(door, 0, clock).read()
+    assert (reading.power_scope, reading.energy_info) == (power_scope, energy)
+
+
+def test_a_hbm_sensor_that_says_nought_is_none(door: TableDoor, clock: FakeClock) -> None:
+    """Boards without it answer 0 W, which no memory draws."""
+    door.values[185, 2] = 0
+    assert Gpu(door, 0, clock).read().memory_power_watts is None
+
+
+def test_a_number_that_is_none_is_absent(door: TableDoor, clock: FakeClock) -> None:
+    """NaN never leaves the driver's door."""
+    door.functions["nvmlDeviceGetMarginTemperature"] = float("nan")
+    assert Gpu(door, 0, clock).read().temperature_margin_celsius is None
+
+
+def test_a_gpu_that_is_lost_while_it_is_probed_is_lost(door: TableDoor, clock: FakeClock) -> None:
+    """The code is raised, not taken for a value that is not there."""
+    door.codes["nvmlDeviceGetPcieReplayCounter"] = Code.GPU_IS_LOST
+    with pytest.raises(FaultError) as caught:
+        Gpu(door, 0, clock)
+    assert caught.value.code == Code.GPU_IS_LOST
