@@ -114,7 +114,8 @@ def _allow_connections(count: int) -> None:
     wanted = 2 * count + 64
     if soft != resource.RLIM_INFINITY and soft < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may not let us: then fewer do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 class _Server(uvicorn.Server):
