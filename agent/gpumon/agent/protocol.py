@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_SECONDS = 10.0
 """A client has this long to send a request and, again, to take the answer."""
+
+MOST_REQUEST_BYTES = 16 * 1024
+"""Headers included. Nothing here takes a body, and the parser itself has no limit."""
 
 MOST_CONNECTIONS = 512
 """More at once, and the one that has been idle for longest is closed. Prometheus needs one."""
 
 
-class PatientOnce(H11Protocol):
-    """uvicorn's protocol over h11, with deadlines and a limit on idle connections."""
+class PatientOnce(HttpToolsProtocol):
+    """uvicorn's protocol over llhttp, with deadlines and limits."""
 
     _idle: ClassVar[dict[PatientOnce, None]] = {}
     """The connections that are in no request, the longest idle first."""
@@ -29,6 +32,7 @@ class PatientOnce(H11Protocol):
         super().connection_made(transport)
         self._deadline: asyncio.TimerHandle = self.loop.call_later(REQUEST_SECONDS, self._abort)
         self._in_request = False
+        self._received = 0
         if len(self.connections) > MOST_CONNECTIONS and self._idle:
             next(iter(self._idle))._abort()  # noqa: SLF001 - of its own kind
         self._idle[self] = None
@@ -36,16 +40,23 @@ class PatientOnce(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Give a request that begins its deadline; what follows of it gets no other."""
         self._begin()
-        super().data_received(data)
+        self._received += len(data)
+        if self._received > MOST_REQUEST_BYTES:
+            self._abort()
+        else:
+            super().data_received(data)
 
     def on_response_complete(self) -> None:
         """Wait for the answer to be taken, and for the next request, which may be here already."""
+        more = bool(self.pipeline)
         self._in_request = False
         self._idle[self] = None
         self._arm(self._abort_unread)
         super().on_response_complete()
-        if self.cycle is not None and not self.cycle.response_complete:
+        if more:
             self._begin()
+        else:
+            self._received = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

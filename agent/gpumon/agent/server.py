@@ -30,8 +30,6 @@ from gpumon.sources.spec import SourceSpec
 
 log = logging.getLogger(__name__)
 
-MOST_HEADER_BYTES = 16 * 1024
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AgentOptions:
@@ -158,5 +156,4 @@ def _uvicorn_config(app: Any) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=75,  # longer than the usual scrape interval, so connections are reused
         timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
     )

@@ -41,17 +41,13 @@ class _Instance:
     def __init__(self, names: Sequence[str], values: Sequence[str]) -> None:
         pairs = zip(names, values, strict=True)
         self._labels = [f'{name}="{escape(value)}"' for name, value in pairs]
-        self.starts: dict[str, dict[Any, str]] = {}
+        self.starts: dict[tuple[str, Any], str] = {}
         self.blocks: dict[str, tuple[Any, str]] = {}
 
     def start(self, metric: Metric, key: Any = ()) -> str:
-        """Return ``name{labels} ``, prepared at the first call for these label values."""
-        starts = self.starts.get(metric.name)
-        if starts is None:
-            starts = self.starts[metric.name] = {}
-        start = starts.get(key)
-        if start is None:
-            start = starts[key] = self._prepare(metric, key if isinstance(key, tuple) else (key,))
+        """Prepare ``name{labels} `` for these label values, keep it, and return it."""
+        values = key if isinstance(key, tuple) else (key,)
+        start = self.starts[metric.name, key] = self._prepare(metric, values)
         return start
 
     def block(self, metric: Metric, owner: object, value: Any) -> str:
@@ -104,8 +100,9 @@ class Encoder:
     def _write(
         self, metric: Metric, prepared: Sequence[tuple[Any, _Instance]], lines: list[str]
     ) -> None:
-        at = len(lines)
-        field, is_block = metric.field, metric.kind is Kind.INFO or bool(metric.states)
+        at, name, field = len(lines), metric.name, metric.field
+        is_block = metric.kind is Kind.INFO or bool(metric.states)
+        scalar = (name, ())
         for instance, known in prepared:
             value = getattr(instance, field)
             if value is None:
@@ -114,13 +111,15 @@ class Encoder:
                 lines.append(known.block(metric, instance, value))
             elif metric.labels:
                 for key, number in value.items():
-                    lines.append(f"{known.start(metric, key)}{number}\n")
+                    start = known.starts.get((name, key)) or known.start(metric, key)
+                    lines.append(f"{start}{number}\n")
             else:
-                lines.append(f"{known.start(metric)}{+value}\n")  # + makes a truth 0 or 1
+                start = known.starts.get(scalar) or known.start(metric)
+                lines.append(f"{start}{+value}\n")  # + makes a truth 0 or 1
         if len(lines) > at:
-            header = self._headers.get(metric.name)
+            header = self._headers.get(name)
             if header is None:
-                header = self._headers[metric.name] = self._header(metric)
+                header = self._headers[name] = self._header(metric)
             lines.insert(at, header)
 
     def _header(self, metric: Metric) -> str:
