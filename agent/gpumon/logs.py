@@ -31,4 +31,5 @@ def configure_logging(*, debug: bool = False) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     # What a client of the HTTP endpoint sends is not worth a line each: anybody can send it.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").addFilter(lambda record: "accept()" not in record.getMessage())
     logging.getLogger("gpumon").setLevel(logging.DEBUG if debug else logging.INFO)

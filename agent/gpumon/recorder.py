@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import logging
@@ -34,9 +35,13 @@ def record(
     count, last = 0, 0.0
     schedule = Schedule(interval)
     end = None if duration is None else SYSTEM.monotonic() + duration
-    with open_target(target) as source, _create(path) as file:
+    if path.exists():
+        raise _there_already(path)
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open_target(target, interval=interval))
+        snapshot: Snapshot | None = source.read()  # a target that does not answer leaves no file
+        file = stack.enter_context(_create(path))
         while True:
-            snapshot = _look(source, patient=count > 0)
             if snapshot is not None and snapshot.time != last:  # else nothing is new
                 last = snapshot.time
                 document = to_document(snapshot, samples=True)
@@ -47,17 +52,20 @@ def record(
             if end is not None and SYSTEM.monotonic() >= end:
                 return count
             time.sleep(schedule.until_next())
+            snapshot = _look(source)
 
 
-def _look(source: Target, *, patient: bool) -> Snapshot | None:
-    """Read a target; once it has answered, an answer that fails is a hole and not the end."""
+def _look(source: Target) -> Snapshot | None:
+    """Read a target that has answered before: an answer that fails is a hole and not the end."""
     try:
         return source.read()
     except UnavailableError as error:
-        if not patient:
-            raise
         log.warning("%s", error)
         return None
+
+
+def _there_already(path: Path) -> UsageError:
+    return UsageError(f"{path} is there already", "choose another name, or remove it")
 
 
 def _create(path: Path) -> IO[str]:
@@ -66,7 +74,7 @@ def _create(path: Path) -> IO[str]:
             return gzip.open(path, "xt", encoding="utf-8")
         return path.open("x", encoding="utf-8")
     except FileExistsError:
-        raise UsageError(f"{path} is there already", "choose another name, or remove it") from None
+        raise _there_already(path) from None
     except OSError as error:
         raise UnavailableError(
             f"cannot write {path} ({error.strerror})", "choose a folder you may write to"

@@ -6,6 +6,7 @@ null. A value with labels is an object by label value, nested where there are tw
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -58,6 +59,7 @@ def to_document(
         **{fact: getattr(snapshot.source, fact) for fact in _FACTS},
         "node": snapshot.node,
         "node_power": {m.field: getattr(snapshot.power, m.field) for m in _NODE_METRICS},
+        "gpus_expected": snapshot.gpus_expected,
         "gpus": [_gpu_document(gpu, now, samples=samples) for gpu in snapshot.gpus],
         "errors": list(snapshot.errors),
     }
@@ -83,13 +85,14 @@ def from_document(document: Document) -> Snapshot:
             ),
             node=document.get("node", ""),
             up=document.get("up", True),
+            gpus_expected=document.get("gpus_expected"),
             gpus=tuple(_gpu_from(gpu) for gpu in document["gpus"]),
             power=NodeReading(
                 **{m.field: document.get("node_power", {}).get(m.field) for m in _NODE_METRICS}
             ),
             errors=tuple(document.get("errors", ())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"no gpumon snapshot ({type(error).__name__}: {error})") from None
 
 
@@ -133,6 +136,15 @@ def _nested(value: Mapping[Any, Any]) -> Document:
     return nested
 
 
+def _check_numbers(value: Any) -> None:
+    """Raise TypeError or ValueError for what is neither a finite number nor an object of such."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            _check_numbers(inner)
+    elif not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no reading")
+
+
 def _read_at(age: float | None) -> float:
     """Return the moment on this machine's monotonic clock that lies an age back; 0 for none."""
     return 0.0 if age is None else SYSTEM.monotonic() - age
@@ -147,6 +159,8 @@ def _gpu_from(document: Document) -> GpuReading:
         value = document.get(metric.field)
         if value is None:
             continue
+        if metric.kind is not Kind.INFO and not metric.states:
+            _check_numbers(value)
         if metric.kind is Kind.INFO:
             value = EnergyInfo(**value)
         elif isinstance(value, list):
@@ -161,6 +175,9 @@ def _gpu_from(document: Document) -> GpuReading:
         read_at=_read_at(document.get("age_seconds")),
         time=parse_time(document["time"]) if document.get("time") else 0.0,
         power_scope=document.get("power_scope", "gpu"),
-        power_samples=tuple(PowerSample(*sample) for sample in document.get("power_samples", ())),
+        power_samples=tuple(
+            PowerSample(float(time), float(watts))
+            for time, watts in document.get("power_samples", ())
+        ),
         **typing.cast("dict[str, Any]", values),
     )

@@ -6,9 +6,9 @@ import dataclasses
 import http.client
 import json
 import re
+import select
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +20,7 @@ from gpumon.derive import PowerExtremes
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
 from gpumon.reader import frames
+from gpumon.reader.command import reader_command
 from gpumon.serialize import from_document
 from gpumon.sources import Source, open_source
 from gpumon.sources.spec import SourceSpec
@@ -40,8 +41,10 @@ class Target(Protocol):
 
 
 @contextmanager
-def open_target(text: str | None, *, at_once: bool = False) -> Iterator[Target]:
-    """Open what a TARGET argument names.
+def open_target(
+    text: str | None, *, at_once: bool = False, interval: float = 1.0
+) -> Iterator[Target]:
+    """Open what a TARGET argument names, to be looked at every ``interval`` seconds.
 
     ``at_once`` plays a recording to its end before the first look, unless it says a speed.
     """
@@ -59,7 +62,7 @@ def open_target(text: str | None, *, at_once: bool = False) -> Iterator[Target]:
     spec = SourceSpec.parse(text)
     if kind == "replay" and at_once and not spec.options.keys() & {"speed", "loop"}:
         spec = dataclasses.replace(spec, options={**spec.options, "speed": "max"})
-    source = _Reader(spec) if kind == "nvml" else open_source(spec)
+    source = _Reader(spec, min(max(interval, 0.1), 1.0)) if kind == "nvml" else open_source(spec)
     try:
         yield _Completed(source)
     finally:
@@ -85,10 +88,10 @@ class _Agent:
         self._url = url
 
     def read(self) -> Snapshot:
-        request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
-            f"{self._url}/api/v1/snapshot?samples=1", headers={"Accept": "application/json"}
-        )
         try:
+            request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
+                f"{self._url}/api/v1/snapshot?samples=1", headers={"Accept": "application/json"}
+            )
             with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:
                 return from_document(json.load(answer))
         except urllib.error.HTTPError as error:
@@ -107,14 +110,13 @@ class _Agent:
 class _Reader:
     """The driver, read by a process of its own: one that hangs in a call can then be left."""
 
-    def __init__(self, spec: SourceSpec) -> None:
+    def __init__(self, spec: SourceSpec, interval: float) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            argv = ["-m", "gpumon.reader.child", str(theirs.fileno()), "1.0", str(spec)]
             # Nothing of ours is inherited: a reader that waits in the driver outlives this
             # command, and whoever reads our output must not wait for it.
             self._process = subprocess.Popen(
-                [sys.executable, *argv],
+                reader_command(theirs.fileno(), interval, spec),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -125,10 +127,11 @@ class _Reader:
         self._socket.settimeout(READ_SECONDS)
 
     def read(self) -> Snapshot:
-        """Return the reader's next snapshot; one comes each second."""
+        """Return the reader's newest snapshot, waiting for one where none has come since."""
         try:
-            header = _exactly(self._socket, frames.HEADER_BYTES)
-            message = frames.unpack(_exactly(self._socket, frames.length(header)))
+            message = self._next()
+            while select.select([self._socket], [], [], 0)[0]:
+                message = self._next()
         except (OSError, EOFError):
             raise UnavailableError(
                 "the driver does not answer", "see dmesg for NVRM and Xid lines"
@@ -138,6 +141,10 @@ class _Reader:
         if not message.up and not message.gpus:
             raise UnavailableError("; ".join(message.errors))
         return message
+
+    def _next(self) -> frames.Message:
+        header = _exactly(self._socket, frames.HEADER_BYTES)
+        return frames.unpack(_exactly(self._socket, frames.length(header)))
 
     def close(self) -> None:
         """Let the reader end; one that waits in the driver does so by itself, later."""

@@ -18,7 +18,7 @@ import pytest
 from gpumon.cli import COMMANDS, cli, run
 from tests.fakenvml import FakeDriver
 from tests.support.exposition import Exposition
-from tests.support.servers import run_agent
+from tests.support.servers import run_agent, wait_for
 
 GPUMON = [sys.executable, "-m", "gpumon"]
 
@@ -316,3 +316,100 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, words: str) -
     assert done.returncode == 2
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["agent", "--interval", "nan"], "is no number of seconds"),
+        (["status", "-w", "nan", "sim:1xH100"], "is no number of seconds"),
+        (["record", "--duration", "inf", "-f", "x", "sim:1xH100"], "is no number of seconds"),
+        (["sim:8xH100"], "see gpumon status sim:8xH100"),
+        (["status", "http://[::1"], "is gpumon agent running there"),
+    ],
+)
+def test_more_bad_input(argv: list[str], words: str) -> None:
+    """What passes every comparison, and what was nearly right."""
+    done = gpumon(*argv)
+    assert done.returncode in (2, 3)
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_misspelt_variable_is_an_error() -> None:
+    """As a misspelt key of the file is: else it would be ignored in silence."""
+    done = gpumon("agent", env={"GPUMON_WEB_LISTEN_ADRESS": ":1"})
+    assert done.returncode == 2
+    assert "did you mean GPUMON_WEB_LISTEN_ADDRESS" in done.stderr
+
+
+def test_a_full_disk_is_not_our_bug() -> None:
+    """It is said in a line."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(
+            [*GPUMON, "status", "sim:1xH100"], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 3
+    assert b"No space left on device" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_target_that_does_not_answer_leaves_no_file(tmp_path: Path) -> None:
+    """So that the same command can be tried again."""
+    file = tmp_path / "a.ndjson"
+    assert gpumon("record", "127.0.0.1:1", "-f", str(file), "--duration", "1").returncode == 3
+    assert not file.exists()
+
+
+@pytest.mark.e2e
+def test_nothing_in_the_current_folder_is_run(tmp_path: Path, driver: FakeDriver) -> None:
+    """Root may type gpumon in a folder that anybody can write to."""
+    (tmp_path / "pynvml.py").write_text("raise SystemExit('poisoned')")
+    (tmp_path / "select.py").write_text("raise SystemExit('poisoned')")
+    entry = "import sys; sys.path[:1] = []; from gpumon.cli import run; sys.exit(run(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", entry, "status", "nvml", "-o", "json"],
+        cwd=tmp_path,
+        env={**os.environ, **driver.env()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["gpus"]) == 8
+
+
+@pytest.mark.e2e
+def test_the_newest_reading_is_shown_however_rarely_one_looks(driver: FakeDriver) -> None:
+    """The reader reads on between two looks; what it said meanwhile is not shown late."""
+    with subprocess.Popen(
+        [*GPUMON, "status", "nvml", "-o", "ndjson", "-w", "3"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **driver.env()},
+    ) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(2)
+        process.stdout.read()
+    assert all(gpu["age_seconds"] < 2 for look in looks for gpu in look["gpus"])
+    times = [look["time"] for look in looks]
+    assert times[0] < times[1] < times[2]
+
+
+@pytest.mark.e2e
+def test_a_node_whose_driver_is_away_could_not_be_told(tmp_path: Path) -> None:
+    """The view says why, and the exit code that there is no answer."""
+    with run_agent(
+        tmp_path,
+        "nvml",
+        "--expected-gpus",
+        "8",
+        env={"LD_LIBRARY_PATH": str(tmp_path)},
+        ready=False,
+    ) as agent:
+        wait_for(lambda: "libnvidia-ml" in agent.log, 15, "the log line")
+        done = gpumon("status", agent.target)
+    assert done.returncode == 3
+    assert "0 of 8 GPUs ok" in done.stdout
+    assert "libnvidia-ml.so.1 was not found" in done.stdout

@@ -63,7 +63,11 @@ class Node:
             ghosts = _without_readings(self._snapshot, GpuState.ERROR, reason)
             snapshot = dataclasses.replace(snapshot, gpus=ghosts)
         name = self._name or snapshot.node
-        self._snapshot = dataclasses.replace(self._extremes.update(snapshot), node=name)
+        self._snapshot = dataclasses.replace(
+            self._extremes.update(snapshot),
+            node=name,
+            gpus_expected=self._expected.count(snapshot.source, self._clock.time()),
+        )
         self._remember(self._snapshot)
         self._log_changes(snapshot)
 

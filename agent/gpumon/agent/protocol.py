@@ -18,14 +18,15 @@ MOST_REQUEST_BYTES = 16 * 1024
 """Headers included. Nothing here takes a body, and the parser itself has no limit."""
 
 MOST_CONNECTIONS = 512
-"""More at once, and the one that has been idle for longest is closed. Prometheus needs one."""
+"""More at once, and the one that has owed a request for longest is closed. Prometheus needs one."""
 
 
 class PatientOnce(HttpToolsProtocol):
     """uvicorn's protocol over llhttp, with deadlines and limits."""
 
-    _idle: ClassVar[dict[PatientOnce, None]] = {}
-    """The connections that are in no request, the longest idle first."""
+    most: ClassVar[int] = MOST_CONNECTIONS
+    _owing: ClassVar[dict[PatientOnce, None]] = {}
+    """The connections without a whole request, the longest waited for first."""
 
     def connection_made(self, transport: Any) -> None:
         """Wait for a request, for a while."""
@@ -33,9 +34,9 @@ class PatientOnce(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle = self.loop.call_later(REQUEST_SECONDS, self._abort)
         self._in_request = False
         self._received = 0
-        if len(self.connections) > MOST_CONNECTIONS and self._idle:
-            next(iter(self._idle))._abort()  # noqa: SLF001 - of its own kind
-        self._idle[self] = None
+        self._owing[self] = None
+        if len(self.connections) > self.most:
+            next(iter(self._owing))._abort()  # noqa: SLF001 - of its own kind, perhaps itself
 
     def data_received(self, data: bytes) -> None:
         """Give a request that begins its deadline; what follows of it gets no other."""
@@ -46,11 +47,17 @@ class PatientOnce(HttpToolsProtocol):
         else:
             super().data_received(data)
 
+    def on_message_complete(self) -> None:
+        """Take note that the request is whole."""
+        self._owing.pop(self, None)
+        super().on_message_complete()
+
     def on_response_complete(self) -> None:
         """Wait for the answer to be taken, and for the next request, which may be here already."""
         more = bool(self.pipeline)
         self._in_request = False
-        self._idle[self] = None
+        if not more:
+            self._owing[self] = None
         self._arm(self._abort_unread)
         super().on_response_complete()
         if more:
@@ -61,7 +68,7 @@ class PatientOnce(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._deadline.cancel()
-        self._idle.pop(self, None)
+        self._owing.pop(self, None)
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -74,7 +81,6 @@ class PatientOnce(HttpToolsProtocol):
     def _begin(self) -> None:
         if not self._in_request:
             self._in_request = True
-            self._idle.pop(self, None)
             self._arm(self._abort)
 
     def _arm(self, callback: Any) -> None:
@@ -86,6 +92,6 @@ class PatientOnce(HttpToolsProtocol):
             self._abort()
 
     def _abort(self) -> None:
-        self._idle.pop(self, None)
+        self._owing.pop(self, None)
         if not self.transport.is_closing():
             self.transport.abort()

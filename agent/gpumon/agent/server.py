@@ -93,7 +93,7 @@ async def serve(
 
 
 def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
-    """Set ``stop`` at SIGTERM or SIGINT; returns the list that these are then in."""
+    """Set ``stop`` at SIGTERM, SIGINT or SIGHUP; returns the list that these are then in."""
     loop = asyncio.get_running_loop()
     received: list[signal.Signals] = []
 
@@ -101,19 +101,25 @@ def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
         received.append(number)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, note, number)
     return received
 
 
 def _allow_connections(count: int) -> None:
-    """Raise the soft limit of open files, where the hard one allows it, to twice the clients."""
+    """Raise the soft limit of open files, where the hard one allows it, to twice the clients.
+
+    Where it does not, fewer clients are kept: one that cannot be accepted cannot be refused either.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * count + 64
     if soft != resource.RLIM_INFINITY and soft < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):  # a sandbox may not let us: then fewer do
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may not let us
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            soft = limit
+    if soft != resource.RLIM_INFINITY:
+        PatientOnce.most = max(4, min(count, (soft - 24) // 2))
 
 
 class _Server(uvicorn.Server):

@@ -61,6 +61,10 @@ class _LazyGroup(click.Group):
             from gpumon.errors import hint
 
             name = args[0]
+            if ":" in name:
+                raise click.UsageError(
+                    f"{name!r} is a target: see gpumon status {name}", ctx
+                ) from None
             message = error.message.rstrip(".") + (hint(name, sorted(COMMANDS)) or "")
             raise click.UsageError(f"{message}: see gpumon --help", ctx) from None
 
@@ -100,7 +104,8 @@ def run(argv: list[str]) -> int:
     debug = "--debug" in argv
     try:
         result = cli.main(argv, prog_name="gpumon", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (GpumonError, click.ClickException) as error:
         return _complain(*_explained(error))
     except (KeyboardInterrupt, click.Abort):
@@ -109,6 +114,12 @@ def run(argv: list[str]) -> int:
         # Whoever read our output has seen enough; keep Python from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        # Closing the stream would try to write once more, and complain once more.
+        sys.stdout = None
+        return _complain(f"cannot write ({error.strerror}): is the disk full?", 3)
     except Exception as error:
         if debug:
             raise

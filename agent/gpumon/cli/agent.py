@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.agent.listen import DEFAULT_PORT
-from gpumon.cli.base import declare, default_state_dir, option
+from gpumon.cli.base import Seconds, declare, default_state_dir, option
 
 
 @declare(
@@ -38,7 +38,7 @@ from gpumon.cli.base import declare, default_state_dir, option
 )
 @option(
     "--interval",
-    type=click.FloatRange(min=0.1, max=5),
+    type=Seconds(min=0.1, max=5),
     default=1.0,
     metavar="SECONDS",
     help="How often the GPUs are read; scrapes read nothing.",

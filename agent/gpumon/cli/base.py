@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +12,22 @@ import click
 
 from gpumon import config
 from gpumon.cli import COMMANDS
-from gpumon.errors import UsageError
+from gpumon.errors import UsageError, hint
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds; "nan" passes every comparison, so it is refused by name."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return a finite number within the range."""
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 class Command(click.Command):
@@ -38,7 +53,21 @@ class Command(click.Command):
         }
         values = config.section(tables, str(self.name), COMMANDS, names)
         extra["default_map"] = {names[flag]: value for flag, value in values.items()}
+        _check_environment({str(p.envvar) for p in self.params if p.envvar})
         return super().make_context(info_name, args, parent, **extra)
+
+
+def _check_environment(known: set[str]) -> None:
+    """Raise UsageError for a GPUMON_ variable that a command with such variables does not know."""
+    if not known:
+        return
+    for name in os.environ:
+        others = name == "GPUMON_CONFIG" or name.startswith("GPUMON_TEST_")
+        if name.startswith("GPUMON_") and name not in known and not others:
+            raise UsageError(
+                f"environment: unknown variable {name}",
+                f"known are {', '.join(sorted(known))}{hint(name, sorted(known))}",
+            )
 
 
 def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -56,8 +85,6 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Func
 
 def default_state_dir() -> Path:
     """Return where state is kept where nobody says: below ``$XDG_STATE_HOME``."""
-    import os
-
     home = os.environ.get("XDG_STATE_HOME")
     if home:
         return Path(home) / "gpumon"

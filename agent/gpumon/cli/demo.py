@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gpumon.agent.listen import DEFAULT_PORT
-from gpumon.cli.base import declare, option
+from gpumon.cli.base import Seconds, declare, option
 
 
 @declare("demo", "gpumon demo\ngpumon demo --duration 20\ngpumon demo --source sim:8xB200")
@@ -23,7 +23,7 @@ from gpumon.cli.base import declare, option
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     metavar="SECONDS",
     help="End after so long.  [default: at Ctrl-C]",
 )

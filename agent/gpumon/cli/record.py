@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import declare
+from gpumon.cli.base import Seconds, declare
 
 
 @declare(
@@ -25,13 +25,13 @@ from gpumon.cli.base import declare
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     metavar="SECONDS",
     help="How long to record.  [default: until Ctrl-C]",
 )
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1, max=86400),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gpumon.cli.base import declare
+from gpumon.cli.base import Seconds, declare
 
 
 @declare(
@@ -28,11 +28,11 @@ from gpumon.cli.base import declare
     "-w",
     "--watch",
     "seconds",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1, max=86400),
     metavar="SECONDS",
     help="Look again every so many seconds, until Ctrl-C.",
 )
-def status(target: str | None, form: str, seconds: float | None) -> None:
+def status(target: str | None, form: str, seconds: float | None) -> int:
     """Show every GPU once (the default command).
 
     TARGET is this machine (its agent if one runs, else the driver), HOST[:PORT] or a URL of an
@@ -44,7 +44,7 @@ def status(target: str | None, form: str, seconds: float | None) -> None:
     from gpumon.targets import open_target
     from gpumon.views import records
 
-    with open_target(target, at_once=seconds is None) as source:
+    with open_target(target, at_once=seconds is None, interval=seconds or 1.0) as source:
         first = True
         schedule = Schedule(seconds or 1.0)
         while True:
@@ -56,7 +56,7 @@ def status(target: str | None, form: str, seconds: float | None) -> None:
             else:
                 click.echo(records.render(snapshot, form, header=first), nl=False)
             if seconds is None:
-                return
+                return 0 if snapshot.up else 3  # nothing could be told, and the view says why
             first = False
             time.sleep(schedule.until_next())
 

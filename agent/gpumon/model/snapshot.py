@@ -33,7 +33,9 @@ class NodeReading:
     Peaks do not add: the node's extremes are those of the sum, taken sample by sample.
     """
 
-    gpu_power_watts: float | None = gauge("Power of all GPUs together.", tier=Tier.CORE)
+    gpu_power_watts: float | None = gauge(
+        "Power of the GPUs that answer, together.", tier=Tier.CORE
+    )
     gpu_power_peak_watts: float | None = gauge(
         "Highest sub-second sum over the GPUs in the last 30 s.", tier=Tier.CORE
     )
@@ -64,6 +66,7 @@ class Snapshot:
     node: str = ""
     up: bool = True
     gpus: tuple[GpuReading, ...] = ()
+    gpus_expected: int | None = None
     power: NodeReading = NodeReading()
     errors: tuple[str, ...] = ()
     read_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""``python -m gpumon.reader.child FD INTERVAL SPEC``: reads a source on its own clock.
+"""The reader's process: reads a source on its own clock (``command`` starts it).
 
 Signals that end a service are ignored here: the server closes the socket, and the reader ends
 when no call is under way, since a call that is cut off in the driver can freeze a GPU (NVIDIA
@@ -12,7 +12,6 @@ import logging
 import select
 import signal
 import socket
-import sys
 
 from gpumon.clock import SYSTEM, Schedule
 from gpumon.errors import GpumonError, SourceBrokenError, UnavailableError, UsageError
@@ -27,8 +26,8 @@ log = logging.getLogger("gpumon.reader")
 
 def main(argv: list[str]) -> None:
     """Run the reader until the server closes its end of the socket."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
     descriptor, interval, spec_text = argv
     configure_logging()
     spec = SourceSpec.parse(spec_text)
@@ -71,7 +70,3 @@ def _read(source: Source, spec: SourceSpec) -> Snapshot:
     except UnavailableError as error:
         info = SourceInfo(spec.kind, detail=str(spec).partition(":")[2])
         return Snapshot(time=SYSTEM.time(), source=info, up=False, errors=(str(error),))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

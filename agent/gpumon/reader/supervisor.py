@@ -11,12 +11,12 @@ import asyncio
 import logging
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Protocol
 
 from gpumon.model import GpuState, Snapshot
 from gpumon.reader import frames
+from gpumon.reader.command import reader_command
 from gpumon.reader.frames import Message, Refusal
 from gpumon.sources.spec import SourceSpec
 
@@ -111,12 +111,10 @@ class Supervisor:
         with theirs:
             try:
                 process = self._popen(
-                    [
-                        *(sys.executable, "-m", "gpumon.reader.child"),
-                        *(str(theirs.fileno()), str(self._interval), str(self._spec)),
-                    ],
+                    reader_command(theirs.fileno(), self._interval, self._spec),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
+                    start_new_session=True,  # a terminal that is closed must not reach it
                 )
             except OSError:
                 ours.close()
@@ -129,7 +127,7 @@ class Supervisor:
         finally:
             writer.close()  # the reader takes this as the word to end
             self._reap()
-        return f"the reader ended unexpectedly{_how(process)}"
+        return f"the reader ended unexpectedly{await _how(process)}"
 
     async def _hear(self, stream: asyncio.StreamReader) -> bool:
         """Pass on what the reader says; returns whether it is given up, rather than ended."""
@@ -162,10 +160,11 @@ class Supervisor:
         self._alive = [process for process in self._alive if process.poll() is None]
 
 
-def _how(process: subprocess.Popen[bytes]) -> str:
-    """Say how a process ended, if it has."""
-    code = process.poll()
-    if code is None:
+async def _how(process: subprocess.Popen[bytes]) -> str:
+    """Say how a process ended, if it has; its socket may be closed a moment earlier."""
+    try:
+        code = await asyncio.to_thread(process.wait, 1.0)
+    except subprocess.TimeoutExpired:
         return ""
     return f" (signal {-code})" if code < 0 else f" (exit status {code})"
 

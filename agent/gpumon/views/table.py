@@ -52,16 +52,17 @@ def show(console: Console, snapshot: Snapshot) -> None:
 
 def _headline(snapshot: Snapshot) -> Text:
     ok = sum(gpu.state is GpuState.OK for gpu in snapshot.gpus)
+    there = max(len(snapshot.gpus), snapshot.gpus_expected or 0)
     moment = dt.datetime.fromtimestamp(snapshot.time).astimezone()
     words = [
-        f"{snapshot.node or 'this node'}: {ok} of {len(snapshot.gpus)} GPUs ok",
+        f"{snapshot.node or 'this node'}: {ok} of {there} GPUs ok",
         _power(snapshot.power.gpu_power_watts, "W"),
         f"peak {_power(snapshot.power.gpu_power_peak_watts, 'W')}",
         f"{moment:%Y-%m-%d %H:%M:%S}",
         str(snapshot.source.source)
         + (f" {snapshot.source.driver_version}" if snapshot.source.driver_version else ""),
     ]
-    good = snapshot.up and ok == len(snapshot.gpus) and ok > 0
+    good = snapshot.up and ok == there and ok > 0
     return Text("  ".join(words), style="bold" if good else "bold red")
 
 

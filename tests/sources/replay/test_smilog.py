@@ -115,7 +115,7 @@ def test_a_log_that_cannot_be_told_apart_asks_how_many(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["[N/A]", "[Not Supported]", "N/A", "[Unknown Error]", "[GPU is lost]"]
+    "value", ["[N/A]", "[Not Supported]", "N/A", "[Requested functionality has been deprecated]"]
 )
 def test_what_nvidia_smi_does_not_know_is_absent(write: Write, value: str) -> None:
     """Never 0, and the rest of the row counts."""
@@ -232,7 +232,9 @@ def integral_of(path: Path, gpus: int) -> float:
     last: dict[int, tuple[float, float]] = {}
     joules = 0.0
     with gzip.open(path, "rt") as file:
-        reader = csv.reader(file, skipinitialspace=True)
+        # A last line without its end may be half a line, and is left out.
+        whole = (line for line in file if line.endswith("\n"))
+        reader = csv.reader(whole, skipinitialspace=True)
         next(reader)
         for number, cells in enumerate(reader):
             time = dt.datetime.strptime(cells[0], "%Y/%m/%d %H:%M:%S.%f").timestamp()  # noqa: DTZ007
@@ -290,3 +292,39 @@ def test_the_sensor_is_as_far_from_the_meter_as_the_study_found(
     assert joules[0] == pytest.approx(metered, rel=0.002)
     assert joules[1] == pytest.approx(sensed, rel=0.002)
     assert abs(joules[1] / joules[0] - 1) < 0.065
+
+
+def test_half_a_number_at_the_end_is_no_reading(write: Write) -> None:
+    """345.67 W cut off after the 3 is not 3 W."""
+    header = "timestamp, power.draw [W]"
+    log = write(header, row(0, "345.67 W"), row(1, "3"), end="")
+    assert the_gpu(log).power_watts == 345.67
+
+
+@pytest.mark.parametrize(
+    ("cell", "state"),
+    [
+        ("[GPU is lost]", "lost"),
+        ("[GPU requires reset]", "reset_required"),
+        ("[Unknown Error]", "error"),
+    ],
+)
+def test_a_gpu_that_the_log_could_not_read_is_not_ok(write: Write, cell: str, state: str) -> None:
+    """It says so in every cell."""
+    log = write("timestamp, power.draw [W], temperature.gpu", row(0, cell, cell))
+    gpu = the_gpu(log)
+    assert (gpu.state.value, gpu.power_watts) == (state, None)
+
+
+def test_a_log_that_a_windows_editor_saved_is_read(write: Write) -> None:
+    """With a byte order mark and its line ends."""
+    log = write("\ufefftimestamp, power.draw [W]\r", row(0, "100 W") + "\r")
+    assert the_gpu(log).power_watts == 100
+
+
+@pytest.mark.parametrize("cell", ["9" * 400 + " W", "1 W, 2025/13/13 00:00:00.000"])
+def test_absurd_numbers_are_named(write: Write, cell: str) -> None:
+    """And never become infinite."""
+    log = write("timestamp, power.draw [W]", row(0, cell), row(1, "1 W"))
+    with pytest.raises(UsageError, match="line 2"):
+        the_gpu(log)

@@ -115,3 +115,29 @@ def test_a_line_of_a_recording_that_is_broken_is_named(tmp_path: Path) -> None:
     path.write_text(f"{line}\n{line[:50]}\n{line}\n")
     with pytest.raises(UsageError, match="line 2"):
         open_source(f"replay:{path},speed=max", FakeClock()).read()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '"power_watts": "abc"',
+        '"power_watts": NaN',
+        '"clock_hertz": 5, "power_samples": [[1, "x"]]',
+        '"power_watts": 1e999',
+        '"clock_hertz": {"sm": []}',
+    ],
+)
+def test_a_recording_with_anything_in_it_is_refused_in_words(tmp_path: Path, damage: str) -> None:
+    """It is anybody's text: no value of it becomes a reading that is none."""
+    document = to_document(open_source("sim:1xH100", FakeClock()).read())
+    line = json.dumps(document)
+    key = damage.partition(":")[0]
+    broken = json.dumps(
+        {**document, "gpus": [{k: v for k, v in document["gpus"][0].items() if k not in damage}]}
+    ).replace('"gpus": [{', f'"gpus": [{{{damage}, ')
+    assert key in broken
+    path = tmp_path / "own.ndjson"
+    path.write_text(f"{line}\n{broken}\n{line}\n")
+    with pytest.raises(UsageError, match="line 2") as caught:
+        open_source(f"replay:{path},speed=max", FakeClock()).read()
+    assert "\n" not in str(caught.value)

@@ -51,7 +51,7 @@ def open_text(path: Path) -> IO[str]:
         with path.open("rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
         opener = gzip.open if compressed else open
-        return opener(path, "rt", encoding="utf-8", newline="")
+        return opener(path, "rt", encoding="utf-8-sig", newline="")
     except OSError as error:
         raise UnavailableError(
             f"cannot read {path} ({error.strerror})", "check the path and its permissions"
@@ -61,7 +61,8 @@ def open_text(path: Path) -> IO[str]:
 def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
     """Yield (line number from 1, line without its end, whether it is the last) of a file.
 
-    A gzip file that was cut off, as by a full disk, ends where its data ends.
+    A gzip file that was cut off, as by a full disk, ends where its data ends. A last line without
+    its end was cut off too: half a number is a number, so it is left out.
     """
     with open_text(path) as file:
         held: tuple[int, str] | None = None
@@ -69,7 +70,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
             for number, line in enumerate(file, start=1):
                 if held is not None:
                     yield *held, False
-                held = number, line.rstrip("\r\n")
+                held = (number, line.rstrip("\r\n")) if line.endswith("\n") else None
         except EOFError:
             pass
         except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:

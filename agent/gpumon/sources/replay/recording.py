@@ -18,7 +18,9 @@ class SnapshotLog:
     def __init__(self, path: Path) -> None:
         """Read the first snapshot; UsageError where it is none."""
         self._path = path
-        first = next(self._snapshots())
+        first = next(self._snapshots(), None)
+        if first is None:
+            raise UsageError(f"{path}: no whole line in it", "record for longer")
         self.recorded: SourceInfo = first.source
         self.node: str = first.node
 
@@ -30,10 +32,14 @@ class SnapshotLog:
     def _snapshots(self) -> Iterator[Snapshot]:
         for number, line, last in numbered_lines(self._path):
             try:
-                yield from_document(json.loads(line))
-            except (UsageError, ValueError) as error:
+                yield from_document(json.loads(line, parse_constant=_refuse))
+            except (UsageError, ValueError, RecursionError) as error:
                 if last and number > 1:  # the recorder was stopped within a line
                     return
                 raise UsageError(
                     f"{self._path}: line {number}: {error}", "expected a line of gpumon record"
                 ) from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no reading")

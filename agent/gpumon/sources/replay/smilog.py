@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,6 +45,13 @@ _IDENTITY = {
     "gpu_bus_id": "pci_bus_id",
     "vbios_version": "vbios_version",
 }
+_STATES = {
+    "[GPU is lost]": GpuState.LOST,
+    "[GPU requires reset]": GpuState.RESET_REQUIRED,
+    "[Unknown Error]": GpuState.ERROR,
+}
+"""What nvidia-smi writes into every cell of a GPU that it cannot read."""
+
 _NAMES_THE_GPU = ("index", "uuid", "pci_bus_id")
 
 
@@ -123,6 +131,9 @@ class SmiLog:
     def _reading(
         self, number: int, cells: list[str], identity: GpuIdentity, time: float
     ) -> GpuReading:
+        state = next((_STATES[cell] for cell in cells if cell in _STATES), GpuState.OK)
+        if state is not GpuState.OK:
+            return GpuReading(identity=identity, state=state, time=time, reason="says the log")
         values: dict[str, Any] = {}
         for column in self._header.columns:
             value = self._value(number, column, cells[column.position])
@@ -159,6 +170,8 @@ class SmiLog:
                 number, f"{column.title} is {text!r}", f"a number such as {example}, or [N/A]"
             )
         value = float(match["number"])
+        if not math.isfinite(value):
+            raise self._wrong(number, f"{column.title} is {text[:20]!r}…", "a number")
         if unit == "%":
             return value / 100
         value *= _FACTORS[unit]
@@ -226,7 +239,7 @@ def _identity(
     key = naming if header.names_the_gpu else (str(position),)
     if key not in known:
         index = facts.get("index", "")
-        number = int(index) if index.isdigit() else len(known)
+        number = int(index) if index.isdecimal() else len(known)
         known[key] = GpuIdentity(
             index=number,
             uuid=facts.get("uuid", f"replay-{number}"),

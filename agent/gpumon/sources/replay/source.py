@@ -46,9 +46,10 @@ class ReplaySource:
         self._speed = float("inf") if at_once else spec.number("speed", 1.0)
         if self._loop and at_once:
             raise UsageError("replay: loop with speed=max never ends", "leave one of them out")
+        self._path = Path(spec.subject)
         self._recording = _open(spec)
         self._frames = self._recording.frames()
-        self._next: Frame | None = next(self._frames, None)
+        self._next: Frame | None = self._following()
         if self._next is None:
             raise UsageError(f"{spec.subject}: no readings in it", "record for longer")
         self._opened = clock.monotonic()
@@ -95,11 +96,30 @@ class ReplaySource:
         while self._next is not None and self._next.time + self._shift <= until:
             yield self._next
             self._now = max(self._now, self._next.time + self._shift)
-            self._next = next(self._frames, None)
+            self._next = self._following()
             if self._next is None and self._loop:
                 self._frames = self._recording.frames()
-                self._next = next(self._frames)
+                self._next = self._following()
+                assert self._next is not None  # it was there the first time
                 self._shift = self._now + LOOP_PAUSE - self._next.time
+
+    def _following(self) -> Frame | None:
+        """Return the file's next frame, or None at its end."""
+        try:
+            return next(self._frames, None)
+        except (
+            ArithmeticError,
+            LookupError,
+            MemoryError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as e:
+            # A recording is anybody's text: what it can hold is not ours to foresee.
+            raise UsageError(
+                f"{self._path}: cannot be read ({type(e).__name__}: {e})",
+                "expected an nvidia-smi CSV log or a gpumon recording",
+            ) from None
 
     def _take(self, frame: Frame) -> None:
         self._up, self._errors = frame.up, frame.errors
