@@ -24,9 +24,9 @@ better than seconds do. Written by `make bench`.
 
 REASONS = """\
 A scrape of the agent is, in round figures, two fifths HTTP (parsing, event loop, socket), one third
-the text of the samples, a tenth the agent's own cost figures, and the rest compression. HTTP is what
-node_exporter has in Go and the agent in Python, and why a tenth of node_exporter is the budget that
-is nearest to its limit, on one side or the other as the machine's noise has it.
+the text of the samples, a tenth the agent's own cost figures, and the rest compression. HTTP is
+what node_exporter has in Go and the agent in Python, and why a tenth of node_exporter is the budget
+that is nearest to its limit: on a noisy machine a run may put it on the other side.
 """
 
 METHOD = """\
