@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
+from gpumon.sources.replay.smilog import SmiLog
+from gpumon.times import format_time
 from tests.support.servers import (
     data,
     run_agent,
@@ -23,19 +26,26 @@ def test_prometheus_ends_with_the_joules_of_the_run(
 ) -> None:
     """Eight H100s for eleven minutes at sixty times the speed, within a thousandth."""
     path = data(f"h100x8-training/{name}.csv.gz")
-    source = f"replay:{path},gpus=8,speed=60"
+    source = f"replay:{path},gpus=8,speed=60,tz=Z"
+    end = format_time(max(frame.time for frame in SmiLog(path, 8, dt.timezone.utc).frames()))
     with (
         run_agent(tmp_path, source) as agent,
         run_prometheus(tmp_path, shipped_prometheus_config(agent.target)) as prometheus,
     ):
-        # The log is over when the age of the readings grows past its pace.
         wait_for(
-            lambda: (prometheus.value("min(gpumon_gpu_sample_age_seconds)") or 0) > 3,
-            60,
-            "the end of the log to be scraped",
+            lambda: agent.get("/api/v1/snapshot").json()["time"] == end, 90, "the end", every=0.5
+        )
+        gpus = agent.get("/api/v1/snapshot").json()["gpus"]
+        total = pytest.approx(sum(gpu["energy_joules"] for gpu in gpus))
+        joules = wait_for(
+            lambda: (
+                (value := prometheus.value("sum(gpumon_gpu_energy_joules_total)")) == total
+                and value
+            ),
+            30,
+            "the end to be scraped",
             every=0.5,
         )
-        joules = prometheus.value("sum(gpumon_gpu_energy_joules_total)")
         assert prometheus.value("count(gpumon_gpu_energy_joules_total)") == 8
         methods = prometheus.query("count by (method, scope) (gpumon_gpu_energy_info)")
         (target,) = prometheus.targets()
