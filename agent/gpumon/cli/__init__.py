@@ -119,7 +119,7 @@ def run(argv: list[str]) -> int:
             raise
         # Closing the stream would try to write once more, and complain once more.
         sys.stdout = None
-        return _complain(f"cannot write ({error.strerror}): is the disk full?", 3)
+        return _complain(f"the system refused ({error}): free what it lacks and try again", 3)
     except Exception as error:
         if debug:
             raise
