@@ -28,7 +28,8 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 docs: $(STAMP)  ## Write what is generated: metric reference, dashboards
-	$(BIN)/gpumon metrics -o markdown > docs/metrics.md
+	$(BIN)/gpumon metrics -o markdown > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
 	$(BIN)/python -m dashboards
 
 bench: $(STAMP)  ## Measure against the peers, and write docs/performance.md

@@ -6,8 +6,8 @@ null. A value with labels is an object by label value, nested where there are tw
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +15,17 @@ from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.model import (
     EnergyInfo,
+    FabricInfo,
     GpuIdentity,
+    GpuProcess,
     GpuReading,
     GpuState,
+    HostReading,
     Kind,
+    Metric,
+    MigEnergyInfo,
+    MigIdentity,
+    MigReading,
     NodeReading,
     PowerSample,
     Snapshot,
@@ -37,6 +44,12 @@ _METRICS = [
     for metric in group_of(GpuReading).metrics
     if metric.field not in ("identity", "state", "up")
 ]
+_FACTS_OF = {
+    "energy_info": EnergyInfo,
+    "fabric_info": FabricInfo,
+}
+"""What an info metric of a GPU is made of, by its field."""
+
 _IDENTITY = [name for name in GpuIdentity.__dataclass_fields__ if name != "index"]
 _FACTS = ("driver_version", "nvml_version", "cuda_version")
 
@@ -59,6 +72,7 @@ def to_document(
         **{fact: getattr(snapshot.source, fact) for fact in _FACTS},
         "node": snapshot.node,
         "node_power": {m.field: getattr(snapshot.power, m.field) for m in _NODE_METRICS},
+        "host": {m.field: _plain(getattr(snapshot.host, m.field)) for m in _HOST_METRICS},
         "gpus_expected": snapshot.gpus_expected,
         "gpus": [_gpu_document(gpu, now, samples=samples) for gpu in snapshot.gpus],
         "errors": list(snapshot.errors),
@@ -90,6 +104,7 @@ def from_document(document: Document) -> Snapshot:
             power=NodeReading(
                 **{m.field: document.get("node_power", {}).get(m.field) for m in _NODE_METRICS}
             ),
+            host=_host_from(document.get("host", {})),
             errors=tuple(document.get("errors", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -97,6 +112,8 @@ def from_document(document: Document) -> Snapshot:
 
 
 _NODE_METRICS = group_of(NodeReading).metrics
+_HOST_METRICS = group_of(HostReading).metrics
+_MIG_METRICS = [m for m in group_of(MigReading).metrics if m.kind is not Kind.INFO]
 
 
 def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
@@ -109,17 +126,56 @@ def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     for metric in _METRICS:
         value = getattr(gpu, metric.field)
         document[metric.field] = _plain(value)
+    document["mig"] = [_mig_document(instance) for instance in gpu.mig]
+    document["held_by"] = [dataclasses.asdict(process) for process in gpu.held_by]
+    document["denied"] = list(gpu.denied)
     document["jobs"] = []
     if samples:
         document["power_samples"] = [[s.time, s.watts] for s in gpu.power_samples]
     return document
 
 
+def _mig_document(instance: MigReading) -> Document:
+    return {
+        **dataclasses.asdict(instance.identity),
+        **{m.field: getattr(instance, m.field) for m in _MIG_METRICS},
+        "energy_method": instance.energy_info.method if instance.energy_info else None,
+    }
+
+
+def _mig_from(document: Document, gpu: int, uuid: str) -> MigReading:
+    method = document.get("energy_method")
+    return MigReading(
+        gpu=gpu,
+        uuid=uuid,
+        identity=MigIdentity(**{name: document[name] for name in MigIdentity.__slots__}),
+        energy_info=MigEnergyInfo(method) if method else None,
+        **{m.field: _checked(m, document.get(m.field)) for m in _MIG_METRICS},
+    )
+
+
+def _host_from(document: Document) -> HostReading:
+    return HostReading(**{m.field: _checked(m, document.get(m.field)) for m in _HOST_METRICS})
+
+
+def _checked(metric: Metric, value: Any) -> Any:
+    if value is not None:
+        _check_numbers(value)
+    return _flat(metric, value)
+
+
+def _flat(metric: Metric, value: Any) -> Any:
+    """Return a metric's value as it was before ``_nested``."""
+    if isinstance(value, dict) and len(metric.labels) > 1:
+        return {(o, i): number for o, inner in value.items() for i, number in inner.items()}
+    return value
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)
-    if isinstance(value, EnergyInfo):
-        return {"method": value.method, "scope": value.scope}
+    if isinstance(value, EnergyInfo | FabricInfo):
+        return dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return _nested(value)
     return value
@@ -154,7 +210,7 @@ def _gpu_from(document: Document) -> GpuReading:
     identity = GpuIdentity(
         index=document["gpu"], **{name: document[name] for name in _IDENTITY if name in document}
     )
-    values = {}
+    values: dict[str, Any] = {}
     for metric in _METRICS:
         value = document.get(metric.field)
         if value is None:
@@ -162,12 +218,10 @@ def _gpu_from(document: Document) -> GpuReading:
         if metric.kind is not Kind.INFO and not metric.states:
             _check_numbers(value)
         if metric.kind is Kind.INFO:
-            value = EnergyInfo(**value)
+            value = _FACTS_OF[metric.field](**value)
         elif isinstance(value, list):
             value = frozenset(value)
-        elif isinstance(value, dict) and len(metric.labels) > 1:
-            value = {(o, i): number for o, inner in value.items() for i, number in inner.items()}
-        values[metric.field] = value
+        values[metric.field] = _flat(metric, value)
     return GpuReading(
         identity=identity,
         state=GpuState(document["state"]),
@@ -179,5 +233,8 @@ def _gpu_from(document: Document) -> GpuReading:
             PowerSample(float(time), float(watts))
             for time, watts in document.get("power_samples", ())
         ),
-        **typing.cast("dict[str, Any]", values),
+        mig=tuple(_mig_from(m, identity.index, identity.uuid) for m in document.get("mig", ())),
+        held_by=tuple(GpuProcess(**process) for process in document.get("held_by", ())),
+        denied=tuple(document.get("denied", ())),
+        **values,
     )

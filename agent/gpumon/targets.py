@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from gpumon.agent.listen import DEFAULT_PORT
-from gpumon.derive import PowerExtremes
+from gpumon.derive import Derivation
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
 from gpumon.reader import frames
 from gpumon.reader.command import reader_command
 from gpumon.serialize import from_document
-from gpumon.sources import Source, open_source
+from gpumon.sources import open_source
 from gpumon.sources.spec import SourceSpec
 
 ANSWER_SECONDS = 3.0
@@ -72,12 +72,12 @@ def open_target(
 class _Completed:
     """A source in this process, with what follows from its readings."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Target) -> None:
         self._source = source
-        self._extremes = PowerExtremes()
+        self._derivation = Derivation()
 
     def read(self) -> Snapshot:
-        snapshot = self._extremes.update(self._source.read())
+        snapshot = self._derivation.update(self._source.read())
         return dataclasses.replace(snapshot, node=snapshot.node or socket.gethostname())
 
 
@@ -143,8 +143,11 @@ class _Reader:
         return message
 
     def _next(self) -> frames.Message:
-        header = _exactly(self._socket, frames.HEADER_BYTES)
-        return frames.unpack(_exactly(self._socket, frames.length(header)))
+        header = frames.exactly(self._socket, frames.HEADER_BYTES)
+        body = frames.exactly(self._socket, frames.length(header)) if header else b""
+        if not body:
+            raise EOFError
+        return frames.unpack(body)
 
     def close(self) -> None:
         """Let the reader end; one that waits in the driver does so by itself, later."""
@@ -153,16 +156,6 @@ class _Reader:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             self._process.returncode = 0  # not ours to wait for any longer
-
-
-def _exactly(sock: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        more = sock.recv(count - len(data))
-        if not more:
-            raise EOFError
-        data += more
-    return data
 
 
 def _agent_runs() -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from prometheus_client.openmetrics.parser import (  # noqa: TID251 - the oracle of these tests
     text_string_to_metric_families as parse_openmetrics,
@@ -88,6 +91,50 @@ FACTS = [
     ("field.143", 4, "gpumon_gpu_remapped_rows_total", {"cause": "uncorrected"}, 4),
     ("field.144", 1, "gpumon_gpu_row_remap_pending", {}, 1),
     ("field.145", 1, "gpumon_gpu_row_remap_failed", {}, 1),
+    ("gpm.13", 12.5, "gpumon_gpu_fp16_active_ratio", {}, 0.125),
+    ("gpm.12", 25, "gpumon_gpu_fp32_active_ratio", {}, 0.25),
+    ("row_remapper.none", 2, "gpumon_gpu_remap_banks_exhausted", {}, 2),
+    ("sram.aggregate_parity", 0, "gpumon_gpu_up", {}, 1),
+    ("sram.threshold_exceeded", 1, "gpumon_gpu_sram_threshold_exceeded", {}, 1),
+    ("field.258", 97, "gpumon_gpu_power_smoothing_lifetime_ratio", {}, 0.97),
+]
+
+# Two bits a condition, of which 1 is true and 2 false: bandwidth is degraded, no route is being
+# recovered, routes are healthy, an access time-out is being recovered; too few NVLinks; connected.
+HEALTH_MASK = 1 | 2 << 2 | 2 << 4 | 1 << 6 | 5 << 8 | 1 << 14
+FABRIC = {
+    "degraded_bandwidth": 1,
+    "route_recovery": 0,
+    "route_unhealthy": 0,
+    "access_timeout_recovery": 1,
+    "incorrect_configuration": 1,
+    "manager_disconnected": 0,
+    "join_failed": 1,
+}
+
+# What only the full tier shows.
+FULL_FACTS = [
+    ("gpm.11", 50, "gpumon_gpu_fp64_active_ratio", {}, 0.5),
+    ("gpm.20", 3, "gpumon_gpu_pcie_transmit_bytes_per_second", {}, 3 * 1024**2),
+    ("gpm.21", 4, "gpumon_gpu_pcie_receive_bytes_per_second", {}, 4 * 1024**2),
+    ("gpm.61", 5, "gpumon_gpu_nvlink_transmit_bytes_per_second", {}, 5 * 1024**2),
+    ("gpm.60", 6, "gpumon_gpu_nvlink_receive_bytes_per_second", {}, 6 * 1024**2),
+    ("gpm.248", 10_000_000, "gpumon_gpu_sm_cycles_total", {"state": "elapsed"}, 1e7),
+    ("gpm.249", 9_000_000, "gpumon_gpu_sm_cycles_total", {"state": "active"}, 9e6),
+    ("gpm.250", 8_000_000, "gpumon_gpu_sm_cycles_total", {"state": "tensor"}, 8e6),
+    ("gpm.260", 7_000_000, "gpumon_gpu_sm_cycles_total", {"state": "fp16"}, 7e6),
+    ("field.165.7", 0, "gpumon_gpu_nvlink_link_up", {"link": "7"}, 0),
+    ("field.138.3", 10, "gpumon_gpu_nvlink_link_transmit_bytes_total", {"link": "3"}, 10_240),
+    ("field.139.3", 20, "gpumon_gpu_nvlink_link_receive_bytes_total", {"link": "3"}, 20_480),
+    ("field.163.17", 9, "gpumon_gpu_nvlink_link_errors_total", {"kind": "crc", "link": "17"}, 9),
+    ("row_remapper.low", 3, "gpumon_gpu_remap_banks", {"spares": "low"}, 3),
+    (
+        "ecc.1.1.2",
+        21,
+        "gpumon_gpu_ecc_lifetime_errors_total",
+        {"error": "uncorrected", "location": "dram"},
+        21,
+    ),
 ]
 
 
@@ -103,6 +150,14 @@ def telling(
             driver.set(3, key, raw)
         driver.set(3, "clocks_event_reasons", 0x4 | 0x20 | 0x1)
         driver.set(3, "field.230", 4)
+        for key, raw in (
+            ("state", 3),
+            ("status", 29),
+            ("clique", 5),
+            ("uuid", "00112233445566778899aabbccddeeff"),
+            ("health_mask", HEALTH_MASK),
+        ):
+            driver.set("*", f"fabric.{key}", raw)
     with run_agent(folder, "nvml", env=driver.env()) as agent:
         wait_for(
             lambda: "gpumon_gpu_sm_active_ratio" in agent.metrics(), 10, "the second GPM sample"
@@ -163,6 +218,96 @@ def test_identity_and_source_come_out(exposition: Exposition) -> None:
     assert exposition.value("gpumon_gpus_expected") == 8
     how = exposition.all("gpumon_gpu_energy_info", gpu="3", uuid=uuid(3))
     assert how == {(("method", "counter"), ("scope", "gpu")): 1}
+
+
+def test_the_fabric_comes_out_decoded(exposition: Exposition) -> None:
+    """State, status, clique, and each condition of the health mask that the GPU can tell."""
+    states = exposition.all("gpumon_gpu_fabric_state", gpu="3", uuid=uuid(3))
+    assert {k for ((_, k),), v in states.items() if v} == {"completed"}
+    (facts,) = exposition.all("gpumon_gpu_fabric_info", gpu="3", uuid=uuid(3))
+    assert dict(facts) == {
+        "cluster_uuid": "00112233-4455-6677-8899-aabbccddeeff",
+        "clique_id": "5",
+    }
+    unhealthy = exposition.all("gpumon_gpu_fabric_unhealthy", gpu="3", uuid=uuid(3))
+    assert {k: v for ((_, k),), v in unhealthy.items()} == FABRIC
+
+
+def test_the_full_tier_shows_each_link_and_what_gpm_counts(tmp_path: Path, library: Path) -> None:
+    """Beyond the standard tier, which reads none of it; exact numbers here too."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(1), library=library)
+    with driver.batch():
+        for key, raw, *_ in FULL_FACTS:
+            driver.set(0, key, raw)
+    with run_agent(tmp_path, "nvml", "--tier", "full", env=driver.env()) as agent:
+        wait_for(
+            lambda: "gpumon_gpu_sm_cycles_total" in agent.metrics(), 10, "the second GPM sample"
+        )
+        seen = Exposition(agent.metrics())
+    for _, _, metric, labels, expected in FULL_FACTS:
+        assert seen.value(metric, gpu="0", **labels) == expected, (metric, labels)
+    assert len(seen.all("gpumon_gpu_nvlink_link_up", gpu="0")) == 18
+
+
+def test_a_driver_that_refuses_a_newer_struct_is_asked_with_the_older(
+    tmp_path: Path, driver: FakeDriver
+) -> None:
+    """Fabric version 3 is refused and 2 answers; where memory is refused, only memory is absent."""
+    with driver.batch():
+        for key, raw in (("state", 3), ("status", 0), ("clique", 1), ("health_mask", 2)):
+            driver.set("*", f"fabric.{key}", raw)
+        driver.set("*", "fabric.uuid", "0" * 32)
+        driver.refuse_version("nvmlDeviceGetGpuFabricInfoV", 0x3000028)
+        driver.refuse_version("nvmlDeviceGetMemoryInfo_v2", 0x02000028)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        seen = Exposition(agent.metrics())
+    assert seen.value("gpumon_gpu_fabric_state", gpu="0", state="completed") == 1
+    assert seen.value("gpumon_gpu_fabric_unhealthy", gpu="0", condition="degraded_bandwidth") == 0
+    assert not seen.all("gpumon_gpu_memory_used_bytes")
+    assert sum(seen.all("gpumon_gpu_up").values()) == 8
+
+
+def test_processes_are_named_in_the_snapshot_and_never_in_a_series(
+    tmp_path: Path, driver: FakeDriver
+) -> None:
+    """Pid, user, name, memory and share of the SMs; on /metrics they are a number."""
+    mine = os.getpid()
+    with driver.batch():
+        driver.set(2, "processes.compute", f"{mine}:1048576 999999999:-")
+        driver.set(2, "processes.graphics", f"{mine}:1048576")
+        driver.set(2, "process_utilization", f"{mine}:-:70:0:0:0")
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        processes = agent.get("/api/v1/snapshot").json()["gpus"][2]["held_by"]
+        text = agent.metrics()
+    known = psutil.Process()
+    assert {p["pid"]: p for p in processes}[mine] == {
+        "pid": mine,
+        "kind": "compute",
+        "memory_bytes": 1_048_576,
+        "sm_ratio": 0.7,
+        "user": known.username(),
+        "name": known.name(),
+        "gpu_instance": None,
+        "compute_instance": None,
+    }
+    assert {p["pid"]: (p["user"], p["memory_bytes"]) for p in processes}[999_999_999] == ("", None)
+    assert Exposition(text).value("gpumon_gpu_processes", gpu="2") == 2
+    assert str(mine) not in re.findall(r'pid="(\d+)"', text)
+    assert "999999999" not in text
+
+
+def test_what_needs_a_privilege_is_absent_and_listed(tmp_path: Path, driver: FakeDriver) -> None:
+    """NO_PERMISSION is no fault of the GPU: the value is left out, and said to be denied."""
+    with driver.batch():
+        driver.deny("*", "field.144")
+        driver.deny("*", "sram.aggregate_parity")
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        gpu = agent.get("/api/v1/snapshot").json()["gpus"][5]
+        seen = Exposition(agent.metrics())
+    assert gpu["state"] == "ok"
+    assert gpu["row_remap_pending"] is None
+    assert {"row_remap_pending", "sram_threshold_exceeded"} <= set(gpu["denied"])
+    assert not seen.all("gpumon_gpu_row_remap_pending")
 
 
 def test_power_extremes_come_from_the_sample_buffer(exposition: Exposition) -> None:

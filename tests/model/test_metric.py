@@ -126,6 +126,12 @@ def test_every_reading_of_a_gpu_says_where_it_comes_from() -> None:
         "power_trough_watts",
         "energy_info",
         "energy_error_ratio",
+        "energy_suspect",
+        "energy_divergence_ratio",
+        "processes",
+        "xid_errors",
+        "xid_last_timestamp_seconds",
+        "xid_events",
     }
     assert {m.field for m in group_of(GpuReading).metrics if not m.nvml} == derived
 

@@ -9,7 +9,7 @@ import logging
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.facts import AgentReading, BuildInfo
 from gpumon.clock import SYSTEM, Clock
-from gpumon.derive import PowerExtremes
+from gpumon.derive import Derivation
 from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot, SourceInfo
 from gpumon.times import format_time
 
@@ -44,7 +44,7 @@ class Node:
         self._source = source
         self._silence = SILENCE_SECONDS + 2 * interval
         self._clock = clock
-        self._extremes = PowerExtremes()
+        self._derivation = Derivation()
         self._snapshot: Snapshot | None = None
         self._heard_at = clock.monotonic()
         self._gone = ""
@@ -64,7 +64,7 @@ class Node:
             snapshot = dataclasses.replace(snapshot, gpus=ghosts)
         name = self._name or snapshot.node
         self._snapshot = dataclasses.replace(
-            self._extremes.update(snapshot),
+            self._derivation.update(snapshot),
             node=name,
             gpus_expected=self._expected.count(snapshot.source, self._clock.time()),
         )

@@ -110,12 +110,12 @@ class Encoder:
             if is_block:
                 lines.append(known.block(metric, instance, value))
             elif metric.labels:
-                for key, number in value.items():
+                for key, number in value.items():  # + makes a truth 0 or 1
                     start = known.starts.get((name, key)) or known.start(metric, key)
-                    lines.append(f"{start}{number}\n")
+                    lines.append(f"{start}{+number}\n")
             else:
                 start = known.starts.get(scalar) or known.start(metric)
-                lines.append(f"{start}{+value}\n")  # + makes a truth 0 or 1
+                lines.append(f"{start}{+value}\n")
         if len(lines) > at:
             header = self._headers.get(name)
             if header is None:

@@ -3,8 +3,11 @@
 Nothing here reads anything, and nothing here imports from the rest of gpumon.
 """
 
+from gpumon.model.events import SxidEvent, XidEvent
 from gpumon.model.gpu import GpuAge, GpuReading
+from gpumon.model.host import HostReading
 from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of, groups
+from gpumon.model.mig import MigReading
 from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
 from gpumon.model.terms import (
     ARCHITECTURES,
@@ -12,8 +15,12 @@ from gpumon.model.terms import (
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
     EnergyInfo,
+    FabricInfo,
     GpuIdentity,
+    GpuProcess,
     GpuState,
+    MigEnergyInfo,
+    MigIdentity,
     PowerSample,
 )
 
@@ -24,18 +31,26 @@ __all__ = [
     "THROTTLE_REASONS",
     "Cadence",
     "EnergyInfo",
+    "FabricInfo",
     "GpuAge",
     "GpuIdentity",
+    "GpuProcess",
     "GpuReading",
     "GpuState",
     "Group",
+    "HostReading",
     "Kind",
     "Metric",
+    "MigEnergyInfo",
+    "MigIdentity",
+    "MigReading",
     "NodeReading",
     "PowerSample",
     "Snapshot",
     "SourceInfo",
+    "SxidEvent",
     "Tier",
+    "XidEvent",
     "group_of",
     "groups",
 ]

@@ -19,6 +19,7 @@ from gpumon.model.metric import (
     info,
     metric_group,
 )
+from gpumon.model.mig import MigReading
 from gpumon.model.origin import (
     ALL_LINKS,
     SCOPE_MODULE,
@@ -27,23 +28,36 @@ from gpumon.model.origin import (
     Gpm,
     Headroom,
     Links,
+    PerLink,
     flag,
     kibi,
+    mebi,
     mega,
     milli,
     milli_or_none,
     nano,
     percent,
+    same,
 )
 from gpumon.model.terms import (
+    ENERGY_SUSPICIONS,
+    FABRIC_STATES,
     GPU_STATES,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
     EnergyInfo,
+    FabricInfo,
     GpuIdentity,
+    GpuProcess,
     GpuState,
     PowerSample,
     active_links,
+    fabric_health,
+    fabric_info,
+    fabric_state,
+    fabric_status,
+    link_is_up,
+    mig_mode,
     recovery_action,
     throttle_reasons,
 )
@@ -56,8 +70,10 @@ class GpuReading:
 
     ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
     told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
-    ``module`` where power is that of a whole Grace module. Where ``state`` is not ``ok`` every
-    reading is None and ``reason`` says why in words.
+    ``module`` where power is that of a whole Grace module. ``mig`` are its MIG instances,
+    ``held_by`` the processes that hold a context on it, ``denied`` the fields that the driver
+    refuses to this user. Where ``state`` is not ``ok`` every reading is None and ``reason`` says
+    why in words; what the agent remembers of the GPU (its Xids) stays.
     """
 
     identity: GpuIdentity = info(
@@ -86,6 +102,9 @@ class GpuReading:
     reason: str = ""
     power_samples: tuple[PowerSample, ...] = ()
     power_scope: str = "gpu"
+    mig: tuple[MigReading, ...] = ()
+    held_by: tuple[GpuProcess, ...] = ()
+    denied: tuple[str, ...] = ()
 
     # Power and energy.
     power_watts: float | None = gauge(
@@ -142,6 +161,17 @@ class GpuReading:
     )
     energy_error_ratio: float | None = gauge(
         "How far off the joules may be, as a share of them (see docs/energy.md).", tier=Tier.CORE
+    )
+    energy_suspect: frozenset[str] | None = gauge(
+        "1 where the energy counter is not to be believed: 10 % off its power over minutes "
+        "(diverging), still under power (stuck), ahead of what the power limit allows (jump).",
+        labels=["reason"],
+        states=ENERGY_SUSPICIONS,
+    )
+    energy_divergence_ratio: float | None = gauge(
+        "Energy counter against the integral of power over the last minutes, as a share of the "
+        "integral: 0.02 is two per cent more on the counter.",
+        tier=Tier.FULL,
     )
 
     # Heat.
@@ -201,6 +231,55 @@ class GpuReading:
     dram_active_ratio: float | None = gauge(
         "Device memory bandwidth in use, as a share of the peak, mean since the last tick.",
         nvml=[Gpm(10)],
+    )
+    fp16_active_ratio: float | None = gauge(
+        "Share of cycles in which the half-precision pipes were busy, mean since the last tick.",
+        nvml=[Gpm(13)],
+    )
+    fp32_active_ratio: float | None = gauge(
+        "Share of cycles in which the single-precision pipes were busy, mean since the last tick.",
+        nvml=[Gpm(12)],
+    )
+    fp64_active_ratio: float | None = gauge(
+        "Share of cycles in which the double-precision pipes were busy, mean since the last tick.",
+        tier=Tier.FULL,
+        nvml=[Gpm(11)],
+    )
+    pcie_transmit_bytes_per_second: float | None = gauge(
+        "Sent over PCI Express, mean since the last tick.",
+        tier=Tier.FULL,
+        nvml=[Gpm(20, mebi)],
+    )
+    pcie_receive_bytes_per_second: float | None = gauge(
+        "Received over PCI Express, mean since the last tick.",
+        tier=Tier.FULL,
+        nvml=[Gpm(21, mebi)],
+    )
+    nvlink_transmit_bytes_per_second: float | None = gauge(
+        "Data sent over NVLink, all links, mean since the last tick.",
+        tier=Tier.FULL,
+        nvml=[Gpm(61, mebi)],
+    )
+    nvlink_receive_bytes_per_second: float | None = gauge(
+        "Data received over NVLink, all links, mean since the last tick.",
+        tier=Tier.FULL,
+        nvml=[Gpm(60, mebi)],
+    )
+    sm_cycles: Mapping[str, float] | None = counter(
+        "Cycles of the SMs since the machine started: elapsed, with a warp resident (active), and "
+        "with each kind of pipe busy. Newest drivers only; a rate over elapsed is exact over any "
+        "window.",
+        tier=Tier.FULL,
+        labels=["state"],
+        nvml={
+            "elapsed": [Gpm(248, same)],
+            "active": [Gpm(249, same)],
+            "tensor": [Gpm(250, same)],
+            "integer": [Gpm(257, same)],
+            "fp64": [Gpm(258, same)],
+            "fp32": [Gpm(259, same)],
+            "fp16": [Gpm(260, same)],
+        },
     )
 
     # Memory.
@@ -335,6 +414,67 @@ class GpuReading:
         },
     )
 
+    nvlink_link_up: Mapping[str, bool] | None = gauge(
+        "1 for each NVLink that is up.",
+        tier=Tier.FULL,
+        labels=["link"],
+        cadence=Cadence.SLOW,
+        nvml=[PerLink(165, link_is_up)],
+    )
+    nvlink_link_transmit_bytes: Mapping[str, int] | None = counter(
+        "Data sent over each NVLink.", tier=Tier.FULL, labels=["link"], nvml=[PerLink(138, kibi)]
+    )
+    nvlink_link_receive_bytes: Mapping[str, int] | None = counter(
+        "Data received over each NVLink.",
+        tier=Tier.FULL,
+        labels=["link"],
+        nvml=[PerLink(139, kibi)],
+    )
+    nvlink_link_errors: Mapping[tuple[str, str], int] | None = counter(
+        "NVLink errors of each link by kind.",
+        tier=Tier.FULL,
+        labels=["kind", "link"],
+        cadence=Cadence.SLOW,
+        nvml={
+            "replay": [PerLink(161)],
+            "recovery": [PerLink(162), PerLink(213)],
+            "crc": [PerLink(163)],
+            "recovery_failed": [PerLink(214)],
+            "effective": [PerLink(219)],
+            "symbol": [PerLink(221)],
+        },
+    )
+
+    # The NVLink fabric (NVSwitch of Hopper and later): nothing runs before it is completed.
+    fabric_state: str | None = gauge(
+        "1 for how far this GPU has come in joining its NVLink fabric.",
+        labels=["state"],
+        states=FABRIC_STATES,
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_state)],
+    )
+    fabric_status: int | None = gauge(
+        "NVML's code for the outcome of joining the fabric: 0 is success.",
+        tier=Tier.FULL,
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_status)],
+    )
+    fabric_info: FabricInfo | None = info(
+        "The fabric this GPU has joined.",
+        labels=("cluster_uuid", "clique_id"),
+        name="fabric",
+        tier=Tier.STANDARD,
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_info)],
+    )
+    fabric_unhealthy: Mapping[str, bool] | None = gauge(
+        "1 for a condition that makes the fabric unfit (its health mask, or that joining it "
+        "failed); only those that this GPU can tell.",
+        labels=["condition"],
+        cadence=Cadence.SLOW,
+        nvml=[Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_health)],
+    )
+
     # Memory errors and repair.
     ecc_errors: Mapping[tuple[str, str], int] | None = counter(
         "Memory errors since the driver was loaded.",
@@ -385,6 +525,33 @@ class GpuReading:
         cadence=Cadence.SLOW,
         nvml=[Field(145, flag)],
     )
+    sram_threshold_exceeded: bool | None = gauge(
+        "1 when uncorrectable SRAM errors are so many that the board should be replaced.",
+        cadence=Cadence.IDENTITY,
+        nvml=[
+            Call("nvmlDeviceGetSramEccErrorStatus", convert=flag, attribute="bThresholdExceeded")
+        ],
+    )
+    remap_banks: Mapping[str, int] | None = gauge(
+        "Banks of device memory by how many spare rows they have left.",
+        tier=Tier.FULL,
+        labels=["spares"],
+        cadence=Cadence.IDENTITY,
+        nvml={
+            spares: [Call("nvmlDeviceGetRowRemapperHistogram", attribute=spares)]
+            for spares in ("max", "high", "partial", "low", "none")
+        },
+    )
+    remap_banks_exhausted: int | None = gauge(
+        "Banks of device memory with no spare row left.",
+        cadence=Cadence.IDENTITY,
+        nvml=[Call("nvmlDeviceGetRowRemapperHistogram", attribute="none")],
+    )
+    power_smoothing_lifetime_ratio: float | None = gauge(
+        "Life that is left in the power-smoothing circuit (GB200 and later).",
+        cadence=Cadence.IDENTITY,
+        nvml=[Field(258, percent)],
+    )
     recovery_action: str | None = gauge(
         "1 for the action the driver asks for to make this GPU healthy.",
         tier=Tier.CORE,
@@ -393,10 +560,28 @@ class GpuReading:
         nvml=[Field(230, recovery_action)],
     )
 
-    processes: int | None = gauge(
-        "Processes that hold a context on this GPU.",
+    processes: int | None = gauge("Processes that hold a context on this GPU.")
+    mig_mode: bool | None = gauge(
+        "1 while the GPU is divided (MIG); absent where it cannot be.",
         cadence=Cadence.SLOW,
-        nvml=[Call("nvmlDeviceGetComputeRunningProcesses_v3", convert=len)],
+        nvml=[Call("nvmlDeviceGetMigMode", convert=mig_mode)],
+    )
+
+    # What the agent remembers of this GPU, through restarts.
+    xid_errors: Mapping[str, int] | None = counter(
+        "Xids of this GPU by code, from the driver and the kernel log, each once; what a code "
+        "means: gpumon explain xid CODE.",
+        tier=Tier.CORE,
+        labels=["xid"],
+    )
+    xid_last_timestamp_seconds: Mapping[str, float] | None = gauge(
+        "When the last Xid of this code was.", tier=Tier.CORE, labels=["xid"]
+    )
+    xid_events: Mapping[str, int] | None = counter(
+        "Xids of this GPU by class: whether an application, the driver or the hardware is the "
+        "first suspect. Starts at 0.",
+        tier=Tier.CORE,
+        labels=["class"],
     )
 
     @derived_gauge("1 while this GPU answers.")

@@ -103,7 +103,7 @@ class Metric:
             holding = value if isinstance(value, frozenset) else {value}
             yield from (((state,), int(state in holding)) for state in self.states)
         elif isinstance(value, Mapping):
-            yield from ((_key(key), number) for key, number in value.items())
+            yield from ((_key(key), +number) for key, number in value.items())
         else:
             yield (), int(value) if isinstance(value, bool) else value
 
@@ -200,10 +200,10 @@ def info(
     labels: Sequence[str],
     tier: Tier = Tier.CORE,
     required: bool = False,
-    name: str | None = None,
+    **row: Any,
 ) -> Any:
     """Declare a field whose attributes, named by ``labels``, are facts on a series of value 1."""
-    return _field(_row(Kind.INFO, text, tier, labels=labels, name=name), required=required)
+    return _field(_row(Kind.INFO, text, tier, labels=labels, **row), required=required)
 
 
 class MetricProperty(property):

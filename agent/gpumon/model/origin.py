@@ -51,6 +51,11 @@ def mega(value: int) -> int:
     return value * 1_000_000
 
 
+def mebi(value: float) -> float:
+    """Mebibytes to bytes."""
+    return value * 1024 * 1024
+
+
 def kibi(value: int) -> int:
     """Kibibytes to bytes."""
     return value * 1024
@@ -76,6 +81,14 @@ class Links:
 
     id: int
     fold: Callable[[Sequence[int]], Any] = sum
+    convert: Convert = same
+
+
+@dataclasses.dataclass(frozen=True)
+class PerLink:
+    """A field value of each NVLink by itself; the link's number is the metric's last label."""
+
+    id: int
     convert: Convert = same
 
 
@@ -109,4 +122,4 @@ class Headroom:
     thresholds: tuple[int, ...] = (1, 3)
 
 
-Origin = Field | Links | Call | Gpm | Headroom
+Origin = Field | Links | PerLink | Call | Gpm | Headroom

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
+from gpumon.model.events import XidEvent
 from gpumon.model.gpu import GpuReading
+from gpumon.model.host import HostReading
 from gpumon.model.metric import Tier, gauge, metric_group
 
 
@@ -58,7 +61,8 @@ class Snapshot:
     """All that a source knew at ``time`` (unix seconds of the source's own clock).
 
     ``up`` is False where the source could not be read at all (no driver); ``errors`` says why.
-    ``read_seconds`` is how long the reading took.
+    ``events`` are the Xids since the snapshot before; ``collectors`` says of each further part of
+    the source (its event set) whether it works. ``read_seconds`` is how long the reading took.
     """
 
     time: float
@@ -68,5 +72,8 @@ class Snapshot:
     gpus: tuple[GpuReading, ...] = ()
     gpus_expected: int | None = None
     power: NodeReading = NodeReading()
+    host: HostReading = HostReading()
+    events: tuple[XidEvent, ...] = ()
+    collectors: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     errors: tuple[str, ...] = ()
     read_seconds: float = 0.0

@@ -16,8 +16,8 @@ import socket
 from gpumon.clock import SYSTEM, Schedule
 from gpumon.errors import GpumonError, SourceBrokenError, UnavailableError, UsageError
 from gpumon.logs import configure_logging
-from gpumon.model import Snapshot, SourceInfo
-from gpumon.reader.frames import Message, Refusal, send
+from gpumon.model import Snapshot, SourceInfo, Tier
+from gpumon.reader.frames import Message, Refusal, receive_order, send
 from gpumon.sources import Source, open_source
 from gpumon.sources.spec import SourceSpec
 
@@ -28,13 +28,13 @@ def main(argv: list[str]) -> None:
     """Run the reader until the server closes its end of the socket."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    descriptor, interval, spec_text = argv
+    descriptor, interval, tier, spec_text = argv
     configure_logging()
     spec = SourceSpec.parse(spec_text)
     source: Source | None = None
     with socket.socket(fileno=int(descriptor)) as sock:
         try:
-            source = open_source(spec)
+            source = open_source(spec, tier=Tier[tier.upper()])
             _read_on(sock, source, spec, Schedule(float(interval)))
         except SourceBrokenError as error:
             log.error("%s", error)  # noqa: TRY400 - expected: no traceback
@@ -47,10 +47,18 @@ def main(argv: list[str]) -> None:
 
 
 def _read_on(sock: socket.socket, source: Source, spec: SourceSpec, schedule: Schedule) -> None:
-    while _send(sock, _read(source, spec)):
-        readable, _, _ = select.select([sock], [], [], schedule.until_next())
-        if readable:  # the server sends nothing: readable means it closed its end
-            return
+    while _obey(sock, source) and _send(sock, _read(source, spec)):
+        select.select([sock], [], [], schedule.until_next())
+
+
+def _obey(sock: socket.socket, source: Source) -> bool:
+    """Do what the server has ordered, and tell whether it is still there."""
+    while select.select([sock], [], [], 0)[0]:
+        order = receive_order(sock)
+        if order is None:
+            return False
+        source.leave_alone(order.index, order.reason)
+    return True
 
 
 def _send(sock: socket.socket, message: Message) -> bool:

@@ -33,13 +33,50 @@ class Refusal:
         return kind(self.problem, self.next_step)
 
 
+@dataclasses.dataclass(frozen=True)
+class LeaveAlone:
+    """The one order the server gives: ask the GPU of this index nothing any more."""
+
+    index: int
+    reason: str
+
+
 Message = Snapshot | Refusal
+
+
+def pack(message: Message | LeaveAlone) -> bytes:
+    """Return a message as it goes over the socket."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(body)) + body
 
 
 def send(sock: socket.socket, message: Message) -> None:
     """Send a message; OSError where the other end is gone."""
-    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    sock.sendall(_LENGTH.pack(len(body)) + body)
+    sock.sendall(pack(message))
+
+
+def receive_order(sock: socket.socket) -> LeaveAlone | None:
+    """Return the server's next order, waiting for it; None where the server is gone."""
+    header = exactly(sock, HEADER_BYTES)
+    body = exactly(sock, length(header)) if header else b""
+    if not body:
+        return None
+    order: LeaveAlone = pickle.loads(body)  # noqa: S301 - from our own parent
+    return order
+
+
+def exactly(sock: socket.socket, count: int) -> bytes:
+    """Return so many bytes, or none at all where the other end is gone before that."""
+    data = b""
+    while len(data) < count:
+        try:
+            more = sock.recv(count - len(data))
+        except ConnectionError:
+            return b""
+        if not more:
+            return b""
+        data += more
+    return data
 
 
 def length(header: bytes) -> int:

@@ -14,10 +14,10 @@ import subprocess
 from collections.abc import Callable
 from typing import Protocol
 
-from gpumon.model import GpuState, Snapshot
+from gpumon.model import GpuState, Snapshot, Tier
 from gpumon.reader import frames
 from gpumon.reader.command import reader_command
-from gpumon.reader.frames import Message, Refusal
+from gpumon.reader.frames import LeaveAlone, Message, Refusal
 from gpumon.sources.spec import SourceSpec
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Listener(Protocol):
 
 
 class Supervisor:
-    """Keeps one reader going."""
+    """Keeps one reader going, unless it is to let go of the driver."""
 
     def __init__(
         self,
@@ -62,16 +62,22 @@ class Supervisor:
         interval: float,
         listener: Listener,
         *,
+        tier: Tier = Tier.FULL,
         fresh_reader: float = FRESH_READER_SECONDS,
         popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
     ) -> None:
         """Prepare to read ``spec`` every ``interval`` seconds; nothing starts before ``run``."""
         self._spec = spec
         self._interval = interval
+        self._tier = tier
         self._listener = listener
         self._fresh_reader = fresh_reader
         self._popen = popen
         self._alive: list[subprocess.Popen[bytes]] = []
+        self._writer: asyncio.StreamWriter | None = None
+        self._orders: dict[int, LeaveAlone] = {}
+        self._reading = asyncio.Event()
+        self._reading.set()
 
     @property
     def pid(self) -> int | None:
@@ -83,27 +89,57 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         pause = FIRST_RESTART_SECONDS
         while True:
+            await self._reading.wait()
             born = loop.time()
             try:
                 reason = await self._one_reader()
             except OSError as error:  # no process or no descriptor to be had just now
                 reason = f"the reader cannot be started ({error.strerror})"
+            if not self._reading.is_set():
+                continue
             log.error("%s", reason)
             self._listener.gone(reason)
             if loop.time() - born > GROWN_UP_SECONDS:
                 pause = FIRST_RESTART_SECONDS
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_RESTART_SECONDS)
-            self._listener.restarted()
+            if self._reading.is_set():
+                self._listener.restarted()
+
+    def leave_alone(self, index: int, reason: str) -> None:
+        """Have the reader, and those that follow it, ask nothing more of a GPU."""
+        order = self._orders[index] = LeaveAlone(index, reason)
+        if self._writer is not None:
+            self._writer.write(frames.pack(order))
+
+    async def release(self, patience: float = 10.0) -> bool:
+        """Let go of the driver: end the reader and start none; tell whether it has let go.
+
+        A reader that waits in the driver keeps its handles until its call returns.
+        """
+        self._reading.clear()
+        self._orders.clear()
+        if self._writer is not None:
+            self._writer.close()
+        return await self._ended(patience)
+
+    def resume(self) -> None:
+        """Read again."""
+        self._reading.set()
 
     async def close(self, patience: float = 3.0) -> None:
         """Give the readers, whose sockets are closed by now, a moment to end; no longer."""
+        if not await self._ended(patience):
+            log.warning("a reader waits in the driver; it ends by itself when its call returns")
+
+    async def _ended(self, patience: float) -> bool:
+        """Wait for the readers to end, and tell whether all did."""
         for _ in range(round(patience / 0.05)):
             self._reap()
             if not self._alive:
-                return
+                return True
             await asyncio.sleep(0.05)
-        log.warning("a reader waits in the driver; it ends by itself when its call returns")
+        return False
 
     async def _one_reader(self) -> str:
         """Start a reader and hear it until it ends or is given up; returns why that was."""
@@ -111,7 +147,7 @@ class Supervisor:
         with theirs:
             try:
                 process = self._popen(
-                    reader_command(theirs.fileno(), self._interval, self._spec),
+                    reader_command(theirs.fileno(), self._interval, self._spec, self._tier),
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # a terminal that is closed must not reach it
@@ -121,10 +157,14 @@ class Supervisor:
                 raise
         self._alive.append(process)
         stream, writer = await asyncio.open_connection(sock=ours)
+        self._writer = writer
+        for order in self._orders.values():
+            writer.write(frames.pack(order))
         try:
             if await self._hear(stream):
                 return "the driver stands still: trying a fresh reader"
         finally:
+            self._writer = None
             writer.close()  # the reader takes this as the word to end
             self._reap()
         return f"the reader ended unexpectedly{await _how(process)}"

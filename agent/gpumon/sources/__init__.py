@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gpumon.clock import SYSTEM, Clock
-from gpumon.model import Snapshot
+from gpumon.model import Snapshot, Tier
 from gpumon.sources.spec import SourceSpec
 
 
@@ -25,13 +25,20 @@ class Source(Protocol):
         """
         ...
 
+    def leave_alone(self, index: int, reason: str) -> None:
+        """Ask nothing of a GPU any more, which is dangerous; the source says so instead."""
+        ...
+
     def close(self) -> None:
         """Let go of what the source holds, waiting for a call that is under way."""
         ...
 
 
-def open_source(spec: SourceSpec | str, clock: Clock = SYSTEM) -> Source:
-    """Open the source of a specification; UsageError where it makes no sense."""
+def open_source(spec: SourceSpec | str, clock: Clock = SYSTEM, tier: Tier = Tier.FULL) -> Source:
+    """Open the source of a specification; UsageError where it makes no sense.
+
+    ``tier`` is how much of the catalogue is read, where reading costs something.
+    """
     if isinstance(spec, str):
         spec = SourceSpec.parse(spec)
     if spec.kind == "sim":
@@ -44,4 +51,4 @@ def open_source(spec: SourceSpec | str, clock: Clock = SYSTEM) -> Source:
         return ReplaySource(spec, clock)
     from gpumon.sources.nvml import NvmlSource
 
-    return NvmlSource(clock)
+    return NvmlSource(clock, tier)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import gpumon.agent.facts  # noqa: F401 - registers the agent's own metrics
 from gpumon.model import Metric, Tier, groups
-from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin
+from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin, PerLink
 
 _INTRODUCTION = """\
 # Metrics
@@ -86,7 +86,7 @@ def _origin(origin: Origin) -> str:
     if isinstance(origin, Field):
         scope = {0: "", ALL_LINKS: " (all links)"}.get(origin.scope, f" (scope {origin.scope})")
         return f"field {origin.id}{scope}"
-    if isinstance(origin, Links):
+    if isinstance(origin, Links | PerLink):
         return f"field {origin.id} of each link"
     if isinstance(origin, Gpm):
         return f"GPM {origin.id}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gpumon.clock import SYSTEM
-from gpumon.model import GpuAge, GpuReading, NodeReading, Snapshot, Tier
+from gpumon.model import GpuAge, GpuReading, HostReading, MigReading, NodeReading, Snapshot, Tier
 from gpumon.serialize import Document, to_document
 
 FORMATS = ("json", "ndjson", "csv", "prom")
@@ -26,7 +26,9 @@ def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
         encoder, now = Encoder(Format.TEXT, Tier.FULL), SYSTEM.monotonic()
         owners: dict[type, Sequence[Labelled]] = {
             NodeReading: [snapshot.power],
+            HostReading: [snapshot.host],
             GpuReading: snapshot.gpus,
+            MigReading: [instance for gpu in snapshot.gpus for instance in gpu.mig],
             GpuAge: [GpuAge(gpu.label_values, gpu.age(now)) for gpu in snapshot.gpus],
         }
         return encoder.encode(owners).decode()
@@ -56,6 +58,7 @@ def _flat(value: Document, prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(item, dict):
             yield from _flat(item, f"{prefix}{key}.")
         elif isinstance(item, list):
-            yield f"{prefix}{key}", " ".join(map(str, item))
+            if not any(isinstance(each, dict) for each in item):  # a table has no room for tables
+                yield f"{prefix}{key}", " ".join(map(str, item))
         else:
             yield f"{prefix}{key}", item

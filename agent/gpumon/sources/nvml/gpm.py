@@ -20,12 +20,18 @@ MIN_INTERVAL = 0.1
 
 
 class GpmReader:
-    """The two samples of one GPU, and the struct they are compared in."""
+    """The two samples of one GPU or MIG instance, and the struct they are compared in."""
 
-    def __init__(self, door: Door, handle: Any, metric_ids: Sequence[int]) -> None:
-        """Allocate both samples; raises FaultError where no room is left."""
+    def __init__(
+        self, door: Door, handle: Any, metric_ids: Sequence[int], gpu_instance: int | None = None
+    ) -> None:
+        """Allocate both samples; raises FaultError where no room is left.
+
+        ``handle`` is the GPU's, of which ``gpu_instance`` may name a part.
+        """
         self._door = door
         self._handle = handle
+        self._gpu_instance = gpu_instance
         self._ids = tuple(metric_ids)
         # The sample of the tick before, and one to take the next into: they change places.
         self._last = door.call("nvmlGpmSampleAlloc")
@@ -51,7 +57,7 @@ class GpmReader:
         """
         if self._taken is not None and monotonic - self._taken < MIN_INTERVAL:
             return self._means
-        self._door.get("nvmlGpmSampleGet", self._handle, self._spare)
+        self._take(self._spare)
         older, newer, first = self._last, self._spare, self._taken is None
         self._last, self._spare, self._taken = newer, older, monotonic
         if first:
@@ -61,6 +67,12 @@ class GpmReader:
         answers = self._request.metrics[: len(self._ids)]
         self._means = {m.metricId: m.value for m in answers if m.nvmlReturn == 0}
         return self._means
+
+    def _take(self, sample: Any) -> None:
+        if self._gpu_instance is None:
+            self._door.get("nvmlGpmSampleGet", self._handle, sample)
+        else:
+            self._door.get("nvmlGpmMigSampleGet", self._handle, self._gpu_instance, sample)
 
     def close(self) -> None:
         """Free both samples."""

@@ -11,14 +11,18 @@ from gpumon.model import (
     Cadence,
     EnergyInfo,
     GpuIdentity,
+    GpuProcess,
     GpuReading,
     GpuState,
     PowerSample,
+    Tier,
 )
 from gpumon.model.origin import SCOPE_MODULE, Field, Origin
 from gpumon.sources.energy import PowerIntegral, error_ratio
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
+from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.plan import Plan, Values, probe
+from gpumon.sources.nvml.processes import ProcessReader
 
 _INSTANT_POWER = 186
 
@@ -29,13 +33,17 @@ class Gpu:
     Not thread-safe: it belongs to one worker.
     """
 
-    def __init__(self, door: Door, index: int, clock: Clock) -> None:
+    def __init__(self, door: Door, index: int, clock: Clock, tier: Tier = Tier.FULL) -> None:
         """Find the GPU by NVML's index and probe it; raises FaultError."""
         self._door = door
         self._clock = clock
-        self._handle = door.call("nvmlDeviceGetHandleByIndex", index)
-        self.identity = _identity(door, self._handle, index)
-        self._plan: Plan = probe(door, self._handle)
+        self._tier = tier
+        self.handle = door.call("nvmlDeviceGetHandleByIndex", index)
+        self.identity = _identity(door, self.handle, index)
+        self._plan: Plan = probe(door, self.handle, tier)
+        self._mig = MigReader(door, self.handle, index, self.identity.uuid)
+        self._processes = ProcessReader(door, self.handle)
+        self._held_by: tuple[GpuProcess, ...] | None = None
         self._read_at: dict[Cadence, float] = {}
         self._values: Values = {}
         self._integral = PowerIntegral()
@@ -48,12 +56,19 @@ class Gpu:
         due = self._due(monotonic)
         if Cadence.IDENTITY in due and self._read_at:
             self._look_again()
-        fresh = self._plan.read(self._door, self._handle, due, monotonic)
+        fresh = self._plan.read(self._door, self.handle, due, monotonic)
+        if (
+            "mig_mode" in self._values
+            and fresh.get("mig_mode", self._values["mig_mode"]) != (self._values["mig_mode"])
+        ):
+            self._replan()  # a divided GPU answers less, and one that is whole again more
         for slot in self._plan.slots:
             if slot.metric.cadence in due and slot.metric.field not in fresh:
                 self._values.pop(slot.metric.field, None)
         self._values.update(fresh)
         self._read_at.update(dict.fromkeys(due, monotonic))
+        if Cadence.SLOW in due:
+            self._held_by = self._processes.read()
         return GpuReading(
             identity=self.identity,
             state=GpuState.OK,
@@ -61,6 +76,10 @@ class Gpu:
             read_at=monotonic,
             power_samples=self._samples(time, self._values.get("power_watts")),
             power_scope=_scope(self._plan.origin("power_watts")),
+            mig=self._mig.read(monotonic, divided=self._values.get("mig_mode", False)),
+            held_by=self._held_by or (),
+            processes=None if self._held_by is None else _count(self._held_by),
+            denied=self._plan.denied,
             **self._values,
             **self._energy_values(monotonic, self._values),
         )
@@ -68,6 +87,7 @@ class Gpu:
     def close(self) -> None:
         """Give back what was allocated in the driver's library."""
         self._plan.close()
+        self._mig.close()
 
     def _due(self, monotonic: float) -> frozenset[Cadence]:
         # Half a tick early is due as well: a slow set is then read on the tick nearest to its time.
@@ -80,11 +100,14 @@ class Gpu:
 
     def _look_again(self) -> None:
         """Read the identity anew, and probe again where something was not ready before."""
-        self.identity = _identity(self._door, self._handle, self.identity.index)
+        self.identity = _identity(self._door, self.handle, self.identity.index)
         if not self._plan.complete:
-            self._plan.close()
-            self._plan = probe(self._door, self._handle)
-            self._energy = self._how_energy_is_known()
+            self._replan()
+
+    def _replan(self) -> None:
+        self._plan.close()
+        self._plan = probe(self._door, self.handle, self._tier)
+        self._energy = self._how_energy_is_known()
 
     def _how_energy_is_known(self) -> EnergyInfo | None:
         energy, power = self._plan.origin("energy_joules"), self._plan.origin("power_watts")
@@ -113,7 +136,7 @@ class Gpu:
     def _probe_samples(self) -> int | None:
         """Return the time from which power samples are new, or None where there is no buffer."""
         try:
-            samples = self._door.power_samples(self._handle, 0)
+            samples = self._door.power_samples(self.handle, 0)
         except FaultError as fault:
             if fault.code in SERIOUS:
                 raise
@@ -125,7 +148,7 @@ class Gpu:
         samples: list[tuple[int, int]] = []
         if self._last_sample_us is not None:
             try:
-                samples = self._door.power_samples(self._handle, self._last_sample_us)
+                samples = self._door.power_samples(self.handle, self._last_sample_us)
             except FaultError as fault:
                 if fault.code in SERIOUS:
                     raise
@@ -133,6 +156,11 @@ class Gpu:
             self._last_sample_us = samples[-1][0]
             return tuple(PowerSample(us / 1e6, milliwatts / 1000) for us, milliwatts in samples)
         return () if watts is None else (PowerSample(time, watts),)
+
+
+def _count(processes: tuple[GpuProcess, ...]) -> int:
+    """Count processes; one that runs on two MIG instances is one."""
+    return len({process.pid for process in processes})
 
 
 def _scope(origin: Origin | None) -> str:

@@ -84,6 +84,9 @@ class LateAnswerError(Exception):
 CALL_DEADLINE = 3.0
 """Seconds after which a call counts as hung (design: what may fail)."""
 
+_FABRIC_STRUCTS = (pynvml.c_nvmlGpuFabricInfo_v3_t, pynvml.c_nvmlGpuFabricInfo_v2_t)
+"""Newest first: a driver refuses a struct that is newer than itself."""
+
 _FIELD_VALUE = struct.Struct("=IIqqIi8s")
 _UNION_MEMBERS = {0: "=d", 1: "=I", 2: "=Q", 3: "=Q", 4: "=q", 5: "=i", 6: "=H"}
 _UNIONS = {kind: struct.Struct(format_) for kind, format_ in _UNION_MEMBERS.items()}
@@ -130,6 +133,7 @@ class Door:
         """Make a door whose calls are timed by the clock's monotonic time."""
         self._clock = clock
         self._under_way: tuple[str, float, float] | None = None
+        self._versions: dict[str, int] = {}
 
     def overdue(self) -> tuple[str, float] | None:
         """Return the function that is past its deadline and when it was called (unix seconds)."""
@@ -166,7 +170,27 @@ class Door:
             if code:
                 raise FaultError(code, function, pynvml.nvmlErrorString(code))
             return buffer.value
+        elif function == "nvmlDeviceGetGpuFabricInfoV":
+            return self._filled(function, handle, _FABRIC_STRUCTS)
+        elif function == "nvmlDeviceGetSramEccErrorStatus":
+            return self._filled(function, handle, (pynvml.c_nvmlEccSramErrorStatus_v1_t,))
         return self.call(function, handle, *args)
+
+    def _filled(self, function: str, handle: Any, structs: Sequence[Any]) -> Any:
+        """Call a getter that fills in a struct: its newest version that this driver knows."""
+        newest = self._versions.get(function, 0)
+        for version, struct_type in enumerate(structs[newest:], newest):
+            filled = struct_type()
+            try:
+                self.call(function, handle, ctypes.byref(filled))
+            except FaultError as fault:
+                last = version == len(structs) - 1
+                if fault.code != Code.ARGUMENT_VERSION_MISMATCH or last:
+                    raise
+            else:
+                self._versions[function] = version
+                return filled
+        raise AssertionError(function)  # the loop returns or raises
 
     def fields(self, handle: Any, asked: Sequence[tuple[int, int]]) -> list[FieldAnswer]:
         """Read a batch of (field id, scope) in one call, in the order asked."""

@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpumon.model import Cadence, GpuReading, Metric, group_of
-from gpumon.model.origin import Call, Field, Gpm, Headroom, Links, Origin
+from gpumon.model import Cadence, GpuReading, Metric, Tier, group_of
+from gpumon.model.origin import Call, Field, Gpm, Headroom, Links, Origin, PerLink
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError
 
@@ -35,6 +35,12 @@ class Slot:
     def store(self, values: Values, raw: Any) -> None:
         """Put what NVML said into the values, in its base unit."""
         origin = self.origin
+        if isinstance(origin, PerLink):
+            of_links = values.setdefault(self.metric.field, {})
+            for link, number in raw.items():
+                key = (*self.key, link) if self.key else link
+                of_links[key] = origin.convert(number)
+            return
         if isinstance(origin, Links):
             raw = origin.fold(raw)
         elif isinstance(origin, Call) and origin.attribute:
@@ -54,23 +60,25 @@ class _Batch:
     """Fields to read in one call: what is asked, and which answers belong to which origin."""
 
     asked: tuple[tuple[int, int], ...]
-    spans: tuple[tuple[Field | Links, slice], ...]
+    spans: tuple[tuple[Field | Links | PerLink, slice], ...]
 
     @classmethod
     def of(cls, origins: Iterable[Origin], links: int) -> _Batch:
         asked: list[tuple[int, int]] = []
-        spans: list[tuple[Field | Links, slice]] = []
+        spans: list[tuple[Field | Links | PerLink, slice]] = []
         for origin in origins:
-            if isinstance(origin, Field | Links):
+            if isinstance(origin, Field | Links | PerLink):
                 scopes = [origin.scope] if isinstance(origin, Field) else list(range(links))
                 spans.append((origin, slice(len(asked), len(asked) + len(scopes))))
                 asked += [(origin.id, scope) for scope in scopes]
         return cls(tuple(asked), tuple(spans))
 
     def read(self, door: Door, handle: Any) -> dict[Origin, Any]:
-        """Return each origin's answer (a list for one asked per link), or its NVML code.
+        """Return each origin's answer, or its NVML code.
 
-        A code that speaks of the whole GPU or driver is raised.
+        The answer is a list for one that is folded over the links, and by link for one that is
+        not: there a link that does not answer is left out. A code that speaks of the whole GPU or
+        driver is raised.
         """
         if not self.asked:
             return {}
@@ -81,7 +89,10 @@ class _Batch:
             code = next((answer.code for answer in values if answer.code), 0)
             if code in SERIOUS:
                 raise FaultError(code, f"field {origin.id}", f"NVML error {code}")
-            if code or not values:
+            if isinstance(origin, PerLink):
+                told = {str(i): a.value for i, a in enumerate(values) if not a.code}
+                raw[origin] = told or Refused(code or Code.NOT_SUPPORTED)
+            elif code or not values:
                 raw[origin] = Refused(code or Code.NOT_SUPPORTED)
             elif isinstance(origin, Field):
                 raw[origin] = values[0].value
@@ -97,6 +108,9 @@ class Refused:
     code: int
 
 
+_NOT_SUPPORTED = Refused(Code.NOT_SUPPORTED)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Round:
     """What is read when certain cadences are due; compiled once, since they recur."""
@@ -105,7 +119,7 @@ class _Round:
     batch: _Batch
     calls: tuple[tuple[str, tuple[Any, ...], tuple[Call, ...]], ...]
     headrooms: tuple[Headroom, ...]
-    gpm: bool
+    gpm: tuple[Gpm, ...]
 
     @classmethod
     def of(cls, slots: Sequence[Slot], links: int) -> _Round:
@@ -115,7 +129,7 @@ class _Round:
             _Batch.of(origins, links),
             _grouped(origins),
             tuple(origin for origin in origins if isinstance(origin, Headroom)),
-            any(isinstance(origin, Gpm) for origin in origins),
+            tuple(origin for origin in origins if isinstance(origin, Gpm)),
         )
 
 
@@ -123,7 +137,8 @@ class Plan:
     """How one GPU is read; made by ``probe``.
 
     ``complete`` is false where an origin was refused for a reason that may pass: then the GPU is
-    worth probing again.
+    worth probing again. ``denied`` are the fields that the driver would tell a user with more
+    rights.
     """
 
     def __init__(
@@ -134,10 +149,12 @@ class Plan:
         gpm: GpmReader | None,
         lowest_threshold: int | None,
         complete: bool,
+        denied: tuple[str, ...] = (),
     ) -> None:
         """Keep what the probe found."""
         self.slots = tuple(slots)
         self.complete = complete
+        self.denied = denied
         self._links = links
         self._gpm = gpm
         self._lowest_threshold = lowest_threshold
@@ -164,7 +181,8 @@ class Plan:
             raise FaultError(code, "nvmlDeviceGetFieldValues", f"NVML error {code} for every field")
         raw.update(_ask_calls(door, handle, round_.calls))
         if round_.gpm and self._gpm is not None:
-            raw.update(_activity(self._gpm, monotonic))
+            means = _activity(self._gpm, monotonic)
+            raw.update({o: means[o.id] for o in round_.gpm if o.id in means})
         values: Values = {}
         for slot in round_.slots:
             answer = raw.get(slot.origin)
@@ -183,10 +201,11 @@ class Plan:
             self._gpm = None
 
 
-def probe(door: Door, handle: Any) -> Plan:
-    """Ask one GPU for everything in the catalogue, and keep what it answers."""
+def probe(door: Door, handle: Any, tier: Tier = Tier.FULL) -> Plan:
+    """Ask one GPU for everything in the catalogue up to a tier, and keep what it answers."""
+    metrics = tuple(metric for metric in _METRICS if metric.tier <= tier)
     origins = tuple(
-        dict.fromkeys(o for metric in _METRICS for choices in metric.nvml.values() for o in choices)
+        dict.fromkeys(o for metric in metrics for choices in metric.nvml.values() for o in choices)
     )
     links = _link_count(door, handle)
     raw = _Batch.of(origins, links).read(door, handle)
@@ -196,16 +215,20 @@ def probe(door: Door, handle: Any) -> Plan:
     gpm = _gpm_reader(door, handle, [origin.id for origin in origins if isinstance(origin, Gpm)])
     if gpm is not None:
         raw.update({origin: 0.0 for origin in origins if isinstance(origin, Gpm)})
-    slots = []
+    slots: list[Slot] = []
     complete = True
-    for metric in _METRICS:
+    denied: dict[str, None] = {}
+    for metric in metrics:
         for key, choices in metric.nvml.items():
-            for origin in choices:
-                answer = raw.get(origin, Refused(Code.NOT_SUPPORTED))
-                if not isinstance(answer, Refused):
-                    slots.append(Slot(metric, key, origin))
-                    break
-                complete = complete and answer.code in FINAL
+            answers = [(origin, raw.get(origin, _NOT_SUPPORTED)) for origin in choices]
+            origin = next((o for o, answer in answers if not isinstance(answer, Refused)), None)
+            if origin is not None:
+                slots.append(Slot(metric, key, origin))
+                continue
+            codes = {answer.code for _, answer in answers}
+            complete = complete and codes <= FINAL
+            if Code.NO_PERMISSION in codes:
+                denied[metric.field] = None
     lowest = next((raw[o] for o in origins if isinstance(o, Headroom)), None)
     return Plan(
         slots,
@@ -213,6 +236,7 @@ def probe(door: Door, handle: Any) -> Plan:
         gpm=gpm,
         lowest_threshold=lowest if isinstance(lowest, int) else None,
         complete=complete,
+        denied=tuple(denied),
     )
 
 
@@ -272,9 +296,9 @@ def _gpm_reader(door: Door, handle: Any, ids: list[int]) -> GpmReader | None:
         return None
 
 
-def _activity(gpm: GpmReader, monotonic: float) -> dict[Origin, Any]:
+def _activity(gpm: GpmReader, monotonic: float) -> dict[int, float]:
     try:
-        return {Gpm(id_): value for id_, value in gpm.read(monotonic).items()}
+        return gpm.read(monotonic)
     except FaultError as fault:
         if fault.code in SERIOUS:
             raise

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from gpumon.clock import Clock
 from gpumon.errors import SourceBrokenError, UnavailableError
-from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo, Tier
+from gpumon.sources.nvml.events import EventThread
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import FaultError, Library
 from gpumon.sources.nvml.worker import FindGpu, GpuWorker
@@ -29,21 +31,33 @@ START_RETRY_SECONDS = 2.0
 COUNT_RETRY_SECONDS = 10.0
 """How often a driver that shows no GPU is asked again."""
 
-JOIN_SECONDS = 1.0
+JOIN_SECONDS = 2.0
 """How long the threads may take to end after a reload of the driver."""
 
 
 class NvmlSource:
     """Implements Source over NVML; initialised once, and again only when the driver is reloaded."""
 
-    def __init__(self, clock: Clock, library: Library | None = None, find: FindGpu = Gpu) -> None:
-        """Make the source; the driver is looked for at the first read."""
+    def __init__(
+        self,
+        clock: Clock,
+        tier: Tier = Tier.FULL,
+        library: Library | None = None,
+        find: FindGpu = Gpu,
+    ) -> None:
+        """Make a source of the catalogue's metrics up to a tier.
+
+        The driver is looked for at the first read.
+        """
         self._clock = clock
+        self._tier = tier
         self._library = library or Library()
         self._find = find
         self._workers: list[GpuWorker] = []
+        self._events: EventThread | None = None
         self._info: SourceInfo | None = None
         self._failure: UnavailableError | None = None
+        self._left_alone: dict[int, str] = {}
         self._retry_at = 0.0
 
     def read(self) -> Snapshot:
@@ -77,17 +91,40 @@ class NvmlSource:
             up=not readings or any(gpu.state is not GpuState.HUNG for gpu in readings),
             gpus=readings,
             errors=_reasons(readings) if readings else ("the driver shows no GPU",),
+            **self._news(),
         )
+
+    def leave_alone(self, index: int, reason: str) -> None:
+        """Ask the GPU of NVML's index nothing any more, as long as this driver is loaded."""
+        self._left_alone[index] = reason
+        for worker in self._workers:
+            if worker.index == index:
+                worker.leave_alone(reason)
 
     def close(self) -> None:
         """Let go of the driver once every call has returned, however long that takes."""
         for worker in self._workers:
             worker.stop()
+        if self._events is not None:
+            self._events.stop()
+            self._events.join(None)
         for worker in self._workers:
             worker.join(None)
         if self._info is not None:
             self._library.stop()
-        self._workers, self._info = [], None
+        self._workers, self._events, self._info = [], None, None
+
+    def _news(self) -> dict[str, Any]:
+        """Return the events since the last snapshot, and whether any would have been heard."""
+        if self._events is None:
+            return {}
+        found = {w.identity.pci_bus_id: w.handle for w in self._workers if w.handle is not None}
+        self._events.watch(found)
+        healthy = self._events.healthy()
+        return {
+            "events": self._events.take(),
+            "collectors": {} if healthy is None else {"events": healthy},
+        }
 
     def _driver_gone(self) -> bool:
         return any(worker.driver_gone for worker in self._workers)
@@ -120,24 +157,34 @@ class NvmlSource:
             raise UnavailableError(
                 f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
             ) from None
-        self._workers = [GpuWorker(index, self._find, self._clock) for index in range(count)]
+        self._workers = [
+            GpuWorker(index, self._find, self._clock, self._tier) for index in range(count)
+        ]
+        for index, reason in self._left_alone.items():
+            self.leave_alone(index, reason)
+        if count:
+            self._events = EventThread(self._clock)
         log.info("driver %s, %d GPUs", self._info.driver_version if self._info else "", count)
 
     def _let_go(self) -> None:
-        for worker in self._workers:
-            worker.stop()
+        threads: list[GpuWorker | EventThread] = [*self._workers]
+        if self._events is not None:
+            threads.append(self._events)
+        for thread in threads:
+            thread.stop()
         deadline = self._clock.monotonic() + JOIN_SECONDS
         left = [
-            worker
-            for worker in self._workers
-            if not worker.join(max(0.0, deadline - self._clock.monotonic()))
+            thread
+            for thread in threads
+            if not thread.join(max(0.0, deadline - self._clock.monotonic()))
         ]
         if left:
             raise SourceBrokenError(
                 "the driver was reloaded while a call hangs in it", "a new reader is started"
             )
         self._library.stop()
-        self._workers, self._info = [], None
+        self._workers, self._events, self._info = [], None, None
+        self._left_alone.clear()
 
 
 def _reasons(readings: tuple[GpuReading, ...]) -> tuple[str, ...]:

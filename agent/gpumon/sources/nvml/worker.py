@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from typing import Protocol
+from typing import Any, Protocol
 
 from gpumon.clock import Clock
-from gpumon.model import GpuIdentity, GpuReading, GpuState
+from gpumon.model import GpuIdentity, GpuReading, GpuState, Tier
 from gpumon.sources.nvml.library import (
     DRIVER_GONE,
     Code,
@@ -33,6 +33,7 @@ class Readable(Protocol):
     """What a worker reads: a GPU that has been found and probed."""
 
     identity: GpuIdentity
+    handle: Any
 
     def read(self) -> GpuReading:
         """Read the GPU; raises FaultError, or LateAnswerError."""
@@ -46,7 +47,7 @@ class Readable(Protocol):
 class FindGpu(Protocol):
     """How a worker finds its GPU: raises FaultError where it cannot."""
 
-    def __call__(self, door: Door, index: int, clock: Clock, /) -> Readable:
+    def __call__(self, door: Door, index: int, clock: Clock, tier: Tier, /) -> Readable:
         """Find and probe the GPU of NVML's index."""
         ...
 
@@ -54,11 +55,13 @@ class FindGpu(Protocol):
 class GpuWorker:
     """Reads one GPU each time it is asked to, in a thread of its own."""
 
-    def __init__(self, index: int, find: FindGpu, clock: Clock) -> None:
+    def __init__(self, index: int, find: FindGpu, clock: Clock, tier: Tier = Tier.FULL) -> None:
         """Start the thread of the GPU of NVML's index; nothing is read before ``request``."""
         self.index = index
         self._find = find
         self._clock = clock
+        self._tier = tier
+        self._left_alone = ""
         self._door = Door(clock)
         self._gpu: Readable | None = None
         self._reading: GpuReading | None = None
@@ -75,9 +78,10 @@ class GpuWorker:
     def request(self) -> bool:
         """Ask for a reading, and tell whether one is to be expected.
 
-        None is while the reading before is not done, or it is not time yet to retry.
+        None is while the reading before is not done, it is not time yet to retry, or the GPU is to
+        be left alone.
         """
-        if not self._idle.is_set() or self._clock.monotonic() < self._retry_at:
+        if self._left_alone or not self._idle.is_set() or self._clock.monotonic() < self._retry_at:
             return False
         self._idle.clear()
         self._asked.set()
@@ -86,6 +90,23 @@ class GpuWorker:
     def wait(self, seconds: float) -> None:
         """Wait until the reading asked for is done, or the seconds are over."""
         self._idle.wait(seconds)
+
+    @property
+    def identity(self) -> GpuIdentity:
+        """Who the GPU is, as far as it has said so."""
+        return self._identity
+
+    @property
+    def handle(self) -> Any:
+        """The driver's handle of the GPU, or None while it cannot be read."""
+        gpu = self._gpu
+        return None if gpu is None or self._left_alone else gpu.handle
+
+    def leave_alone(self, reason: str) -> None:
+        """Ask this GPU nothing any more: each call would stand still, and others behind it."""
+        if not self._left_alone:
+            log.error("gpu %d (%s) is left alone: %s", self.index, self._identity.uuid, reason)
+        self._left_alone = reason
 
     def stop(self) -> None:
         """Let the thread end after the call that is under way."""
@@ -99,6 +120,8 @@ class GpuWorker:
 
     def current(self) -> GpuReading:
         """Return the last reading, or why there is none."""
+        if self._left_alone:
+            return self._failed(GpuState.RESET_REQUIRED, self._left_alone)
         overdue = self._door.overdue()
         if overdue is not None:
             function, since = overdue
@@ -121,7 +144,7 @@ class GpuWorker:
     def _read(self) -> GpuReading:
         try:
             if self._gpu is None:
-                self._gpu = self._find(self._door, self.index, self._clock)
+                self._gpu = self._find(self._door, self.index, self._clock, self._tier)
             reading = self._gpu.read()
         except LateAnswerError as late:
             # What it answered is of a time long gone: read again at the next tick.

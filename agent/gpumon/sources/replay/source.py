@@ -88,6 +88,9 @@ class ReplaySource:
             errors=self._errors,
         )
 
+    def leave_alone(self, index: int, reason: str) -> None:
+        """A recording cannot stand still."""
+
     def close(self) -> None:
         """Nothing is held but the file, which goes with the iterator."""
         self._frames = iter(())

@@ -106,6 +106,11 @@ class GpuModel:
         return self.architecture != "Ampere"
 
     @property
+    def remap_banks(self) -> int:
+        """Banks of memory with spare rows, as seen on healthy boards (A100 of 40 GB: 640)."""
+        return {"Ampere": 640, "Hopper": 2560}.get(self.architecture, 3840)
+
+    @property
     def has_gpm(self) -> bool:
         """Whether the driver offers performance monitoring (Hopper and later)."""
         return self.architecture != "Ampere"

@@ -10,7 +10,14 @@ import functools
 import typing
 from typing import Any
 
-from gpumon.model import EnergyInfo, GpuReading, GpuState, PowerSample
+from gpumon.model import (
+    EnergyInfo,
+    FabricInfo,
+    GpuProcess,
+    GpuReading,
+    GpuState,
+    PowerSample,
+)
 from gpumon.sources.sim.identity import identity
 from gpumon.sources.sim.models import MIB, NVLINK_ERROR_KINDS, GpuModel
 from gpumon.sources.sim.physics import CLOCK_STEP, STRIDE, Die, Traits
@@ -28,6 +35,16 @@ _WARM_UP = 60 * TICKS_PER_SECOND
 
 _FINE_WARM_UP = 2 * TICKS_PER_SECOND
 """Ticks before tick 0 that are simulated finely: a second's mean, and the controller's swing."""
+
+FP32_OF_SM = 0.15
+"""Single-precision pipes beside tensor work (norms, softmax, optimiser): assumed, not measured."""
+
+_FIRST_PID = 4000
+
+_KINDS_OF_A_LINK = ("replay", "recovery", "crc", "recovery_failed", "effective", "symbol")
+"""Kinds of NVLink errors that the driver tells of each link."""
+
+_FABRIC_CONDITIONS = ("degraded_bandwidth", "route_recovery", "route_unhealthy", "join_failed")
 
 _LOCATIONS = [
     (error, location) for error in ("corrected", "uncorrected") for location in ("dram", "sram")
@@ -150,8 +167,23 @@ class SimGpu:
             throttle_seconds=self._throttle_seconds(),
             throttle_reasons=die.reasons(),
             processes=int(bool(self.program.load.context)),
+            held_by=self._processes(),
             **self._activity(),
             **self._constant,
+        )
+
+    def _processes(self) -> tuple[GpuProcess, ...]:
+        if not self.program.load.context:
+            return ()
+        return (
+            GpuProcess(
+                pid=_FIRST_PID + self.identity.index,
+                kind="compute",
+                memory_bytes=self._memory_used(),
+                sm_ratio=round(self.program.recent_utilization()[0], 2),
+                user="sim",
+                name="python3",
+            ),
         )
 
     def _power(self) -> float:
@@ -187,6 +219,7 @@ class SimGpu:
         values: dict[str, Any] = {
             "nvlink_transmit_bytes": nvlink,
             "nvlink_receive_bytes": nvlink,
+            **_each_link(self.model.nvlinks, nvlink),
         }
         if self.model.has_gpm:
             values["pcie_transmit_bytes"] = int(now.pcie_transmit - began.pcie_transmit)
@@ -204,6 +237,14 @@ class SimGpu:
                 "sm_occupancy_ratio": (now.occupancy - before.occupancy) * share,
                 "tensor_active_ratio": (now.tensor - before.tensor) * share,
                 "dram_active_ratio": (now.dram - before.dram) * share,
+                "fp16_active_ratio": 0.0,
+                "fp32_active_ratio": FP32_OF_SM * (now.sm - before.sm) * share,
+                "fp64_active_ratio": 0.0,
+                "pcie_transmit_bytes_per_second": (now.pcie_transmit - before.pcie_transmit)
+                / seconds,
+                "pcie_receive_bytes_per_second": (now.pcie_receive - before.pcie_receive) / seconds,
+                "nvlink_transmit_bytes_per_second": (now.nvlink - before.nvlink) / seconds,
+                "nvlink_receive_bytes_per_second": (now.nvlink - before.nvlink) / seconds,
             }
             if self.model.power.dram_idle is not None:
                 watts = self.model.power.dram_idle
@@ -218,10 +259,19 @@ def _milli(watts: float) -> float:
     return round(watts * 1000) / 1000
 
 
+def _each_link(links: int, total: int) -> dict[str, dict[str, int]]:
+    """Return the traffic of each link, which share it evenly."""
+    each = dict.fromkeys(map(str, range(links)), total // links)
+    return {"nvlink_link_transmit_bytes": each, "nvlink_link_receive_bytes": each}
+
+
 @functools.cache
 def _constant(model: GpuModel, limit: float) -> dict[str, Any]:
     """Return the readings that never change, of a board without a fault."""
-    return {
+    link_numbers = [str(link) for link in range(model.nvlinks)]
+    kinds = NVLINK_ERROR_KINDS[model.nvlink_version]
+    told = set(_KINDS_OF_A_LINK) & set(kinds)
+    constant: dict[str, Any] = {
         "power_limit_watts": limit,
         "power_limit_default_watts": model.limit_default,
         "energy_info": EnergyInfo("counter"),
@@ -236,11 +286,24 @@ def _constant(model: GpuModel, limit: float) -> dict[str, Any]:
         "pcie_link_width_max": 16,
         "nvlink_links": model.nvlinks,
         "nvlink_links_active": model.nvlinks,
-        "nvlink_errors": dict.fromkeys(NVLINK_ERROR_KINDS[model.nvlink_version], 0),
+        "nvlink_errors": dict.fromkeys(kinds, 0),
+        "nvlink_link_up": dict.fromkeys(link_numbers, True),
+        "nvlink_link_errors": {(kind, link): 0 for kind in sorted(told) for link in link_numbers},
         "ecc_errors": dict.fromkeys(_LOCATIONS, 0),
         "ecc_lifetime_errors": dict.fromkeys(_LOCATIONS, 0),
         "remapped_rows": {"corrected": 0, "uncorrected": 0},
         "row_remap_pending": False,
         "row_remap_failed": False,
+        "remap_banks": {"max": model.remap_banks, "high": 0, "partial": 0, "low": 0, "none": 0},
+        "remap_banks_exhausted": 0,
+        "mig_mode": False,
         "recovery_action": "none",
     }
+    if model.has_gpm:  # the fabric's state came with Hopper; a DGX is clique 0 of no cluster
+        constant |= {
+            "fabric_state": "completed",
+            "fabric_status": 0,
+            "fabric_info": FabricInfo("00000000-0000-0000-0000-000000000000", 0),
+            "fabric_unhealthy": dict.fromkeys(_FABRIC_CONDITIONS, False),
+        }
+    return constant

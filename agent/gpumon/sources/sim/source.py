@@ -65,6 +65,9 @@ class SimSource:
         time = self._start + self._seconds
         return Snapshot(time=time, source=self._info, gpus=self._node.readings(time, now))
 
+    def leave_alone(self, index: int, reason: str) -> None:
+        """Nothing that is not there can stand still."""
+
     def close(self) -> None:
         """There is nothing to let go of."""
 

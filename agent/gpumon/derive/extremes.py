@@ -1,8 +1,4 @@
-"""What follows from readings: extremes of the last half minute, and what the GPUs add up to.
-
-A snapshot goes in and a fuller one comes out, whichever source it is of; times are the source's
-own, so a replay at sixty times the speed has the same extremes.
-"""
+"""Extremes of the last half minute, of each GPU and of what the GPUs draw together."""
 
 from __future__ import annotations
 

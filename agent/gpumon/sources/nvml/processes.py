@@ -1,0 +1,110 @@
+"""Who holds a GPU: the processes with a context on it, and their share of its SMs.
+
+The slowest calls there are (4.5 ms measured for the list on a desktop card, MangoHud pull request
+2104), so they belong to the slow cadence.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+
+from gpumon.model import GpuProcess
+from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError
+
+_LISTS = {
+    "compute": "nvmlDeviceGetComputeRunningProcesses_v3",
+    "graphics": "nvmlDeviceGetGraphicsRunningProcesses_v3",
+    "mps": "nvmlDeviceGetMPSComputeRunningProcesses_v3",
+}
+"""Kinds of context and the calls that list them; a process may be on several."""
+
+_NO_INSTANCE = 0xFFFFFFFF
+
+
+class ProcessReader:
+    """Lists the processes of one GPU; belongs to the GPU's worker."""
+
+    def __init__(self, door: Door, handle: Any) -> None:
+        """Ask which lists this GPU has; raises FaultError for what speaks of the whole GPU."""
+        self._door = door
+        self._handle = handle
+        self._kinds = tuple(kind for kind in _LISTS if self._listed(kind) is not None)
+        self._shares_since: int | None = 0
+        self._names: dict[int, tuple[str, str]] = {}
+
+    def read(self) -> tuple[GpuProcess, ...] | None:
+        """Return the processes, or None where this GPU does not tell."""
+        listed = {kind: self._listed(kind) for kind in self._kinds}
+        found = {
+            (entry.pid, entry.gpuInstanceId): (kind, entry)
+            for kind, entries in reversed(listed.items())
+            for entry in entries or ()
+        }
+        if not listed or all(entries is None for entries in listed.values()):
+            return None
+        shares = self._shares() if found else {}
+        self._names = {pid: self._names.get(pid) or _who(pid) for pid, _ in found}
+        return tuple(
+            _process(kind, entry, shares, self._names[pid])
+            for (pid, _), (kind, entry) in sorted(found.items())
+        )
+
+    def _listed(self, kind: str) -> list[Any] | None:
+        try:
+            entries: list[Any] = self._door.get(_LISTS[kind], self._handle)
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            return None
+        return entries
+
+    def _shares(self) -> dict[int, float]:
+        """Return the mean share of the SMs' time by process since the last look."""
+        if self._shares_since is None:
+            return {}
+        try:
+            samples = self._door.get(
+                "nvmlDeviceGetProcessUtilization", self._handle, self._shares_since
+            )
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            if fault.code != Code.NOT_FOUND:  # nothing new: nobody computed
+                self._shares_since = None
+            return {}
+        by_process: dict[int, list[int]] = {}
+        for sample in samples:
+            by_process.setdefault(sample.pid, []).append(sample.smUtil)
+        latest = max((sample.timeStamp for sample in samples), default=self._shares_since)
+        self._shares_since = latest
+        return {pid: sum(shares) / len(shares) / 100 for pid, shares in by_process.items()}
+
+
+def _process(kind: str, entry: Any, shares: dict[int, float], who: tuple[str, str]) -> GpuProcess:
+    user, name = who
+    return GpuProcess(
+        pid=entry.pid,
+        kind=kind,
+        memory_bytes=entry.usedGpuMemory,
+        sm_ratio=shares.get(entry.pid),
+        user=user,
+        name=name,
+        gpu_instance=_instance(entry.gpuInstanceId),
+        compute_instance=_instance(entry.computeInstanceId),
+    )
+
+
+def _instance(number: int) -> int | None:
+    return None if number == _NO_INSTANCE else number
+
+
+def _who(pid: int) -> tuple[str, str]:
+    """Return user and name of a process; empty where it is not to be seen from here."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            return process.username(), process.name()
+    except psutil.Error:
+        return "", ""
