@@ -10,10 +10,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "agent" / "gpumon"
 
 LAYERS = [
-    {"__init__", "errors", "clock", "times", "logs"},
+    {"__init__", "errors", "clock", "times", "logs", "xids"},
     {"model"},
     {"derive", "serialize", "config", "assets", "exposition"},
-    {"sources"},
+    {"sources", "kernellog"},
     {"reader"},
     {"agent", "targets"},
     {"recorder", "views", "demonstration"},

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
+from collections.abc import Mapping
 
 
 class _LogfmtFormatter(logging.Formatter):
-    """``level=… msg="…"``, with the time where no service manager puts it on."""
+    """``level=… msg="…"``, with the time where no service manager puts it on.
+
+    A record's ``fields`` (``extra={"fields": {…}}``) follow as ``name=value``.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._timed = "JOURNAL_STREAM" not in os.environ
 
     def format(self, record: logging.LogRecord) -> str:
-        text = record.getMessage().replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        line = f'level={record.levelname.lower()} msg="{text}"'
+        line = f"level={record.levelname.lower()} msg={_quoted(record.getMessage())}"
+        fields: Mapping[str, object] = getattr(record, "fields", {})
+        line += "".join(f" {name}={_value(value)}" for name, value in fields.items())
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return (
             f"time={self.formatTime(record, '%Y-%m-%dT%H:%M:%S%z')} {line}" if self._timed else line
         )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _value(value: object) -> str:
+    """Write a field's value; only what could be taken for something else is quoted."""
+    text = str(value)
+    return text if re.fullmatch(r"[\w.:/+-]+", text) else _quoted(text)
 
 
 def configure_logging(*, debug: bool = False) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?", re.ASCII)
+_SECONDS_OF = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def format_time(seconds: float) -> str:
@@ -14,3 +18,11 @@ def format_time(seconds: float) -> str:
 def parse_time(text: str) -> float:
     """Read RFC 3339 as unix seconds; ValueError where it is none."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def parse_duration(text: str) -> float:
+    """Read ``90``, ``90s``, ``30m``, ``1.5h`` or ``2d`` as seconds; ValueError where it is none."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration: write 90s, 30m, 2h or 1d")
+    return float(match[1]) * _SECONDS_OF[match[2] or "s"]

@@ -8,6 +8,7 @@ import pytest
 
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.node import Node
+from gpumon.agent.statefile import StateFile
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
 from tests.support.clock import FakeClock
 
@@ -23,7 +24,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def node(clock: FakeClock) -> Node:
     """A node that was told nothing yet."""
-    return Node("n1", ExpectedGpus(), SOURCE, clock=clock)
+    return Node("n1", ExpectedGpus(None, StateFile(None)), SOURCE, clock=clock)
 
 
 def snapshot(clock: FakeClock, count: int = 2, **changes: object) -> Snapshot:

@@ -17,7 +17,15 @@ from gpumon.agent.node import Node
 from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, Format, negotiate
-from gpumon.model import GpuAge, GpuReading, HostReading, MigReading, NodeReading, Tier
+from gpumon.model import (
+    GpuAge,
+    GpuReading,
+    HostReading,
+    MigReading,
+    NodeReading,
+    NvswitchReading,
+    Tier,
+)
 from gpumon.serialize import to_document
 from gpumon.times import format_time
 
@@ -135,6 +143,7 @@ def exposition(node: Node, encoder: Encoder, more: str) -> bytes:
             HostReading: [now.host] if now else [],
             GpuReading: gpus,
             MigReading: [instance for gpu in gpus for instance in gpu.mig],
+            NvswitchReading: node.nvswitches(),
             GpuAge: [GpuAge(gpu.label_values, gpu.age(monotonic)) for gpu in gpus],
         },
         more,

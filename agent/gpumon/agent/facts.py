@@ -55,6 +55,10 @@ class AgentReading:
         "Readers that were replaced because they died or stood still.", tier=Tier.CORE
     )
 
+    unattributed_xids: int = counter(
+        "Xids of a PCI address at which no GPU has ever been seen.", tier=Tier.CORE
+    )
+
     @property
     def label_values(self) -> tuple[str, ...]:
         """No labels: there is one agent to an instance."""

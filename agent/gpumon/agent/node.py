@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import dataclasses
 import logging
 
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.facts import AgentReading, BuildInfo
+from gpumon.agent.statefile import StateFile
+from gpumon.agent.xidmemory import XidMemory
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
-from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot, SourceInfo
+from gpumon.model import (
+    GpuIdentity,
+    GpuReading,
+    GpuState,
+    NodeReading,
+    NvswitchReading,
+    Snapshot,
+    SourceInfo,
+)
+from gpumon.model.events import kernel_address
 from gpumon.times import format_time
 
 log = logging.getLogger(__name__)
@@ -35,6 +47,7 @@ class Node:
         expected: ExpectedGpus,
         source: SourceInfo,
         *,
+        xids: XidMemory | None = None,
         interval: float = 1.0,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -42,18 +55,22 @@ class Node:
         self._name = name
         self._expected = expected
         self._source = source
+        self._xids = xids or XidMemory(StateFile(None), clock)
         self._silence = SILENCE_SECONDS + 2 * interval
         self._clock = clock
         self._derivation = Derivation()
         self._snapshot: Snapshot | None = None
         self._heard_at = clock.monotonic()
         self._gone = ""
+        self._released = ""
+        self.first_word = asyncio.Event()
         self._restarts = 0
         self._history: dict[str, collections.deque[tuple[float, float]]] = {}
         self._errors: tuple[str, ...] = ()
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Take in what the reader read."""
+        self.first_word.set()
         self._heard_at, self._gone = self._clock.monotonic(), ""
         if snapshot.up:
             self._expected.saw(snapshot.source, len(snapshot.gpus), self._clock.time())
@@ -62,6 +79,9 @@ class Node:
             reason = "; ".join(snapshot.errors)
             ghosts = _without_readings(self._snapshot, GpuState.ERROR, reason)
             snapshot = dataclasses.replace(snapshot, gpus=ghosts)
+        snapshot = dataclasses.replace(snapshot, gpus=self._recognised(snapshot.gpus))
+        self._xids.identify(gpu.identity for gpu in snapshot.gpus)
+        self._xids.observe(snapshot.events)
         name = self._name or snapshot.node
         self._snapshot = dataclasses.replace(
             self._derivation.update(snapshot),
@@ -73,18 +93,61 @@ class Node:
 
     def gone(self, reason: str) -> None:
         """Take note that there is no reader; what it said stands until it is too old."""
+        self.first_word.set()
         self._gone = reason
 
     def restarted(self) -> None:
         """Count a reader that was replaced."""
         self._restarts += 1
 
+    def release(self, reason: str) -> None:
+        """Take note that the GPUs are not read on purpose, and why in words."""
+        self.first_word.set()
+        self._released = reason
+
+    def resume(self) -> None:
+        """Take note that they are read again; until the first word they are not known."""
+        self._released = ""
+        self._heard_at = self._clock.monotonic()
+        if self._snapshot is not None:
+            reason = "it has not answered since it was released"
+            ghosts = _without_readings(self._snapshot, GpuState.ERROR, reason)
+            self._snapshot = dataclasses.replace(self._snapshot, gpus=ghosts, power=NodeReading())
+
+    @property
+    def released(self) -> str:
+        """Why the GPUs are not read on purpose, or nothing."""
+        return self._released
+
+    @property
+    def gpus_up(self) -> int:
+        """How many GPUs answer."""
+        snapshot = self.now()
+        return sum(gpu.up for gpu in snapshot.gpus) if snapshot else 0
+
     def now(self) -> Snapshot | None:
         """Return what is known; None before the first word.
 
-        Where the reader has been silent for too long, nothing is known but who the GPUs were.
+        Where the reader has been silent for too long, nothing is known but who the GPUs were, and
+        what is remembered of them.
         """
+        now = self._read()
+        if now is None:
+            return None
+        return dataclasses.replace(now, gpus=self._xids.complete(now.gpus))
+
+    def _read(self) -> Snapshot | None:
         last = self._snapshot
+        if self._released:
+            last = last or Snapshot(time=0.0, source=self._source, node=self._name)
+            return dataclasses.replace(
+                last,
+                time=self._clock.time(),
+                up=False,
+                gpus=_without_readings(last, GpuState.RELEASED, self._released),
+                power=NodeReading(),
+                errors=(self._released,),
+            )
         quiet = self._clock.monotonic() - self._heard_at
         if last is None or quiet <= self._silence:
             return last
@@ -124,14 +187,44 @@ class Node:
             source_up=up,
             gpus=len(snapshot.gpus) if snapshot and up else 0,
             gpus_expected=self._expected.count(source, self._clock.time()),
-            collector_success={"reader": int(up)},
+            collector_success=self._collectors(snapshot, up=up),
             collector_duration_seconds={"reader": snapshot.read_seconds} if snapshot else {},
             reader_restarts=self._restarts,
+            unattributed_xids=self._xids.unattributed,
         )
+
+    def _collectors(self, snapshot: Snapshot | None, *, up: bool) -> dict[str, int]:
+        """Return which collectors work; what is left alone on purpose does not fail."""
+        if self._released:
+            return {}
+        parts = snapshot.collectors if snapshot and up else {}
+        return {"reader": int(up), **{name: int(works) for name, works in parts.items()}}
+
+    def nvswitches(self) -> tuple[NvswitchReading, ...]:
+        """Return the NVSwitches that have reported errors."""
+        return self._xids.nvswitches()
+
+    def gpu_at(self, pci: str) -> GpuIdentity | None:
+        """Return the GPU at an address of the kernel's form (``0000:29:00``), or None."""
+        gpus = self._snapshot.gpus if self._snapshot else ()
+        found = (g.identity for g in gpus if kernel_address(g.identity.pci_bus_id) == pci)
+        return next(found, None)
 
     def history(self) -> dict[str, list[tuple[float, float]]]:
         """Return (unix seconds, watts) of the last minutes by GPU uuid, oldest first."""
         return {uuid: list(points) for uuid, points in self._history.items()}
+
+    def _recognised(self, gpus: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
+        """Give a GPU that has not even said who it is the identity it had before."""
+        if self._snapshot is None or all(gpu.identity.uuid for gpu in gpus):
+            return gpus
+        known = {gpu.identity.index: gpu.identity for gpu in self._snapshot.gpus}
+        return tuple(
+            gpu
+            if gpu.identity.uuid
+            else dataclasses.replace(gpu, identity=known.get(gpu.identity.index, gpu.identity))
+            for gpu in gpus
+        )
 
     def _remember(self, snapshot: Snapshot) -> None:
         present = {gpu.identity.uuid for gpu in snapshot.gpus}

@@ -13,20 +13,26 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from gpumon.agent import control, systemd
 from gpumon.agent.app import make_app
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.node import Node
 from gpumon.agent.protocol import MOST_CONNECTIONS, PatientOnce
+from gpumon.agent.release import Release
+from gpumon.agent.statefile import StateFile, state_file_name
+from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition.selfmetrics import SelfMetrics
-from gpumon.model import SourceInfo, Tier
+from gpumon.kernellog import KernelLog
+from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.sources.spec import SourceSpec
+from gpumon.times import format_time
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ class AgentOptions:
     tier: Tier = Tier.STANDARD
     expected_gpus: int | None = None
     state_dir: Path | None = None
+    kernel_log: Path | None = None
     node: str = ""
 
 
@@ -57,39 +64,92 @@ async def serve(
     once HTTP is answered.
     """
     _allow_connections(MOST_CONNECTIONS)
-    db = options.state_dir / "state.db" if options.state_dir else None
-    node = Node(
-        options.node,
-        ExpectedGpus(options.expected_gpus, db),
-        SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2]),
-        interval=options.interval,
-    )
-    supervisor = Supervisor(options.source, options.interval, node)
-    app = make_app(node, SelfMetrics(lambda: supervisor.pid), options.tier, options.telemetry_path)
-    server = _Server(_uvicorn_config(app))
     stop = stop or asyncio.Event()
     received = _stop_on_signals(stop)
+    parts = _Parts(options)
+    server = _Server(_uvicorn_config(parts.app))
     http = asyncio.create_task(server.serve(sockets=[sock]))
-    reading = asyncio.create_task(supervisor.run())
+    reading = asyncio.create_task(parts.supervisor.run())
     stopping = asyncio.create_task(stop.wait())
     answering = asyncio.create_task(server.answering.wait())
+    beside = [asyncio.create_task(part) for part in parts.beside()]
     try:
-        await asyncio.wait({http, answering}, return_when=asyncio.FIRST_COMPLETED)
-        if started is not None:
-            started(node)
-        await asyncio.wait({http, reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        async with control.listen(options.state_dir, parts.release.handle):
+            await asyncio.wait({http, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if started is not None:
+                started(parts.node)
+            await asyncio.wait(
+                {http, reading, stopping, *beside}, return_when=asyncio.FIRST_COMPLETED
+            )
     finally:
+        systemd.notify("STOPPING=1")
         server.end()
-        stopping.cancel()
-        answering.cancel()
-        reading.cancel()
-        outcome = await asyncio.gather(http, reading, return_exceptions=True)
-        await supervisor.close()
+        for task in (stopping, answering, reading, *beside):
+            task.cancel()
+        outcome = await asyncio.gather(http, reading, *beside, return_exceptions=True)
+        await parts.supervisor.close()
+        parts.state.close()
     for result in outcome:
         if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
             raise result
     if signal.SIGINT in received:
         raise KeyboardInterrupt
+
+
+class _Parts:
+    """What an agent is made of, and how it is put together."""
+
+    def __init__(self, options: AgentOptions) -> None:
+        name = state_file_name(options.source)
+        self.state = StateFile(options.state_dir / name if options.state_dir else None)
+        self.xids = XidMemory(self.state)
+        self.node = Node(
+            options.node,
+            ExpectedGpus(options.expected_gpus, self.state),
+            SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2]),
+            xids=self.xids,
+            interval=options.interval,
+        )
+        self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
+        self.release = Release(self.supervisor, self.node, self.state)
+        self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
+        self.app = make_app(
+            self.node,
+            SelfMetrics(lambda: self.supervisor.pid),
+            options.tier,
+            options.telemetry_path,
+        )
+
+    def beside(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """Yield what runs beside the reader and the HTTP server, for as long as they do."""
+        if systemd.listens():
+            yield systemd.keep_telling(self.node)
+        if self.kernel_log is not None:
+            yield self.kernel_log.run(self.xids.position, self._heard)
+
+    def _heard(self, events: Sequence[XidEvent | SxidEvent], position: str) -> None:
+        """Take in what the kernel log told."""
+        for event in self.xids.observe(events, position):
+            if event.xid == GSP_TIMEOUT:
+                self._leave_alone(event)
+
+    def _leave_alone(self, event: XidEvent) -> None:
+        """Ask nothing more of a GPU whose system processor does not answer.
+
+        Each call would stand still for 45 s and hold the driver's lock meanwhile; NVIDIA's own DCGM
+        stops all its calls at this Xid. Only a reset helps, for which the agent has to let go
+        anyhow, and then begins anew.
+        """
+        gpu = self.node.gpu_at(event.pci)
+        if gpu is not None:
+            self.supervisor.leave_alone(
+                gpu.index,
+                f"Xid {event.xid} in the kernel log at {format_time(event.time)[:19]}Z: its system "
+                "processor does not answer; gpumon release, reset the GPU, gpumon resume",
+            )
+
+
+GSP_TIMEOUT = 119
 
 
 def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:

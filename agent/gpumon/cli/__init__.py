@@ -20,6 +20,8 @@ COMMANDS = {
     "demo": "Show a live node: its GPUs, or simulated ones.",
     "metrics": "List the metrics: name, type, unit, meaning.",
     "record": "Write readings to a file that can be replayed.",
+    "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",
+    "resume": "Have this machine's agent take the GPUs up again that it has released.",
     "status": "Show every GPU once (the default command).",
 }
 """The commands with the first line of their help; a test holds it against theirs."""

@@ -61,6 +61,12 @@ from gpumon.cli.base import Seconds, declare, default_state_dir, option
     metavar="FOLDER",
     help="Where the agent's memory is.  [default: $XDG_STATE_HOME/gpumon]",
 )
+@option(
+    "--kernel-log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Where the kernel's Xids are read: a log, a pipe, or none.  [default: /dev/kmsg for nvml]",
+)
 @click.pass_context
 def agent(
     ctx: click.Context,
@@ -71,6 +77,7 @@ def agent(
     tier: str,
     expected_gpus: int | None,
     state_dir: Path | None,
+    kernel_log: Path | None,
 ) -> None:
     """Read this machine's GPUs and serve them to Prometheus.
 
@@ -100,11 +107,21 @@ def agent(
         tier=Tier[tier.upper()],
         expected_gpus=expected_gpus,
         state_dir=state_dir or default_state_dir(),
+        kernel_log=_kernel_log(kernel_log, source),
         node=socket.gethostname(),
     )
     with bind(parse_listen_address(listen_address)) as sock:
         logging.getLogger("gpumon").info("serving %s on %s", options.source, url_of(sock))
         asyncio.run(serve(options, sock))
+
+
+def _kernel_log(given: Path | None, source: str) -> Path | None:
+    """Return the log to read: only a real machine's driver writes to this one's kernel log."""
+    from gpumon.kernellog import DEVICE
+
+    if given is not None:
+        return None if str(given) == "none" else given
+    return DEVICE if source == "nvml" else None
 
 
 command = agent

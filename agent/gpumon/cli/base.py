@@ -92,3 +92,22 @@ def default_state_dir() -> Path:
         return Path.home() / ".local" / "state" / "gpumon"
     except RuntimeError:
         raise UsageError("this user has no home folder", "say where, with --state-dir") from None
+
+
+SERVICE_STATE_DIR = Path("/var/lib/gpumon")
+"""Where the systemd unit that ships keeps the agent's state."""
+
+
+def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
+    """Give an order to this machine's agent, print its answer, and return the exit code.
+
+    Raises UnavailableError where no agent takes it.
+    """
+    from gpumon.agent.control import NAME, send
+
+    if state_dir is None:
+        service = (SERVICE_STATE_DIR / NAME).exists()
+        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
+    answer = send(state_dir, order)
+    click.echo(answer.get("text", ""), err=not answer.get("done"))
+    return 0 if answer.get("done") else 3

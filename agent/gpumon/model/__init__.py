@@ -8,6 +8,7 @@ from gpumon.model.gpu import GpuAge, GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of, groups
 from gpumon.model.mig import MigReading
+from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
 from gpumon.model.terms import (
     ARCHITECTURES,
@@ -45,6 +46,7 @@ __all__ = [
     "MigIdentity",
     "MigReading",
     "NodeReading",
+    "NvswitchReading",
     "PowerSample",
     "Snapshot",
     "SourceInfo",

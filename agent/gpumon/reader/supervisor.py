@@ -112,6 +112,10 @@ class Supervisor:
         if self._writer is not None:
             self._writer.write(frames.pack(order))
 
+    def hold(self) -> None:
+        """Start no reader before ``resume``; for a supervisor that does not run yet."""
+        self._reading.clear()
+
     async def release(self, patience: float = 10.0) -> bool:
         """Let go of the driver: end the reader and start none; tell whether it has let go.
 

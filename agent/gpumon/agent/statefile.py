@@ -1,0 +1,204 @@
+"""The agent's one memory: an SQLite file in the state folder, one for each source.
+
+It is read once, at the start. After that everything is kept in memory as well, and a thread writes
+what changes, each change in a transaction of its own and in order: a disk that is slow or full
+holds nobody up. What was written survives kill -9 (write-ahead log); a power cut may lose the last
+transactions, whole.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import logging
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+from gpumon.sources.spec import SourceSpec
+
+log = logging.getLogger(__name__)
+
+Loaded = TypeVar("Loaded")
+Write = Callable[[sqlite3.Connection], None]
+
+LOCK_SECONDS = 0.2
+"""How long another process may hold the file when it is opened; nothing waits longer at start."""
+
+RETRY_SECONDS = 5.0
+"""How often a change that could not be written is tried again."""
+
+MOST_PENDING = 10_000
+"""Changes kept while nothing can be written; beyond it the oldest are given up."""
+
+MIGRATIONS = (
+    # How many GPUs a source showed on a day (days since 1970).
+    """
+    CREATE TABLE IF NOT EXISTS gpus_seen
+        (source TEXT, day INTEGER, count INTEGER, PRIMARY KEY (source, day));
+    """,
+    # Which GPU was last seen at a PCI address; what happened; how often (owner: the GPU's uuid, or
+    # the address of one that was never seen); and single facts, such as how far a log was read.
+    """
+    CREATE TABLE gpu_addresses (pci TEXT PRIMARY KEY, uuid TEXT, gpu INTEGER);
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY, time REAL, kind TEXT, pci TEXT, owner TEXT, code INTEGER,
+        sources TEXT, pid INTEGER, process TEXT, text TEXT,
+        gpu_instance INTEGER, compute_instance INTEGER
+    );
+    CREATE INDEX events_by_time ON events (time);
+    CREATE TABLE xid_counts
+        (owner TEXT, xid INTEGER, count INTEGER, last REAL, PRIMARY KEY (owner, xid));
+    CREATE TABLE sxid_counts (
+        nvswitch INTEGER, pci TEXT, sxid INTEGER, fatal INTEGER, count INTEGER, last REAL,
+        PRIMARY KEY (nvswitch, pci, sxid, fatal)
+    );
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
+    """,
+)
+"""The schema, step by step; PRAGMA user_version counts those that a file has taken."""
+
+
+def state_file_name(spec: SourceSpec) -> str:
+    """Return the name of a source's file: what is simulated never mixes with the real machine."""
+    if spec.kind == "nvml":
+        return "state.db"
+    text = str(spec)
+    words = re.sub(r"[^A-Za-z0-9]+", "-", text)[:40].strip("-")
+    return f"state-{words}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.db"
+
+
+class StateFile:
+    """One file; without a path, or without a right to it, everything is in memory only."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the file, making or mending it; what is wrong is logged once."""
+        self._path = path
+        self._pending: collections.deque[Write] = collections.deque()
+        self._news = threading.Condition()
+        self._closing = False
+        self._failing = False
+        self._writer: threading.Thread | None = None
+        if path is None:
+            return
+        try:
+            self._prepare(path)
+        except (OSError, sqlite3.Error) as error:
+            log.warning(
+                "%s cannot be used (%s): what this agent learns is forgotten when it ends; "
+                "give it a folder it may write to with --state-dir",
+                path,
+                error,
+            )
+            self._path = None
+            return
+        self._writer = threading.Thread(target=self._write, name="state file", daemon=True)
+        self._writer.start()
+
+    def load(self, read: Callable[[sqlite3.Connection], Loaded], default: Loaded) -> Loaded:
+        """Return what is read from the file, or the default where there is none; call at start."""
+        if self._path is None:
+            return default
+        try:
+            with closing(_connect(self._path)) as db:
+                return read(db)
+        except sqlite3.Error as error:
+            log.warning("%s cannot be read (%s)", self._path, error)
+            return default
+
+    def save(self, write: Write) -> None:
+        """Have a change written, soon, after those before it, as one transaction."""
+        if self._path is None:
+            return
+        with self._news:
+            if len(self._pending) >= MOST_PENDING:
+                self._pending.popleft()
+            self._pending.append(write)
+            self._news.notify()
+
+    def close(self, patience: float = 2.0) -> None:
+        """Write what is pending, for some seconds at most."""
+        if self._writer is None:
+            return
+        with self._news:
+            self._closing = True
+            self._news.notify()
+        self._writer.join(patience)
+        if self._writer.is_alive() or self._pending:
+            log.warning("%s: %d changes are not written", self._path, len(self._pending))
+
+    def _prepare(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _migrate(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):  # locked, read-only, full
+                raise
+            aside = path.with_name(f"{path.name}.corrupt")
+            path.replace(aside)
+            log.warning("%s is damaged (%s): set aside as %s", path, error, aside)
+            _migrate(path)
+
+    def _write(self) -> None:
+        """Write changes in order until closed; one that fails is tried again."""
+        assert self._path is not None
+        db: sqlite3.Connection | None = None
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._pending or self._closing)
+                if not self._pending:
+                    break
+                change = self._pending[0]
+            try:
+                db = db or _connect(self._path)
+                with db:
+                    change(db)
+            except sqlite3.OperationalError as error:  # locked, full, or gone: it may pass
+                if db is not None:
+                    db.close()
+                    db = None
+                if not self._wait_to_try_again(error):
+                    break
+                continue
+            except sqlite3.Error:  # this change can never be written, those after it can
+                log.exception("a change to %s is lost", self._path)
+            if self._failing:
+                log.info("%s is written again", self._path)
+            self._failing = False
+            with self._news:
+                if self._pending and self._pending[0] is change:
+                    self._pending.popleft()
+        if db is not None:
+            db.close()
+
+    def _wait_to_try_again(self, error: sqlite3.Error) -> bool:
+        """Wait for a while; once closing, a change is tried a last time."""
+        if not self._failing:
+            log.warning("%s cannot be written (%s): trying again", self._path, error)
+        self._failing = True
+        with self._news:
+            if self._closing:
+                return False
+            self._news.wait_for(lambda: self._closing, RETRY_SECONDS)
+            return True
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
+    db.execute("PRAGMA synchronous=NORMAL")
+    return db
+
+
+def _migrate(path: Path) -> None:
+    """Bring a file to the present schema; sqlite3.Error where that cannot be."""
+    with closing(_connect(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > len(MIGRATIONS):
+            raise sqlite3.OperationalError("it was written by a newer version of gpumon")
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

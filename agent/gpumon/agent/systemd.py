@@ -1,0 +1,52 @@
+"""What systemd is told (sd_notify(3)): ready, how it goes, and that the agent is alive.
+
+Ready is said once the agent answers and its reader has had its first word, also where that is
+that there is no driver: such a node is served, too, and must not be restarted for it. The watchdog
+is fed from the event loop; a driver that hangs is reported, and no reason to restart the agent,
+which would leave another reader waiting in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from gpumon.agent.node import Node
+
+USUAL_SECONDS = 10.0
+"""How often the status line is renewed where there is no watchdog to feed more often."""
+
+
+def listens() -> bool:
+    """Tell whether systemd wants to be told anything."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
+def notify(message: str) -> None:
+    """Tell systemd something; nothing happens where it does not listen."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):  # an abstract socket
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect(address)
+            sock.send(message.encode())
+        except OSError:
+            return
+
+
+async def keep_telling(node: Node) -> None:
+    """Say ready when the node has been heard of, and then how it goes, until cancelled."""
+    await node.first_word.wait()
+    period = min(USUAL_SECONDS, int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or USUAL_SECONDS)
+    ready = "READY=1\n"
+    while True:
+        why_not = node.ready()
+        status = f"not ready: {why_not}" if why_not else f"reading {node.gpus_up} GPUs"
+        one_line = " ".join(status.split())
+        notify(f"{ready}STATUS={one_line}\nWATCHDOG=1")
+        ready = ""
+        await asyncio.sleep(period)

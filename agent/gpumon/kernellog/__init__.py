@@ -1,0 +1,6 @@
+"""The kernel's log: Xids of GPUs and SXids of NVSwitches, most of which NVML never tells."""
+
+from gpumon.kernellog.follow import DEVICE, KernelLog
+from gpumon.kernellog.parse import LogParser
+
+__all__ = ["DEVICE", "KernelLog", "LogParser"]

@@ -1,0 +1,129 @@
+"""Follows the kernel's log: the device /dev/kmsg, a log file, or a pipe.
+
+The file is read without waiting, a few times a second, so nothing of it can hold the agent up. A
+position is given with each batch of events; whoever keeps both together in one transaction can
+start again after any end, and nothing is missed or read twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gpumon.clock import SYSTEM, Clock
+from gpumon.kernellog.lines import Record, Records, records_of
+from gpumon.kernellog.parse import LogParser
+from gpumon.model import SxidEvent, XidEvent
+
+log = logging.getLogger(__name__)
+
+DEVICE = Path("/dev/kmsg")
+
+POLL_SECONDS = 0.25
+"""How often the log is looked at: well within the two seconds in which two tellings are one."""
+
+RETRY_SECONDS = 30.0
+"""How often a log that cannot be opened is tried again."""
+
+_READ_BYTES = 64 * 1024
+
+Heard = Callable[[Sequence[XidEvent | SxidEvent], str], None]
+"""What takes in events, and the position after them."""
+
+
+class KernelLog:
+    """Reads one log for as long as the agent runs."""
+
+    def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
+        """Prepare to follow a log; nothing is opened before ``run``."""
+        self._path = path
+        self._clock = clock
+        self._parser = LogParser()
+        self.problem = ""
+
+    async def run(self, position: str, heard: Heard) -> None:
+        """Follow the log from a position ("" for all there is), until cancelled."""
+        while True:
+            try:
+                position = await self._follow(position, heard)
+                self._problem("")
+            except OSError as error:
+                self._problem(_why(self._path, error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _problem(self, problem: str) -> None:
+        """Say what is wrong when it begins, and when it ends."""
+        if problem and problem != self.problem:
+            log.warning("%s", problem)
+        if self.problem and not problem:
+            log.info("%s is read again", self._path)
+        self.problem = problem
+
+    async def _follow(self, position: str, heard: Heard) -> str:
+        """Follow one file until another takes its place; returns the position then."""
+        # Opening a pipe nobody writes to waits, unless told not to.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            records = records_of(descriptor, position, self._clock)
+            self._problem("")
+            while True:
+                found, idle = self._read(descriptor, records)
+                if found or (idle and records.position != position):
+                    position = records.position
+                    heard(found, position)
+                if idle:
+                    records.caught_up()
+                    if _replaced(descriptor, self._path, records):
+                        return position
+                    await asyncio.sleep(POLL_SECONDS)
+                else:
+                    await asyncio.sleep(0)  # a long backlog must not hold up a scrape
+        finally:
+            os.close(descriptor)
+
+    def _read(self, descriptor: int, records: Records) -> tuple[list[XidEvent | SxidEvent], bool]:
+        """Read one piece; return its events, and whether there was nothing to read."""
+        try:
+            data = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return [], True
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the kernel has overwritten what we had not read yet
+                log.warning("the kernel's log has run over: some of its lines were not read")
+                return [], False
+            raise
+        return self._events(records.feed(data)), not data
+
+    def _events(self, records: Sequence[Record]) -> list[XidEvent | SxidEvent]:
+        events = (self._parser.event(record.message, record.time) for record in records)
+        return [event for event in events if event is not None]
+
+
+def _replaced(descriptor: int, path: Path, records: Records) -> bool:
+    """Tell whether a log file was rotated away or cut short: then it is opened anew."""
+    ours = os.fstat(descriptor)
+    if not stat.S_ISREG(ours.st_mode):
+        return False
+    try:
+        theirs = path.stat()
+    except FileNotFoundError:  # renamed, and the new one is not there yet
+        return False
+    other = (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino)
+    return other or theirs.st_size < records.offset
+
+
+def _why(path: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return (
+            f"{path} may not be read by this user: Xids are known from the driver alone, which "
+            "tells only some; give the agent CAP_SYSLOG, or --kernel-log a file it may read"
+        )
+    return (
+        f"{path} cannot be read ({error.strerror}): Xids are known from the driver alone; "
+        "name the kernel's log with --kernel-log"
+    )

@@ -1,0 +1,31 @@
+"""The NVSwitches of a node, as far as the kernel log tells of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from gpumon.model.metric import Tier, counter, gauge, metric_group
+
+
+@metric_group(prefix="gpumon_nvswitch", labels=("nvswitch", "pci_bus_id"))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NvswitchReading:
+    """What is remembered of one NVSwitch that has reported an error."""
+
+    nvswitch: int
+    pci_bus_id: str
+    sxid_errors: Mapping[tuple[str, str], int] | None = counter(
+        "Errors (SXids) of this NVSwitch by code and by what the driver calls them: fatal or "
+        "non_fatal.",
+        tier=Tier.CORE,
+        labels=["sxid", "severity"],
+    )
+    sxid_last_timestamp_seconds: Mapping[str, float] | None = gauge(
+        "When the last SXid of this code was.", tier=Tier.CORE, labels=["sxid"]
+    )
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The values of the group's labels: the driver's number and the PCI address."""
+        return str(self.nvswitch), self.pci_bus_id
