@@ -13,7 +13,7 @@ LAYERS = [
     {"__init__", "errors", "clock", "times", "logs", "xids"},
     {"model"},
     {"derive", "serialize", "config", "assets", "exposition"},
-    {"sources", "kernellog"},
+    {"sources", "kernellog", "host"},
     {"reader"},
     {"agent", "targets"},
     {"recorder", "views", "demonstration"},

@@ -13,6 +13,7 @@ from gpumon.agent.statefile import StateFile
 from gpumon.agent.xidmemory import XidMemory
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
+from gpumon.host import Host
 from gpumon.model import (
     GpuIdentity,
     GpuReading,
@@ -41,13 +42,14 @@ HISTORY_SECONDS = 300
 class Node:
     """Implements the reader's Listener; every other method only looks."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a node is made of
         self,
         name: str,
         expected: ExpectedGpus,
         source: SourceInfo,
         *,
         xids: XidMemory | None = None,
+        host: Host | None = None,
         interval: float = 1.0,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -55,6 +57,7 @@ class Node:
         self._name = name
         self._expected = expected
         self._source = source
+        self._host = host
         self._xids = xids or XidMemory(StateFile(None), clock)
         self._silence = SILENCE_SECONDS + 2 * interval
         self._clock = clock
@@ -134,7 +137,13 @@ class Node:
         now = self._read()
         if now is None:
             return None
-        return dataclasses.replace(now, gpus=self._xids.complete(now.gpus))
+        host = now.host if self._host is None else self._host.reading()
+        return dataclasses.replace(now, gpus=self._xids.complete(now.gpus), host=host)
+
+    def gpu_watts(self) -> float | None:
+        """Return what the GPUs draw together now, or None where that is not known."""
+        now = self._read()
+        return now.power.gpu_power_watts if now else None
 
     def _read(self) -> Snapshot | None:
         last = self._snapshot
@@ -188,17 +197,21 @@ class Node:
             gpus=len(snapshot.gpus) if snapshot and up else 0,
             gpus_expected=self._expected.count(source, self._clock.time()),
             collector_success=self._collectors(snapshot, up=up),
-            collector_duration_seconds={"reader": snapshot.read_seconds} if snapshot else {},
+            collector_duration_seconds={
+                **({"reader": snapshot.read_seconds} if snapshot else {}),
+                **(self._host.collector_seconds() if self._host else {}),
+            },
             reader_restarts=self._restarts,
             unattributed_xids=self._xids.unattributed,
         )
 
     def _collectors(self, snapshot: Snapshot | None, *, up: bool) -> dict[str, int]:
         """Return which collectors work; what is left alone on purpose does not fail."""
+        host = self._host.collector_success() if self._host else {}
         if self._released:
-            return {}
+            return host
         parts = snapshot.collectors if snapshot and up else {}
-        return {"reader": int(up), **{name: int(works) for name, works in parts.items()}}
+        return {"reader": int(up), **{name: int(works) for name, works in parts.items()}, **host}
 
     def nvswitches(self) -> tuple[NvswitchReading, ...]:
         """Return the NVSwitches that have reported errors."""

@@ -28,6 +28,7 @@ from gpumon.agent.release import Release
 from gpumon.agent.statefile import StateFile, state_file_name
 from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition.selfmetrics import SelfMetrics
+from gpumon.host import Host
 from gpumon.kernellog import KernelLog
 from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
@@ -48,6 +49,7 @@ class AgentOptions:
     expected_gpus: int | None = None
     state_dir: Path | None = None
     kernel_log: Path | None = None
+    node_overhead_watts: float | None = None
     node: str = ""
 
 
@@ -103,11 +105,15 @@ class _Parts:
         name = state_file_name(options.source)
         self.state = StateFile(options.state_dir / name if options.state_dir else None)
         self.xids = XidMemory(self.state)
+        # Only a real machine's GPUs stand in this host.
+        nvml = options.source.kind == "nvml"
+        self.host = Host(overhead_watts=options.node_overhead_watts) if nvml else None
         self.node = Node(
             options.node,
             ExpectedGpus(options.expected_gpus, self.state),
             SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2]),
             xids=self.xids,
+            host=self.host,
             interval=options.interval,
         )
         self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
@@ -124,6 +130,8 @@ class _Parts:
         """Yield what runs beside the reader and the HTTP server, for as long as they do."""
         if systemd.listens():
             yield systemd.keep_telling(self.node)
+        if self.host is not None:
+            yield self.host.run(self.node.gpu_watts)
         if self.kernel_log is not None:
             yield self.kernel_log.run(self.xids.position, self._heard)
 

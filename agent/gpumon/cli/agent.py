@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.agent.listen import DEFAULT_PORT
-from gpumon.cli.base import Seconds, declare, default_state_dir, option
+from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
 
 
 @declare(
@@ -67,6 +67,12 @@ from gpumon.cli.base import Seconds, declare, default_state_dir, option
     metavar="FILE",
     help="Where the kernel's Xids are read: a log, a pipe, or none.  [default: /dev/kmsg for nvml]",
 )
+@option(
+    "--node-overhead-watts",
+    type=Watts(),
+    metavar="WATTS",
+    help="What the node draws beyond GPUs and CPUs, where nothing measures the whole of it.",
+)
 @click.pass_context
 def agent(
     ctx: click.Context,
@@ -78,6 +84,7 @@ def agent(
     expected_gpus: int | None,
     state_dir: Path | None,
     kernel_log: Path | None,
+    node_overhead_watts: float | None,
 ) -> None:
     """Read this machine's GPUs and serve them to Prometheus.
 
@@ -108,6 +115,7 @@ def agent(
         expected_gpus=expected_gpus,
         state_dir=state_dir or default_state_dir(),
         kernel_log=_kernel_log(kernel_log, source),
+        node_overhead_watts=node_overhead_watts,
         node=socket.gethostname(),
     )
     with bind(parse_listen_address(listen_address)) as sock:

@@ -17,17 +17,35 @@ from gpumon.errors import UsageError, hint
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Seconds(click.FloatRange):
-    """A number of seconds; "nan" passes every comparison, so it is refused by name."""
+class Finite(click.FloatRange):
+    """A number within a range; "nan" passes every comparison, so it is refused by name."""
+
+    unit = ""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return a finite number within the range."""
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no number of {self.unit}", param, ctx)
+        return number
+
+
+class Seconds(Finite):
+    """A number of seconds."""
+
+    unit = "seconds"
+
+
+class Watts(Finite):
+    """A number of watts, not below 0."""
+
+    unit = "watts"
+
+    def __init__(self) -> None:
+        """Take no range: there is one."""
+        super().__init__(min=0)
 
 
 class Command(click.Command):

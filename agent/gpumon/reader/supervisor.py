@@ -8,6 +8,7 @@ call return, and one fresh reader is tried, slowly, and never more than three ar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import subprocess
@@ -89,7 +90,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         pause = FIRST_RESTART_SECONDS
         while True:
-            await self._reading.wait()
+            await self._until_wanted()
             born = loop.time()
             try:
                 reason = await self._one_reader()
@@ -105,6 +106,13 @@ class Supervisor:
             pause = min(2 * pause, LONGEST_RESTART_SECONDS)
             if self._reading.is_set():
                 self._listener.restarted()
+
+    async def _until_wanted(self) -> None:
+        """Wait while the driver is to be left alone; a reader that was stuck may end meanwhile."""
+        while not self._reading.is_set():
+            self._reap()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._reading.wait(), 1.0)
 
     def leave_alone(self, index: int, reason: str) -> None:
         """Have the reader, and those that follow it, ask nothing more of a GPU."""

@@ -1,0 +1,129 @@
+"""The CPUs' own energy counters (RAPL), from the powercap tree of /sys.
+
+Intel and AMD alike (kernel: Documentation/power/powercap). The counter wraps, after some minutes
+under load, at a value that the tree names. It is readable by root alone since 2020, because it
+leaks what a CPU computes (PLATYPUS, CVE-2020-8694).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from gpumon.clock import SYSTEM, Clock
+from gpumon.host.collector import Denied, DeniedError, number_of, text_of
+
+_ZONE = re.compile(r"intel-rapl:(\d+)(?::\d+)?$")
+"""A package's zone, or a part of one; intel-rapl-mmio tells the same a second time."""
+
+_PACKAGE = re.compile(r"package-(\d+)(?:-die-\d+)?$")
+
+DENIED = Denied(
+    "gpumon_node_cpu_energy_joules_total",
+    "read access to energy_uj below /sys/class/powercap, which is root's alone",
+    "let the group gpumon read the files at each boot (docs/privileges.md has the lines), or run "
+    "the agent with CAP_DAC_READ_SEARCH",
+)
+
+
+class CpuEnergy(NamedTuple):
+    """What the CPUs drew: joules since the start by (package, domain), and watts since last time.
+
+    ``watts`` is what the packages and, where it is told, their DRAM draw together, or None at the
+    first reading.
+    """
+
+    joules: dict[tuple[str, str], float]
+    watts: float | None
+
+
+@dataclasses.dataclass(slots=True)
+class _Counter:
+    """One zone's counter: where it is, and what it has counted since the start, in microjoules."""
+
+    path: Path
+    range: int
+    last: int
+    microjoules: int = 0
+
+    def read(self) -> None:
+        """Add what was drawn since the last reading; a wrap in between is undone.
+
+        Two wraps would look like none. At 350 W a package takes twelve minutes for one, and it is
+        read every ten seconds.
+        """
+        now = number_of(self.path / "energy_uj")
+        drawn = now - self.last
+        if drawn < 0:
+            drawn += self.range
+        if drawn >= 0:  # else the range is not told: a wrap cannot be undone
+            self.microjoules += drawn
+        self.last = now
+
+
+class Rapl:
+    """Reads every zone there is; see Collector."""
+
+    name = "rapl"
+    period = 10.0
+    deadline = 5.0
+
+    def __init__(self, root: Path = Path("/"), clock: Clock = SYSTEM) -> None:
+        """Prepare to read the tree below a root."""
+        self._folder = root / "sys" / "class" / "powercap"
+        self._clock = clock
+        self._counters: dict[tuple[str, str], _Counter] = {}
+        self._before: tuple[float, int] | None = None
+
+    def collect(self) -> CpuEnergy | None:
+        """Return the joules so far, or None where there is no such tree."""
+        if not self._counters:
+            self._counters = dict(self._find())
+        else:
+            for counter in self._counters.values():
+                counter.read()
+        if not self._counters:
+            return None
+        joules = {key: counter.microjoules / 1e6 for key, counter in self._counters.items()}
+        return CpuEnergy(joules, self._watts())
+
+    def _watts(self) -> float | None:
+        # DRAM has a domain of its own on Intel's servers, which is no part of the package's
+        # (Intel SDM 3B, 15.10). psys is the whole platform and contains all of them.
+        counted = ("package", "dram")
+        now = self._clock.monotonic()
+        total = sum(c.microjoules for (_, domain), c in self._counters.items() if domain in counted)
+        before, self._before = self._before, (now, total)
+        if before is None or now <= before[0]:
+            return None
+        return (total - before[1]) / 1e6 / (now - before[0])
+
+    def _find(self) -> Iterator[tuple[tuple[str, str], _Counter]]:
+        zones = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        packages: dict[str, str] = {}
+        for zone in zones:
+            match = _ZONE.fullmatch(zone.name)
+            if match is None:
+                continue
+            name = text_of(zone / "name")
+            package = _PACKAGE.fullmatch(name)
+            if package is not None:
+                packages[match[1]] = package[1]
+            domain = "package" if package else name
+            # A part is named after its package, whose zone sorts before it.
+            key = (packages.get(match[1], match[1]), domain)
+            try:
+                last = number_of(zone / "energy_uj")
+            except PermissionError:
+                raise DeniedError(DENIED) from None
+            yield key, _Counter(zone, _range(zone), last)
+
+
+def _range(zone: Path) -> int:
+    try:
+        return number_of(zone / "max_energy_range_uj")
+    except (OSError, ValueError):
+        return 0
