@@ -14,7 +14,7 @@ LAYERS = [
     {"model"},
     {"derive", "serialize", "config", "assets", "exposition"},
     {"sources", "kernellog", "host"},
-    {"reader"},
+    {"reader", "web"},
     {"agent", "targets"},
     {"recorder", "views", "demonstration"},
     {"cli", "__main__"},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import http.client
 import json
+import os
 import re
 import select
 import socket
@@ -13,9 +15,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
 from typing import Protocol
 
-from gpumon.agent.listen import DEFAULT_PORT
 from gpumon.derive import Derivation
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
@@ -24,6 +27,7 @@ from gpumon.reader.command import reader_command
 from gpumon.serialize import from_document
 from gpumon.sources import open_source
 from gpumon.sources.spec import SourceSpec
+from gpumon.web.listen import DEFAULT_PORT
 
 ANSWER_SECONDS = 3.0
 """How long an agent may take to answer."""
@@ -90,12 +94,18 @@ class _Agent:
     def read(self) -> Snapshot:
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
-                f"{self._url}/api/v1/snapshot?samples=1", headers={"Accept": "application/json"}
+                f"{self._url}/api/v1/snapshot?samples=1",
+                headers={"Accept": "application/json", **_credentials()},
             )
             with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:
                 return from_document(json.load(answer))
         except urllib.error.HTTPError as error:
             with error:
+                if error.code == HTTPStatus.UNAUTHORIZED:
+                    raise UnavailableError(
+                        f"{self._url} asks for a password, or refuses this one",
+                        f"set {_USER} and {_PASSWORD_FILE}",
+                    ) from None
                 raise UnavailableError(
                     f"{self._url} answers {error.code} {error.reason}",
                     "is it a gpumon agent, and up for more than a second?",
@@ -156,6 +166,23 @@ class _Reader:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
             self._process.returncode = 0  # not ours to wait for any longer
+
+
+_USER = "GPUMON_TARGET_USER"
+_PASSWORD_FILE = "GPUMON_TARGET_PASSWORD_FILE"  # noqa: S105 - a variable's name
+
+
+def _credentials() -> dict[str, str]:
+    """Return the header for an agent with a password; never from a command line, which all see."""
+    user, file = os.environ.get(_USER), os.environ.get(_PASSWORD_FILE)
+    if not user or not file:
+        return {}
+    try:
+        password = Path(file).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"cannot read the password in {file}", f"check {_PASSWORD_FILE}") from None
+    encoded = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+    return {"Authorization": f"Basic {encoded}"}
 
 
 def _agent_runs() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gpumon.agent.listen import DEFAULT_PORT
+from gpumon.web.listen import DEFAULT_PORT
 from tests.support.servers import ROOT, require
 
 SHIPPED = ROOT / "deploy" / "prometheus" / "prometheus.yml"

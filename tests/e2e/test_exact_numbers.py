@@ -278,8 +278,10 @@ def test_processes_are_named_in_the_snapshot_and_never_in_a_series(
         driver.set(2, "process_utilization", f"{mine}:-:70:0:0:0")
     with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
         processes = agent.get("/api/v1/snapshot").json()["gpus"][2]["held_by"]
+        through_a_proxy = agent.get("/api/v1/snapshot", {"X-Forwarded-For": "10.0.0.7"}).json()
         text = agent.metrics()
     known = psutil.Process()
+    assert {(p["user"], p["name"]) for p in through_a_proxy["gpus"][2]["held_by"]} == {("", "")}
     assert {p["pid"]: p for p in processes}[mine] == {
         "pid": mine,
         "kind": "compute",

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gpumon.agent import protocol
+from gpumon.web import protocol
 from tests.support.exposition import Exposition
 from tests.support.servers import Agent, run_agent, wait_for
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 import json
 import zlib
@@ -24,10 +25,12 @@ from gpumon.model import (
     MigReading,
     NodeReading,
     NvswitchReading,
+    Snapshot,
     Tier,
 )
 from gpumon.serialize import to_document
 from gpumon.times import format_time
+from gpumon.web.guard import may_see_users
 
 WORTH_COMPRESSING = 1000
 """Bytes: less fits into one packet anyhow."""
@@ -64,8 +67,18 @@ def _json(request: Request, content: object, status: int = 200) -> Response:
     return _answer(request, body, {"content-type": "application/json"}, status)
 
 
-def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metrics") -> Starlette:
-    """Return the ASGI application of a node."""
+def make_app(
+    node: Node,
+    cost: OwnCost,
+    tier: Tier,
+    metrics_path: str = "/metrics",
+    *,
+    expose_users: bool = False,
+) -> Starlette:
+    """Return the ASGI application of a node.
+
+    ``expose_users`` shows to everybody who the processes on a GPU belong to.
+    """
     encoders = {format_: Encoder(format_, tier) for format_ in Format}
     text = importlib.resources.files("gpumon.agent").joinpath("page.html").read_text("utf-8")
     page = text.replace("{{metrics_path}}", metrics_path).encode()
@@ -87,6 +100,8 @@ def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metric
         now = node.now()
         if now is None:
             return _json(request, {"error": "no reading yet: try again in a second"}, 503)
+        if not may_see_users(request.scope, expose=expose_users):
+            now = _without_users(now)
         return _json(request, to_document(now, samples=request.query_params.get("samples") == "1"))
 
     async def history(request: Request) -> Response:
@@ -114,6 +129,18 @@ def make_app(node: Node, cost: OwnCost, tier: Tier, metrics_path: str = "/metric
     return Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()]
     )
+
+
+def _without_users(snapshot: Snapshot) -> Snapshot:
+    """Leave out whose processes they are, and what they are called."""
+    gpus = tuple(
+        dataclasses.replace(
+            gpu,
+            held_by=tuple(dataclasses.replace(p, user="", name="") for p in gpu.held_by),
+        )
+        for gpu in snapshot.gpus
+    )
+    return dataclasses.replace(snapshot, gpus=gpus)
 
 
 _PATHS = ("/-/healthy", "/-/ready", "/api/v1/snapshot", "/api/v1/history")

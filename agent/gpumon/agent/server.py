@@ -13,9 +13,10 @@ import logging
 import resource
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -23,7 +24,6 @@ from gpumon.agent import control, systemd
 from gpumon.agent.app import make_app
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.node import Node
-from gpumon.agent.protocol import MOST_CONNECTIONS, PatientOnce
 from gpumon.agent.release import Release
 from gpumon.agent.statefile import StateFile, state_file_name
 from gpumon.agent.xidmemory import XidMemory
@@ -34,6 +34,12 @@ from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.sources.spec import SourceSpec
 from gpumon.times import format_time
+from gpumon.web.accept import accept
+from gpumon.web.guard import App, Guard
+from gpumon.web.protocol import MOST_CONNECTIONS, PatientOnce
+
+if TYPE_CHECKING:
+    from gpumon.web.access import Access
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +56,8 @@ class AgentOptions:
     state_dir: Path | None = None
     kernel_log: Path | None = None
     node_overhead_watts: float | None = None
+    web_config: Path | None = None
+    expose_users: bool = False
     node: str = ""
 
 
@@ -62,15 +70,16 @@ async def serve(
 ) -> None:
     """Run the agent on a listening socket until a signal, or until ``stop`` is set.
 
-    Raises KeyboardInterrupt after Ctrl-C, and what the source refuses with. ``started`` is called
+    Raises KeyboardInterrupt after Ctrl-C, UsageError for a wrong web configuration, and what the
+    source refuses with. ``started`` is called
     once HTTP is answered.
     """
     _allow_connections(MOST_CONNECTIONS)
     stop = stop or asyncio.Event()
     received = _stop_on_signals(stop)
     parts = _Parts(options)
-    server = _Server(_uvicorn_config(parts.app))
-    http = asyncio.create_task(server.serve(sockets=[sock]))
+    server = _Server(parts.app, sock, parts.access)
+    http = asyncio.create_task(server.serve())
     reading = asyncio.create_task(parts.supervisor.run())
     stopping = asyncio.create_task(stop.wait())
     answering = asyncio.create_task(server.answering.wait())
@@ -119,12 +128,16 @@ class _Parts:
         self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
         self.release = Release(self.supervisor, self.node, self.state)
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
-        self.app = make_app(
+        self.app: App = make_app(
             self.node,
             SelfMetrics(lambda: self.supervisor.pid),
             options.tier,
             options.telemetry_path,
+            expose_users=options.expose_users,
         )
+        self.access = _access(options.web_config)
+        if self.access is not None:
+            self.app = Guard(self.app, self.access)
 
     def beside(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Yield what runs beside the reader and the HTTP server, for as long as they do."""
@@ -160,6 +173,15 @@ class _Parts:
 GSP_TIMEOUT = 119
 
 
+def _access(web_config: Path | None) -> Access | None:
+    """Return who is let in, where that is restricted; UsageError where the file is wrong."""
+    if web_config is None:
+        return None
+    from gpumon.web.access import Access  # YAML and bcrypt, only for whom wants them
+
+    return Access(web_config)
+
+
 def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
     """Set ``stop`` at SIGTERM, SIGINT or SIGHUP; returns the list that these are then in."""
     loop = asyncio.get_running_loop()
@@ -191,12 +213,18 @@ def _allow_connections(count: int) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to the agent, says when it answers, and sleeps well."""
+    """uvicorn, which leaves the signals to the agent, says when it answers, and sleeps well.
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
+    Connections are taken by ``gpumon.web.accept``.
+    """
+
+    def __init__(self, app: App, sock: socket.socket, access: Access | None) -> None:
+        super().__init__(_uvicorn_config(app))
         self.answering = asyncio.Event()
         self._ending = asyncio.Event()
+        self._sock = sock
+        self._access = access
+        self._accepting: asyncio.Task[None] | None = None
 
     def end(self) -> None:
         """Stop serving."""
@@ -209,12 +237,30 @@ class _Server(uvicorn.Server):
         await self._ending.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup(sockets=[])
+        self._accepting = asyncio.create_task(accept(self._sock, self._protocol, self._tls))
         self.answering.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.gather(self._accepting, return_exceptions=True)
+        await super().shutdown(sockets=[self._sock])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    def _protocol(self) -> PatientOnce:
+        protocol = PatientOnce(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        if self._access is not None:
+            protocol.allowed_sans = self._access.config().allowed_sans
+        return protocol
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return None if self._access is None else self._access.config().tls
 
 
 def _uvicorn_config(app: Any) -> uvicorn.Config:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from gpumon.agent.listen import DEFAULT_PORT
 from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
+from gpumon.web.listen import DEFAULT_PORT
 
 
 @declare(
@@ -35,6 +35,19 @@ from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
     default="/metrics",
     metavar="PATH",
     help="Where the metrics are.",
+)
+@option(
+    "--web.config.file",
+    "web_config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="TLS, client certificates and passwords, in the format of Prometheus's exporters.",
+)
+@option(
+    "--web.expose-users",
+    "expose_users",
+    is_flag=True,
+    help="Show to everybody whose the processes on a GPU are, and what they are called.",
 )
 @option(
     "--interval",
@@ -79,6 +92,8 @@ def agent(
     source: str,
     listen_address: str,
     telemetry_path: str,
+    web_config: Path | None,
+    expose_users: bool,
     interval: float,
     tier: str,
     expected_gpus: int | None,
@@ -95,12 +110,12 @@ def agent(
     import logging
     import socket
 
-    from gpumon.agent.listen import bind, parse_listen_address, url_of
     from gpumon.agent.server import AgentOptions, serve
     from gpumon.errors import UsageError
     from gpumon.logs import configure_logging
     from gpumon.model import Tier
     from gpumon.sources.spec import SourceSpec
+    from gpumon.web.listen import bind, parse_listen_address, url_of
 
     if not telemetry_path.startswith("/") or telemetry_path == "/":
         raise UsageError(
@@ -110,6 +125,8 @@ def agent(
     options = AgentOptions(
         source=SourceSpec.parse(source),
         telemetry_path=telemetry_path,
+        web_config=web_config,
+        expose_users=expose_users,
         interval=interval,
         tier=Tier[tier.upper()],
         expected_gpus=expected_gpus,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gpumon.agent.listen import DEFAULT_PORT
 from gpumon.cli.base import Seconds, declare, option
+from gpumon.web.listen import DEFAULT_PORT
 
 
 @declare("demo", "gpumon demo\ngpumon demo --duration 20\ngpumon demo --source sim:8xB200")
@@ -48,9 +48,9 @@ def demo(
     import asyncio
 
     from gpumon import demonstration
-    from gpumon.agent.listen import parse_listen_address
     from gpumon.logs import configure_logging
     from gpumon.sources.spec import SourceSpec
+    from gpumon.web.listen import parse_listen_address
 
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     asyncio.run(

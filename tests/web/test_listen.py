@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from gpumon.agent.listen import bind, parse_listen_address, url_of
 from gpumon.errors import UnavailableError, UsageError
+from gpumon.web.listen import bind, parse_listen_address, url_of
 
 
 @pytest.mark.parametrize(

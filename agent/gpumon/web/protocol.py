@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from gpumon.web.guard import CERTIFIED
+
 REQUEST_SECONDS = 10.0
 """A client has this long to send a request and, again, to take the answer."""
 
@@ -28,15 +30,28 @@ class PatientOnce(HttpToolsProtocol):
     _owing: ClassVar[dict[PatientOnce, None]] = {}
     """The connections without a whole request, the longest waited for first."""
 
+    allowed_sans: frozenset[str] = frozenset()
+    """Of whose names a client's certificate must have one; none means any certificate."""
+
     def connection_made(self, transport: Any) -> None:
-        """Wait for a request, for a while."""
+        """Wait for a request, for a while; not of a client whose certificate is another's."""
         super().connection_made(transport)
+        certificate = transport.get_extra_info("peercert") or {}
+        self._certified = bool(certificate)
         self._deadline: asyncio.TimerHandle = self.loop.call_later(REQUEST_SECONDS, self._abort)
         self._in_request = False
         self._received = 0
         self._owing[self] = None
         if len(self.connections) > self.most:
             next(iter(self._owing))._abort()  # noqa: SLF001 - of its own kind, perhaps itself
+        names = {str(name) for _, name in certificate.get("subjectAltName", ())}
+        if self.allowed_sans and not self.allowed_sans & names:
+            self._abort()
+
+    def on_message_begin(self) -> None:
+        """Let the application know whether the client's certificate was verified."""
+        super().on_message_begin()
+        self.scope[CERTIFIED] = self._certified  # type: ignore[literal-required]
 
     def data_received(self, data: bytes) -> None:
         """Give a request that begins its deadline; what follows of it gets no other."""
