@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import Mapping
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 class _LogfmtFormatter(logging.Formatter):
     """``level=… msg="…"``, with the time where no service manager puts it on.
@@ -32,7 +34,12 @@ class _LogfmtFormatter(logging.Formatter):
 
 def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    # A process may be called anything: nothing of it may move a terminal's cursor or end the line.
+    return '"' + _CONTROL.sub(_hexadecimal, escaped) + '"'
+
+
+def _hexadecimal(match: re.Match[str]) -> str:
+    return f"\\x{ord(match[0]):02x}"
 
 
 def _value(value: object) -> str:

@@ -41,7 +41,8 @@ def test_changes_are_written_in_order_and_found_again(tmp_path: Path) -> None:
     for number in range(100):
         state.save(put("a", str(number)))
     state.close()
-    assert StateFile(path).load(facts, {}) == {"a": "99"}
+    nothing: dict[str, str] = {}
+    assert StateFile(path).load(facts, nothing) == {"a": "99"}
 
 
 def test_a_simulation_has_a_file_of_its_own() -> None:
@@ -65,11 +66,12 @@ def test_a_file_of_the_first_version_is_carried_on(tmp_path: Path) -> None:
         )
         db.execute("INSERT INTO gpus_seen VALUES ('nvml', 1, 8)")
     state = StateFile(path)
+    nothing: dict[str, str] = {}
+    assert state.load(facts, nothing) == {}
     assert state.load(lambda db: db.execute("SELECT count FROM gpus_seen").fetchall(), []) == [(8,)]
     assert state.load(lambda db: db.execute("PRAGMA user_version").fetchone(), (0,)) == (
         len(MIGRATIONS),
     )
-    assert state.load(facts, {"none": ""}) == {}
 
 
 def test_a_file_of_a_newer_version_is_left_as_it_is(
@@ -112,6 +114,62 @@ def test_a_folder_that_cannot_be_written_costs_only_the_memory(
     assert "--state-dir" in caplog.text
 
 
+def test_a_folder_that_can_be_made_later_is_used_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was there that could be written over, so what was learnt meanwhile is written."""
+    monkeypatch.setattr(statefile, "RETRY_SECONDS", 0.02)
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    state = StateFile(file / "state.db")
+    state.save(put("a", "1"))
+    file.unlink()
+    written = threading.Event()
+    state.save(lambda _: written.set())
+    assert written.wait(10)
+    state.close()
+    assert read(file / "state.db") == {"a": "1"}
+
+
+def test_a_file_that_is_there_but_cannot_be_opened_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that does not know what it holds would replace counts by smaller ones."""
+    path = tmp_path / "state.db"
+    before = StateFile(path)
+    before.save(put("a", "1"))
+    before.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(statefile, "_migrate", _locked)
+        state = StateFile(path)
+    state.save(put("a", "0"))
+    state.close()
+    assert read(path) == {"a": "1"}
+
+
+def _locked(_: Path) -> None:
+    raise sqlite3.OperationalError("database is locked")
+
+
+def test_damage_within_a_file_is_found_when_it_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page of a table, not the first: later each write would fail on it."""
+    path = tmp_path / "state.db"
+    state = StateFile(path)
+    for number in range(2000):
+        state.save(put(str(number), "x" * 50))
+    state.close(20)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xa5" * (len(whole) - 8192))
+    state = StateFile(path)
+    state.save(put("a", "1"))
+    state.close()
+    assert "set aside" in caplog.text
+    assert (tmp_path / "state.db.corrupt").exists()
+    assert read(path) == {"a": "1"}
+
+
 def test_what_cannot_be_written_now_is_written_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -141,7 +199,11 @@ def test_a_change_that_can_never_be_written_does_not_hold_up_the_others(tmp_path
         db.execute("INSERT INTO facts VALUES ('a', '1')")
         db.execute("INSERT INTO facts VALUES ('a', '1')")
 
+    def too_large(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO facts VALUES ('a', ?)", (10**30,))  # OverflowError
+
     state.save(wrong)
+    state.save(too_large)
     state.save(put("b", "2"))
     state.close()
     assert read(path) == {"b": "2"}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidmemory import SAME_SECONDS, XidMemory
+from gpumon.agent.xidmemory import SAME_SECONDS, PastEvent, XidMemory
 from gpumon.model import GpuIdentity, GpuReading, GpuState, SxidEvent, XidEvent
 from gpumon.model.events import BUS, LOG, NVML
 from tests.support.clock import FakeClock
@@ -211,6 +211,54 @@ def test_each_event_is_one_line_with_what_is_known_of_it(
     assert (fields["pid"], fields["process"], fields["text"]) == (4711, "python3", "MMU Fault")
     assert fields["event_time"].startswith("1970-01-01T00:01:40")
     assert fields["next_step"]
+
+
+def test_ten_in_many_days_are_no_flood(
+    memory: XidMemory, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has its line, also where nobody scrapes meanwhile."""
+    caplog.set_level(logging.INFO)
+    for _ in range(20):
+        clock.pass_(86400)
+        memory.observe([xid(clock.time(), 31)])
+    assert len(caplog.records) == 20
+
+
+def test_a_flood_of_an_nvswitch_is_logged_in_short_too(
+    memory: XidMemory, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A link that trains and fails tells of it again and again."""
+    memory.observe([SxidEvent(n / 100, 20034, "0000:87:00", 0, fatal=True) for n in range(500)])
+    assert len(caplog.records) == 10
+    clock.pass_(61)
+    memory.observe([])
+    assert "SXid 20034 at 0000:87:00: 490 more in a minute" in caplog.text
+    (switch,) = memory.nvswitches()
+    assert switch.sxid_errors == {("20034", "fatal"): 500}
+
+
+def test_past_events_are_told_with_all_that_any_source_said(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    """The newest, oldest first; what a source of before a restart said is not forgotten."""
+    path = tmp_path / "state.db"
+    clock._time = 1000.0
+    state = StateFile(path)
+    before = XidMemory(state, clock)
+    before.identify([GPU])
+    before.observe([xid(100, 13), xid(200, 31, LOG, gpu_instance=2, compute_instance=1)])
+    state.close()
+    state = StateFile(path)
+    after = XidMemory(state, clock)
+    after.observe([xid(201, 31, NVML, pid=7)])
+    after.observe([SxidEvent(300, 20034, "0000:87:00", 0, fatal=True, text="Fault")])
+    state.close()
+    memory = XidMemory(StateFile(path), clock)
+    assert [event.code for event in memory.recent(0, 10)] == [13, 31, 20034]
+    assert [event.code for event in memory.recent(150, 1)] == [20034]
+    merged = memory.recent(150, 2)[0]
+    assert merged == PastEvent(200, "xid", PCI, "GPU-3", 31, (LOG, NVML), 7, "", "", 2, 1)
+    assert memory.recent(301, 10) == []
 
 
 def test_a_flood_is_counted_in_full_and_logged_in_short(

@@ -70,7 +70,7 @@ def test_a_log_of_every_form_is_counted_exactly_and_survives_kill_9(
             "driver": 1,
             "hardware": 1,
         }
-        assert "gpumon_unattributed_xids_total 0" in agent.metrics()
+        assert "gpumon_unattributed_xids 0" in agent.metrics()
         assert agent.log.count('msg="Xid 94 on ') == 2
         assert "process=infer" in agent.log
         kill(agent)

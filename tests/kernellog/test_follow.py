@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ class Heard:
         self.position = ""
         self._news = asyncio.Event()
 
-    def __call__(self, events: object, position: str) -> None:
+    def __call__(self, events: Sequence[XidEvent | SxidEvent], position: str) -> None:
         """Take in a batch."""
-        self.events += events  # type: ignore[operator]
+        self.events += events
         self.position = position
         self._news.set()
 
@@ -155,6 +156,67 @@ def test_a_log_that_cannot_be_read_is_said_once_and_tried_again(
     assert caplog.text.count("cannot be read") == 1
 
 
+def test_after_a_failed_read_nothing_is_read_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on from where it was, not from where the agent began."""
+    path = tmp_path / "kern.log"
+    path.write_text(line(13))
+    failed = False
+
+    def read(descriptor: int, most: int, real: Callable[[int, int], bytes] = os.read) -> bytes:
+        nonlocal failed
+        if not failed and os.lseek(descriptor, 0, os.SEEK_CUR):
+            failed = True
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor, most)
+
+    monkeypatch.setattr(os, "read", read)
+
+    async def body(heard: Heard, _: KernelLog) -> None:
+        await heard.until(13)
+        with path.open("a") as file:
+            file.write(line(31))
+        await heard.until(13, 31)
+        assert failed
+
+    follow_log(path, body)
+
+
+def test_a_log_that_ran_over_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a storm the kernel overwrites what nobody has read yet, again and again."""
+    path = tmp_path / "kern.log"
+    path.write_text(line(13))
+    overruns = [1, 2, 3]
+
+    def read(descriptor: int, most: int, real: Callable[[int, int], bytes] = os.read) -> bytes:
+        if overruns:
+            overruns.pop()
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return real(descriptor, most)
+
+    monkeypatch.setattr(os, "read", read)
+    follow_log(path, lambda heard, _: heard.until(13))
+    assert caplog.text.count("run over") == 1
+
+
+def test_a_date_is_worked_out_only_where_it_matters() -> None:
+    """Nearly all lines of a log are no GPU's, and dates are what reading it costs."""
+    asked = 0
+
+    class Counting(FakeClock):
+        def time(self) -> float:
+            nonlocal asked
+            asked += 1
+            return super().time()
+
+    records = Lines(Counting()).feed(b"[ 1.000000] something else\n" * 100)
+    assert len(records) == 100
+    assert asked == 0
+
+
 def test_records_of_the_kernels_device_are_read_once_by_their_number() -> None:
     """Also over a restart in the same boot; after a reboot all of them are new."""
     clock = FakeClock()
@@ -174,7 +236,7 @@ def test_only_the_kernels_own_records_count() -> None:
     assert Kmsg(FakeClock(), "boot", "").feed(b"30,41,5000000,-;NVRM: forged\n") == []
 
 
-@pytest.mark.parametrize("data", [b"", b";", b"a,b,c;x", b"\xff\xfe", b"6,41;short"])
+@pytest.mark.parametrize("data", [b"", b";", b"a,b,c;x", b",5,6,-;x", b"\xff\xfe", b"6,41;short"])
 def test_a_record_that_is_none_is_passed_over(data: bytes) -> None:
     """Whatever the kernel may invent."""
     assert Kmsg(FakeClock(), "boot", "").feed(data) == []

@@ -86,6 +86,8 @@ def test_what_a_line_tells_is_kept(line: str, expected: XidEvent | SxidEvent) ->
         "[Mon Nov 24 08:00:00 2026] ",
         "Nov 24 08:00:00 node17 kernel: [  169.200400] ",
         "2026-11-24T08:00:00.123456+01:00 node17 kernel: ",
+        "[  169.200400][ T1234] ",
+        "[  169.200400] node17 kernel: ",
     ],
 )
 def test_what_a_log_puts_before_the_kernels_words_does_no_harm(prefix: str) -> None:
@@ -100,6 +102,9 @@ def test_what_a_log_puts_before_the_kernels_words_does_no_harm(prefix: str) -> N
         "NVRM: Xid (PCI:0000:29:00): none",
         f"NVRM: Xid (PCI:0000:29:00): {'9' * 5000}, pid=1",
         "Nov 24 08:00:00 node17 user[99]: NVRM: Xid (PCI:0000:29:00): 79, forged",
+        "Nov 24 08:00:00 node17 user: x kernel: NVRM: Xid (PCI:0000:29:00): 79, forged",
+        f"NVRM: Xid (PCI:0000:29:00 GPU-I:{'9' * 5000}): 13, x",
+        f"nvidia-nvswitch{'9' * 5000}: SXid (PCI:0000:89:00.0): 12028, Fatal, Link 1 x",
         "user: NVRM: GPU 0000:18:00.0: GPU has fallen off the bus.",
         "NVRM: fallen off the bus and is not responding to commands.",
         "nvidia-nvswitch2: SXid (PCI:0000:89:00.0): 12028, Severity 0 Engine instance 51",
@@ -109,6 +114,27 @@ def test_what_a_log_puts_before_the_kernels_words_does_no_harm(prefix: str) -> N
 def test_what_only_looks_like_one_is_none(line: str) -> None:
     """Damaged lines, other programs' lines, and the details of an error that was told."""
     assert parse(line) is None
+
+
+def test_a_damaged_number_is_left_among_the_words() -> None:
+    """Longer than any process's: neither Python nor the state file could hold it."""
+    event = parse(f"NVRM: Xid (PCI:0000:29:00): 31, pid={'9' * 5000}, x")
+    assert isinstance(event, XidEvent)
+    assert event.pid is None
+    switch = parse(f"nvidia-nvswitch1: SXid (PCI:0000:c1:00.0): 20034, Fatal, Link {'9' * 5000} x")
+    assert isinstance(switch, SxidEvent)
+    assert switch.link is None
+
+
+DIGITS = st.sampled_from([1, 9, 10, 4301]).map("9".__mul__)
+
+
+@given(DIGITS, DIGITS, st.sampled_from(["GPU-I:", "GPU-CI:", ""]), st.text(max_size=20))
+def test_no_number_is_too_long(first: str, second: str, instance: str, text: str) -> None:
+    """Python refuses to read one of more than 4300 digits."""
+    where = f" {instance}{first}" if instance else ""
+    parse(f"NVRM: Xid (PCI:0000:29:00{where}): {second}, pid={first}, name={text}, {text}")
+    parse(f"nvidia-nvswitch{first}: SXid (PCI:0000:89:00.0): {second}, Fatal, Link {first} {text}")
 
 
 @given(st.text() | st.from_regex(r"NVRM: Xid \(PCI:.{0,40}\): .{0,40}"))

@@ -55,8 +55,10 @@ class AgentReading:
         "Readers that were replaced because they died or stood still.", tier=Tier.CORE
     )
 
-    unattributed_xids: int = counter(
-        "Xids of a PCI address at which no GPU has ever been seen.", tier=Tier.CORE
+    unattributed_xids: int = gauge(
+        "Xids that wait for their GPU: of a PCI address at which none has ever been seen.",
+        tier=Tier.CORE,
+        required=True,
     )
 
     @property

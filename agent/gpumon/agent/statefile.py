@@ -9,13 +9,13 @@ transactions, whole.
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import logging
 import re
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -73,7 +73,12 @@ def state_file_name(spec: SourceSpec) -> str:
 
 
 class StateFile:
-    """One file; without a path, or without a right to it, everything is in memory only."""
+    """One file; without a path, or without a right to it, everything is in memory only.
+
+    Where there was no file yet and none can be made (a full disk, a folder that is not ours), that
+    is tried again, with what is to be written kept. A file that is there and cannot be read is left
+    alone: what it remembers must not be written over by an agent that does not know it.
+    """
 
     def __init__(self, path: Path | None) -> None:
         """Open the file, making or mending it; what is wrong is logged once."""
@@ -82,29 +87,38 @@ class StateFile:
         self._news = threading.Condition()
         self._closing = False
         self._failing = False
+        self._readable = False
         self._writer: threading.Thread | None = None
         if path is None:
             return
+        new = _missing(path)
         try:
             self._prepare(path)
+            self._readable = True
         except (OSError, sqlite3.Error) as error:
             log.warning(
-                "%s cannot be used (%s): what this agent learns is forgotten when it ends; "
+                "%s cannot be used (%s): what this agent learns is forgotten when it ends%s; "
                 "give it a folder it may write to with --state-dir",
                 path,
                 error,
+                ", unless that changes" if new else "",
             )
-            self._path = None
-            return
+            if not new:
+                self._path = None
+                return
+            self._failing = True
         self._writer = threading.Thread(target=self._write, name="state file", daemon=True)
         self._writer.start()
 
     def load(self, read: Callable[[sqlite3.Connection], Loaded], default: Loaded) -> Loaded:
-        """Return what is read from the file, or the default where there is none; call at start."""
-        if self._path is None:
+        """Return what is read from the file, or the default where there is none.
+
+        It waits for the disk: call it at the start, or in a thread.
+        """
+        if self._path is None or not self._readable:
             return default
         try:
-            with closing(_connect(self._path)) as db:
+            with contextlib.closing(_connect(self._path)) as db:
                 return read(db)
         except sqlite3.Error as error:
             log.warning("%s cannot be read (%s)", self._path, error)
@@ -139,9 +153,17 @@ class StateFile:
             if isinstance(error, sqlite3.OperationalError):  # locked, read-only, full
                 raise
             aside = path.with_name(f"{path.name}.corrupt")
-            path.replace(aside)
+            for suffix in ("", "-wal", "-shm"):  # what was not yet moved into it goes with it
+                with contextlib.suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).replace(aside.with_name(aside.name + suffix))
             log.warning("%s is damaged (%s): set aside as %s", path, error, aside)
             _migrate(path)
+
+    def _opened(self, path: Path) -> sqlite3.Connection:
+        """Return a connection for writing; the file may have been removed or damaged meanwhile."""
+        self._prepare(path)
+        self._readable = True
+        return _connect(path)
 
     def _write(self) -> None:
         """Write changes in order until closed; one that fails is tried again."""
@@ -154,17 +176,18 @@ class StateFile:
                     break
                 change = self._pending[0]
             try:
-                db = db or _connect(self._path)
+                db = db or self._opened(self._path)
                 with db:
                     change(db)
-            except sqlite3.OperationalError as error:  # locked, full, or gone: it may pass
-                if db is not None:
-                    db.close()
-                    db = None
-                if not self._wait_to_try_again(error):
-                    break
-                continue
-            except sqlite3.Error:  # this change can never be written, those after it can
+            except Exception as error:
+                if _may_pass(error):
+                    if db is not None:
+                        db.close()
+                        db = None
+                    if not self._wait_to_try_again(error):
+                        break
+                    continue
+                # This change can never be written; those after it can.
                 log.exception("a change to %s is lost", self._path)
             if self._failing:
                 log.info("%s is written again", self._path)
@@ -175,7 +198,7 @@ class StateFile:
         if db is not None:
             db.close()
 
-    def _wait_to_try_again(self, error: sqlite3.Error) -> bool:
+    def _wait_to_try_again(self, error: Exception) -> bool:
         """Wait for a while; once closing, a change is tried a last time."""
         if not self._failing:
             log.warning("%s cannot be written (%s): trying again", self._path, error)
@@ -187,6 +210,24 @@ class StateFile:
             return True
 
 
+def _missing(path: Path) -> bool:
+    """Tell whether there is certainly no file yet."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell what is wrong with the file (locked, full, gone, damaged) from a mistake of ours."""
+    if isinstance(error, OSError | sqlite3.OperationalError):
+        return True
+    return type(error) is sqlite3.DatabaseError  # damaged: it is set aside when opened anew
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
     db.execute("PRAGMA synchronous=NORMAL")
@@ -195,10 +236,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _migrate(path: Path) -> None:
     """Bring a file to the present schema; sqlite3.Error where that cannot be."""
-    with closing(_connect(path)) as db:
+    with contextlib.closing(_connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):
             raise sqlite3.OperationalError("it was written by a newer version of gpumon")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             db.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

@@ -66,7 +66,7 @@ class _Count:
 
 @dataclasses.dataclass(slots=True)
 class _Flood:
-    """The lines of one GPU and code since ``since`` (monotonic seconds)."""
+    """The lines of one device and code since ``since`` (monotonic seconds)."""
 
     since: float
     lines: int = 0
@@ -79,6 +79,26 @@ class _Filled:
     errors: dict[str, int] | None
     last: dict[str, float] | None
     classes: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PastEvent:
+    """An event as it is kept: ``kind`` is ``xid`` or ``sxid``, ``time`` in unix seconds.
+
+    ``owner`` is the GPU's uuid, or the PCI address where no GPU was ever seen, or ``nvswitch:0``.
+    """
+
+    time: float
+    kind: str
+    pci: str
+    owner: str
+    code: int
+    sources: tuple[str, ...]
+    pid: int | None
+    process: str
+    text: str
+    gpu_instance: int | None
+    compute_instance: int | None
 
 
 _NOTHING = _Filled(None, None, dict.fromkeys(XID_CLASSES, 0))
@@ -100,7 +120,7 @@ class XidMemory:
         recent: list[_Event] = state.load(_load_recent, [])
         for event in recent:
             self._open.setdefault((event.told.pci, event.told.xid), []).append(event)
-        self._floods: dict[tuple[str, int], _Flood] = {}
+        self._floods: dict[tuple[str, str, int], _Flood] = {}
         self._filled: dict[str, _Filled] = {}
         self.position = state.load(_load_position, "")
 
@@ -128,6 +148,7 @@ class XidMemory:
         ``position`` is how far the kernel log was read with these: it is kept in the same
         transaction as they are.
         """
+        self._sum_up_floods()
         new: list[XidEvent] = []
         changes: list[tuple[str, tuple[object, ...]]] = []
         for event in events:
@@ -148,6 +169,14 @@ class XidMemory:
         """Return readings with what is remembered of each GPU, whatever its state."""
         self._sum_up_floods()
         return tuple(self._completed(gpu) for gpu in gpus)
+
+    def recent(self, since: float, limit: int) -> list[PastEvent]:
+        """Return the newest events since a time (unix seconds), at most so many, oldest first.
+
+        It reads the file: not for the event loop, but for a thread. An event is there as soon as
+        it is written, a moment after it was observed; without a state file there is none.
+        """
+        return self._state.load(lambda db: _load_since(db, since, limit), [])
 
     def nvswitches(self) -> tuple[NvswitchReading, ...]:
         """Return the NVSwitches that have reported errors."""
@@ -193,22 +222,7 @@ class XidMemory:
         count = self._switches.setdefault(key, _Count())
         count.add(event.time)
         number, self._next = self._next, self._next + 1
-        log.log(
-            logging.ERROR if event.fatal else logging.WARNING,
-            "SXid %d on NVSwitch %d: %s",
-            event.sxid,
-            event.nvswitch,
-            event.text,
-            extra={
-                "fields": {
-                    "sxid": event.sxid,
-                    "nvswitch": event.nvswitch,
-                    "pci": event.pci,
-                    "fatal": event.fatal,
-                    "event_time": format_time(event.time),
-                }
-            },
-        )
+        self._log_switch(event)
         row = (number, event.time, "sxid", event.pci, f"nvswitch:{event.nvswitch}", event.sxid)
         return [
             (_INSERT_EVENT, (*row, "log", None, "", event.text, None, None)),
@@ -273,10 +287,7 @@ class XidMemory:
 
     def _log(self, event: XidEvent) -> None:
         """Write an event's line, unless there were many of its kind in the last minute."""
-        key, now = (event.pci, event.xid), self._clock.monotonic()
-        flood = self._floods.setdefault(key, _Flood(now))
-        flood.lines += 1
-        if flood.lines > FLOOD_LINES:
+        if self._floods_the_log("Xid", event.pci, event.xid):
             return
         known = xid(event.xid)
         gpu = self._gpu_at(event.pci)
@@ -305,6 +316,32 @@ class XidMemory:
             extra={"fields": {name: value for name, value in fields.items() if value != ""}},
         )
 
+    def _log_switch(self, event: SxidEvent) -> None:
+        """Likewise for an NVSwitch: a broken link can tell of itself hundreds of times a second."""
+        if self._floods_the_log("SXid", event.pci, event.sxid):
+            return
+        fields = {
+            "sxid": event.sxid,
+            "nvswitch": event.nvswitch,
+            "pci": event.pci,
+            "fatal": event.fatal,
+            "event_time": format_time(event.time),
+        }
+        log.log(
+            logging.ERROR if event.fatal else logging.WARNING,
+            "SXid %d on NVSwitch %d: %s",
+            event.sxid,
+            event.nvswitch,
+            event.text,
+            extra={"fields": fields},
+        )
+
+    def _floods_the_log(self, kind: str, pci: str, code: int) -> bool:
+        """Count a line that is to be written, and tell whether it is one too many."""
+        flood = self._floods.setdefault((kind, pci, code), _Flood(self._clock.monotonic()))
+        flood.lines += 1
+        return flood.lines > FLOOD_LINES
+
     def _gpu_at(self, pci: str) -> GpuIdentity | None:
         found = (g for address, g in self._addresses.items() if kernel_address(address) == pci)
         return next(found, None)
@@ -315,10 +352,15 @@ class XidMemory:
         for key in over:
             more = self._floods.pop(key).lines - FLOOD_LINES
             if more > 0:
-                pci, code = key
-                fields = {"xid": code, "pci": pci, "more": more}
+                kind, pci, code = key
+                fields = {kind.lower(): code, "pci": pci, "more": more}
                 log.warning(
-                    "Xid %d at %s: %d more in a minute", code, pci, more, extra={"fields": fields}
+                    "%s %d at %s: %d more in a minute",
+                    kind,
+                    code,
+                    pci,
+                    more,
+                    extra={"fields": fields},
                 )
 
 
@@ -390,16 +432,28 @@ def _load_next(db: sqlite3.Connection) -> int:
 def _load_recent(db: sqlite3.Connection) -> list[_Event]:
     """Return the newest events: one that an earlier agent counted may be told of again."""
     rows = db.execute(
-        "SELECT id, sources, time, code, pci, pid, process, text FROM events "
-        "WHERE kind = 'xid' ORDER BY id DESC LIMIT 1000"
+        "SELECT id, sources, time, code, pci, pid, process, text, gpu_instance, compute_instance "
+        "FROM events WHERE kind = 'xid' ORDER BY id DESC LIMIT 1000"
     )
     return [
         _Event(
             number,
             set(sources.split()),
-            XidEvent(time, code, pci, sources.split()[0], pid, process, text),
+            XidEvent(time, code, pci, sources.split()[0], *rest),
         )
-        for number, sources, time, code, pci, pid, process, text in reversed(rows.fetchall())
+        for number, sources, time, code, pci, *rest in reversed(rows.fetchall())
+    ]
+
+
+def _load_since(db: sqlite3.Connection, since: float, limit: int) -> list[PastEvent]:
+    rows = db.execute(
+        "SELECT time, kind, pci, owner, code, sources, pid, process, text, gpu_instance, "
+        "compute_instance FROM events WHERE time >= ? ORDER BY time DESC, id DESC LIMIT ?",
+        (since, limit),
+    )
+    return [
+        PastEvent(time, kind, pci, owner, code, tuple(sources.split()), *rest)
+        for time, kind, pci, owner, code, sources, *rest in reversed(rows.fetchall())
     ]
 
 

@@ -8,6 +8,7 @@ start again after any end, and nothing is missed or read twice.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import logging
 import os
@@ -44,14 +45,18 @@ class KernelLog:
         self._path = path
         self._clock = clock
         self._parser = LogParser()
+        self._position = ""
+        self._overrun = False
         self.problem = ""
 
     async def run(self, position: str, heard: Heard) -> None:
         """Follow the log from a position ("" for all there is), until cancelled."""
+        self._position = position
         while True:
             try:
-                position = await self._follow(position, heard)
-                self._problem("")
+                await self._follow(heard)
+                # Another file has taken its place: all of that is new, whatever its length.
+                self._position = ""
             except OSError as error:
                 self._problem(_why(self._path, error))
                 await asyncio.sleep(RETRY_SECONDS)
@@ -64,22 +69,25 @@ class KernelLog:
             log.info("%s is read again", self._path)
         self.problem = problem
 
-    async def _follow(self, position: str, heard: Heard) -> str:
-        """Follow one file until another takes its place; returns the position then."""
+    async def _follow(self, heard: Heard) -> None:
+        """Follow one file until another takes its place.
+
+        The position is kept as it goes: after an error nothing is read a second time.
+        """
         # Opening a pipe nobody writes to waits, unless told not to.
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            records = records_of(descriptor, position, self._clock)
+            records = records_of(descriptor, self._position, self._clock)
             self._problem("")
             while True:
                 found, idle = self._read(descriptor, records)
-                if found or (idle and records.position != position):
-                    position = records.position
-                    heard(found, position)
+                if found or (idle and records.position != self._position):
+                    self._position = records.position
+                    heard(found, self._position)
                 if idle:
                     records.caught_up()
                     if _replaced(descriptor, self._path, records):
-                        return position
+                        return
                     await asyncio.sleep(POLL_SECONDS)
                 else:
                     await asyncio.sleep(0)  # a long backlog must not hold up a scrape
@@ -94,14 +102,20 @@ class KernelLog:
             return [], True
         except OSError as error:
             if error.errno == errno.EPIPE:  # the kernel has overwritten what we had not read yet
-                log.warning("the kernel's log has run over: some of its lines were not read")
+                if not self._overrun:
+                    log.warning("the kernel's log has run over: some of its lines were not read")
+                self._overrun = True
                 return [], False
             raise
         return self._events(records.feed(data)), not data
 
     def _events(self, records: Sequence[Record]) -> list[XidEvent | SxidEvent]:
-        events = (self._parser.event(record.message, record.time) for record in records)
-        return [event for event in events if event is not None]
+        found = ((record, self._parser.event(record.message, 0.0)) for record in records)
+        return [
+            dataclasses.replace(event, time=record.time)
+            for record, event in found
+            if event is not None
+        ]
 
 
 def _replaced(descriptor: int, path: Path, records: Records) -> bool:

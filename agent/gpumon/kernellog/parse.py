@@ -13,17 +13,22 @@ from gpumon.model.events import BUS, LOG, kernel_address
 
 _ADDRESS = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}(?:\.[0-9a-f])?"
 
+_NUMBER = r"\d{1,9}"
+"""A longer one is no code and no process, but a line that was damaged."""
+
 _XID = re.compile(
     rf"NVRM: Xid \((?:PCI:)?(?P<pci>{_ADDRESS})"
-    r"(?: GPU-I:(?P<gi>\d+))?(?: GPU-CI:(?P<ci>\d+))?\): (?P<xid>\d+)"
-    r"(?:, pid=(?P<pid>'?<unknown>'?|\d+))?(?:, name=(?P<name>.*?))?(?:, (?P<text>.*))?$",
+    rf"(?: GPU-I:(?P<gi>{_NUMBER}))?(?: GPU-CI:(?P<ci>{_NUMBER}))?\): (?P<xid>{_NUMBER})"
+    rf"(?:, pid=(?P<pid>'?<unknown>'?|{_NUMBER}\b))?"
+    r"(?:, name=(?P<name>.*?))?(?:, (?P<text>.*))?$",
     re.IGNORECASE | re.ASCII,
 )
 
 _SXID = re.compile(
-    rf"nvidia-nvswitch(?P<nvswitch>\d+): SXid \(PCI:(?P<pci>{_ADDRESS})\): "
+    rf"nvidia-nvswitch(?P<nvswitch>{_NUMBER}): SXid \(PCI:(?P<pci>{_ADDRESS})\): "
     # Lines that say neither are the same error's details.
-    r"(?P<sxid>\d+), (?P<fatal>Fatal|Non-fatal), (?:Link (?P<link>\d+)\s*)?(?P<text>.*)$",
+    rf"(?P<sxid>{_NUMBER}), (?P<fatal>Fatal|Non-fatal), (?:Link (?P<link>{_NUMBER})\b\s*)?"
+    r"(?P<text>.*)$",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -39,14 +44,13 @@ _HAS_FALLEN = re.compile(r"NVRM: fallen off the bus and is not responding to com
 _NAME_LASTS = 5
 """Messages within which the last of those lines follows the first."""
 
-# What a log file puts before the kernel's words. Anything else is some other program's line: who
-# may write to the system log must not be able to make up a broken GPU.
-_PREFIX = re.compile(r"(?:.* kernel: ?)?(?:\[[^\]]*\] ?)?")
+# What a log file puts before the kernel's words: time and host, who speaks, then printk's uptime
+# and caller. Where another program's name and colon come first, it is that program that speaks,
+# whatever it says: who may write to the system log must not be able to make up a broken GPU. One
+# that calls itself "kernel" cannot be told apart in a file; /dev/kmsg says who it was.
+_PREFIX = re.compile(r"(?:(?:(?!: ).)* kernel: ?)?(?:\[[^\]]*\] ?){0,2}")
 
 _FALLEN_OFF = 79
-
-_LONGEST_NUMBER = 9
-"""Digits: a longer one is no code, but a line that was damaged."""
 
 
 class LogParser:
@@ -93,9 +97,7 @@ def _found(pattern: re.Pattern[str], message: str) -> re.Match[str] | None:
     return match
 
 
-def _xid(match: re.Match[str], time: float) -> XidEvent | None:
-    if len(match["xid"]) > _LONGEST_NUMBER:
-        return None
+def _xid(match: re.Match[str], time: float) -> XidEvent:
     name = match["name"] or ""
     return XidEvent(
         time=time,
@@ -112,7 +114,7 @@ def _xid(match: re.Match[str], time: float) -> XidEvent | None:
 
 def _sxid(message: str, time: float) -> SxidEvent | None:
     match = _found(_SXID, message)
-    if match is None or len(match["sxid"]) > _LONGEST_NUMBER:
+    if match is None:
         return None
     return SxidEvent(
         time=time,

@@ -69,6 +69,9 @@ class PatientOnce(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the answer to be taken, and for the next request, which may be here already."""
+        if self.transport.is_closing():  # whoever asked is gone: nothing is owed, or waited for
+            super().on_response_complete()
+            return
         more = bool(self.pipeline)
         self._in_request = False
         if not more:
@@ -84,6 +87,8 @@ class PatientOnce(HttpToolsProtocol):
         """Forget the connection."""
         self._deadline.cancel()
         self._owing.pop(self, None)
+        # uvicorn leaves this timer, and with it the whole connection, for 75 s after a reset.
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:

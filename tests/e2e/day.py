@@ -1,0 +1,126 @@
+"""The agent's two processes with a clock that runs ahead: a day in a minute or two.
+
+``python -m tests.e2e.day reader FD TICKS INTERVAL`` reads the driver and sends snapshots, as the
+reader's child does; ``… server FD STATE`` takes them in and is scraped. Each half hour of the day
+the reader says so and waits for a line, so that what happens to the driver happens in between.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+from pathlib import Path
+
+from gpumon.agent.expected import ExpectedGpus
+from gpumon.agent.node import Node
+from gpumon.agent.statefile import StateFile
+from gpumon.agent.xidmemory import XidMemory
+from gpumon.exposition import Encoder, Format
+from gpumon.model import (
+    GpuAge,
+    GpuReading,
+    HostReading,
+    MigReading,
+    NodeReading,
+    NvswitchReading,
+    Snapshot,
+    SourceInfo,
+    Tier,
+)
+from gpumon.reader import frames
+from gpumon.serialize import to_document
+from gpumon.sources.nvml import NvmlSource
+
+HALF_HOUR = 1800.0
+SCRAPE_SECONDS = 16.0
+
+
+class AheadClock:
+    """Stands still but for the ticks it is given."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self.now = 0.0
+        self._time = time.time()
+
+    def time(self) -> float:
+        """Return unix seconds."""
+        return self._time + self.now
+
+    def monotonic(self) -> float:
+        """Return seconds since the beginning, not 0."""
+        return 1000.0 + self.now
+
+
+def read(sock: socket.socket, ticks: int, interval: float) -> None:
+    """Read the driver for so many ticks."""
+    clock = AheadClock()
+    source = NvmlSource(clock, Tier.FULL)
+    due = HALF_HOUR
+    for _ in range(ticks):
+        frames.send(sock, source.read())
+        clock.now += interval
+        if clock.now >= due:
+            due += HALF_HOUR
+            say(f"{clock.now}")
+            sys.stdin.readline()
+    sock.close()
+    source.close()
+
+
+def serve(sock: socket.socket, state: Path) -> None:
+    """Take snapshots in until there are no more, and write what a scraper would be told."""
+    clock = AheadClock()
+    file = StateFile(state / "state.db")
+    source = SourceInfo("nvml")
+    node = Node("n1", ExpectedGpus(None, file), source, xids=XidMemory(file, clock), clock=clock)
+    encoders = {form: Encoder(form, Tier.FULL) for form in Format}
+    series, due = 0, 0.0
+    while header := frames.exactly(sock, frames.HEADER_BYTES):
+        snapshot = frames.unpack(frames.exactly(sock, frames.length(header)))
+        assert isinstance(snapshot, Snapshot)
+        clock.now = max(clock.now, *(gpu.read_at - 1000.0 for gpu in snapshot.gpus), 0.0)
+        node.snapshot(snapshot)
+        if clock.now < due:
+            continue
+        due = clock.now + SCRAPE_SECONDS
+        now = node.now()
+        assert now is not None
+        owners = {
+            NodeReading: [now.power],
+            HostReading: [now.host],
+            GpuReading: now.gpus,
+            MigReading: [instance for gpu in now.gpus for instance in gpu.mig],
+            GpuAge: [GpuAge(gpu.label_values, 0.0) for gpu in now.gpus],
+            NvswitchReading: node.nvswitches(),
+        }
+        for encoder in encoders.values():
+            series = encoder.encode(owners).count(b"\n")
+        to_document(now)
+    say(f"{series}")
+    sys.stdin.readline()
+    file.close()
+
+
+def say(text: str) -> None:
+    """Tell the test."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Be the one or the other."""
+    role, descriptor, *rest = sys.argv[1:]
+    with socket.socket(fileno=int(descriptor)) as sock:
+        # A reader that is far ahead of the server would only fill a queue.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 60, 0))
+        if role == "reader":
+            read(sock, int(rest[0]), float(rest[1]))
+        else:
+            serve(sock, Path(rest[0]))
+
+
+if __name__ == "__main__":
+    main()
