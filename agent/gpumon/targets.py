@@ -23,7 +23,7 @@ from gpumon.derive import Derivation
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
 from gpumon.reader import frames
-from gpumon.reader.command import reader_command
+from gpumon.reader.command import reader_command, reader_environment
 from gpumon.serialize import from_document
 from gpumon.sources import open_source
 from gpumon.sources.spec import SourceSpec
@@ -128,6 +128,7 @@ class _Reader:
             self._process = subprocess.Popen(
                 reader_command(theirs.fileno(), interval, spec),
                 pass_fds=[theirs.fileno()],
+                env=reader_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

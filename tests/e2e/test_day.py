@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gpumon.reader.command import reader_environment
 from tests.fakenvml import FakeDriver, profiles
 from tests.support.servers import ROOT
 
@@ -42,13 +43,14 @@ def happen(driver: FakeDriver, half_hour: int) -> None:
         driver.set(
             0, "processes.compute", " ".join(f"{half_hour * 100 + n}:1024" for n in range(9))
         )
-        if half_hour % 4 == 1:
+        if half_hour % 4 == 0:
             driver.lose(1)
-        if half_hour % 4 == 2:
+        if half_hour % 4 == 1:
             driver.recover()
-        divided = half_hour % 3 != 0
-        driver.set(0, "mig_mode.current", int(divided))
-        for position in range(half_hour % 7 if divided else 0):
+        # The fullest layout first: what it takes is there in the first hour already.
+        count = (6 - half_hour % 7) * (half_hour % 3 != 1)
+        driver.set(0, "mig_mode.current", int(count > 0))
+        for position in range(count):
             unit = f"0/{position}"
             driver.set(unit, "gpu_instance_id", position + 1)
             driver.set(unit, "compute_instance_id", 0)
@@ -57,7 +59,7 @@ def happen(driver: FakeDriver, half_hour: int) -> None:
             driver.set(unit, "memory.total", 1 << 30)
             driver.set(unit, "attributes.multiprocessors", 16)
             driver.set(unit, "gpm.2", 50)
-        for position in range(half_hour % 7 if divided else 0, 7):
+        for position in range(count, 7):
             driver.unset(f"0/{position}", "gpu_instance_id")
         for gpu in (0, 1):
             driver.raise_xid(gpu, (13, 31, 43, 63)[half_hour % 4])
@@ -73,7 +75,9 @@ def test_a_day_leaves_nothing_behind(
     driver = FakeDriver(tmp_path / "driver", profiles.h100(2), library=library)
     ours, theirs = socket.socketpair()
     ticks = str(round(DAY_SECONDS / INTERVAL))
-    reader = start("reader", ours, ticks, str(INTERVAL), env=driver.env())
+    reader = start(
+        "reader", ours, ticks, str(INTERVAL), env={**driver.env(), **reader_environment()}
+    )
     server = start("server", theirs, str(tmp_path), env={})
     ours.close()
     theirs.close()
@@ -105,9 +109,9 @@ def test_a_day_leaves_nothing_behind(
         )
     assert (reader.returncode, server.returncode) == (0, 0)
     assert all(growth < GROWTH_BYTES for growth in grown)
-    # A GPU that is left is two threads fewer for no time at all: workers are never many.
-    assert now[0][1] <= first[0][1] + 1
-    assert now[0][2] <= first[0][2] + 1
+    # The event thread opens a descriptor while it waits (the fake library's own).
+    assert now[0][1] == first[0][1]
+    assert abs(now[0][2] - first[0][2]) <= 1
     assert last[0][1:] == first[1][1:]
     assert series < 1500
 

@@ -51,10 +51,13 @@ def test_hostile_clients_delay_no_scrape_and_leave_nothing_behind(
 ) -> None:
     """Random bytes, huge headers, slow senders, 500 idle connections, resets half way."""
     with run_agent(tmp_path, "sim:8xH100") as agent:
+        with flood(agent, 200, 0) as first:  # what is opened once, lazily, is open
+            first.communicate(timeout=60)
+        time.sleep(1)
         before = handles(agent)
         with flood(agent, REQUESTS // 10, 1) as warming:  # allocators and caches fill up
             warming.communicate(timeout=300)
-        wait_for(lambda: handles(agent) == before, 30, "the connections to be gone")
+        wait_for(lambda: handles(agent) == before, 30, f"what was there before: {before}")
         warm = resident(agent)
         took = []
         with flood(agent, REQUESTS, 2) as running:

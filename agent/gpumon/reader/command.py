@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from gpumon.model import Tier
@@ -10,6 +11,15 @@ from gpumon.sources.spec import SourceSpec
 # ``python -m`` would put the current folder first on the path, and whoever may write there could
 # have root run a pynvml.py of theirs (-P, which prevents it, came with Python 3.11).
 _START = "import sys; sys.path[:1] = []; from gpumon.reader.child import main; main(sys.argv[1:])"
+
+
+def reader_environment() -> dict[str, str]:
+    """Return the environment of a reader: this process's, with one heap for all its threads.
+
+    glibc gives each thread a heap of its own, which a reader of eight GPUs fills with little; its
+    threads take turns anyhow (mallopt(3): M_ARENA_MAX).
+    """
+    return {"MALLOC_ARENA_MAX": "1", **os.environ}
 
 
 def reader_command(

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from gpumon.model import GpuState, Snapshot, Tier
 from gpumon.reader import frames
-from gpumon.reader.command import reader_command
+from gpumon.reader.command import reader_command, reader_environment
 from gpumon.reader.frames import LeaveAlone, Message, Refusal
 from gpumon.sources.spec import SourceSpec
 
@@ -161,6 +161,7 @@ class Supervisor:
                 process = self._popen(
                     reader_command(theirs.fileno(), self._interval, self._spec, self._tier),
                     pass_fds=[theirs.fileno()],
+                    env=reader_environment(),
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,  # a terminal that is closed must not reach it
                 )
