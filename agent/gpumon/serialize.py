@@ -14,6 +14,7 @@ from typing import Any
 from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.model import (
+    Denied,
     EnergyInfo,
     FabricInfo,
     GpuIdentity,
@@ -76,6 +77,7 @@ def to_document(
         "gpus_expected": snapshot.gpus_expected,
         "gpus": [_gpu_document(gpu, now, samples=samples) for gpu in snapshot.gpus],
         "errors": list(snapshot.errors),
+        "denied": [dataclasses.asdict(denied) for denied in snapshot.denied],
     }
 
 
@@ -106,6 +108,7 @@ def from_document(document: Document) -> Snapshot:
             ),
             host=_host_from(document.get("host", {})),
             errors=tuple(document.get("errors", ())),
+            denied=tuple(Denied(**denied) for denied in document.get("denied", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"no gpumon snapshot ({type(error).__name__}: {error})") from None

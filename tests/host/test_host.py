@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from gpumon.host import Denied, Host
+from gpumon.host import Host
 from gpumon.host.collector import DeniedError
 from gpumon.host.hwmon import MeteredPower
 from gpumon.host.node_power import NodePower, Sample
 from gpumon.host.rapl import CpuEnergy
+from gpumon.model import Denied
 from tests.support.clock import FakeClock
 
 

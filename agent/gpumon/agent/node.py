@@ -14,7 +14,9 @@ from gpumon.agent.xidmemory import XidMemory
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
 from gpumon.host import Host
+from gpumon.kernellog import KernelLog
 from gpumon.model import (
+    Denied,
     GpuIdentity,
     GpuReading,
     GpuState,
@@ -50,6 +52,7 @@ class Node:
         *,
         xids: XidMemory | None = None,
         host: Host | None = None,
+        kernel_log: KernelLog | None = None,
         interval: float = 1.0,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -58,6 +61,7 @@ class Node:
         self._expected = expected
         self._source = source
         self._host = host
+        self._kernel_log = kernel_log
         self._xids = xids or XidMemory(StateFile(None), clock)
         self._silence = SILENCE_SECONDS + 2 * interval
         self._clock = clock
@@ -138,7 +142,13 @@ class Node:
         if now is None:
             return None
         host = now.host if self._host is None else self._host.reading()
-        return dataclasses.replace(now, gpus=self._xids.complete(now.gpus), host=host)
+        gpus = self._xids.complete(now.gpus)
+        return dataclasses.replace(now, gpus=gpus, host=host, denied=self._denied())
+
+    def _denied(self) -> tuple[Denied, ...]:
+        """Return what of the node this user may not read."""
+        log = self._kernel_log.denied if self._kernel_log else None
+        return (*((log,) if log else ()), *(self._host.denied() if self._host else ()))
 
     def gpu_watts(self) -> float | None:
         """Return what the GPUs draw together now, or None where that is not known."""
@@ -208,6 +218,8 @@ class Node:
     def _collectors(self, snapshot: Snapshot | None, *, up: bool) -> dict[str, int]:
         """Return which collectors work; what is left alone on purpose does not fail."""
         host = self._host.collector_success() if self._host else {}
+        if self._kernel_log is not None and self._kernel_log.denied is None:
+            host["kernel_log"] = int(not self._kernel_log.problem)
         if self._released:
             return host
         parts = snapshot.collectors if snapshot and up else {}

@@ -117,17 +117,18 @@ class _Parts:
         # Only a real machine's GPUs stand in this host.
         nvml = options.source.kind == "nvml"
         self.host = Host(overhead_watts=options.node_overhead_watts) if nvml else None
+        self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
         self.node = Node(
             options.node,
             ExpectedGpus(options.expected_gpus, self.state),
             SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2]),
             xids=self.xids,
             host=self.host,
+            kernel_log=self.kernel_log,
             interval=options.interval,
         )
         self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
         self.release = Release(self.supervisor, self.node, self.state)
-        self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
         self.app: App = make_app(
             self.node,
             SelfMetrics(lambda: self.supervisor.pid),

@@ -18,6 +18,7 @@ from gpumon.errors import GpumonError, UsageError
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
+    "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
     "metrics": "List the metrics: name, type, unit, meaning.",
     "record": "Write readings to a file that can be replayed.",
     "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Denied:
-    """A reading that this user may not have: what it needs, and how to grant just that."""
-
-    reading: str
-    needs: str
-    grant: str
+from gpumon.model import Denied
 
 
 class DeniedError(Exception):

@@ -12,12 +12,12 @@ from typing import Any
 
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.host.basics import Basics, HostBasics
-from gpumon.host.collector import Collector, Denied, DeniedError
+from gpumon.host.collector import Collector, DeniedError
 from gpumon.host.hwmon import Hwmon, MeteredPower
 from gpumon.host.ipmi import Ipmi
 from gpumon.host.node_power import NodePower, Sample
 from gpumon.host.rapl import CpuEnergy, Rapl
-from gpumon.model import HostReading
+from gpumon.model import Denied, HostReading
 
 log = logging.getLogger(__name__)
 

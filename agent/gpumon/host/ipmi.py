@@ -13,7 +13,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from gpumon.host.collector import Denied, DeniedError
+from gpumon.host.collector import DeniedError
+from gpumon.model import Denied
 
 _DEVICES = ("dev/ipmi0", "dev/ipmi/0", "dev/ipmidev/0")
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpumon.clock import SYSTEM, Clock
-from gpumon.host.collector import Denied, DeniedError, number_of, text_of
+from gpumon.host.collector import DeniedError, number_of, text_of
+from gpumon.model import Denied
 
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::\d+)?$")
 """A package's zone, or a part of one; intel-rapl-mmio tells the same a second time."""

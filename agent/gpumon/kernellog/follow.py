@@ -19,7 +19,7 @@ from pathlib import Path
 from gpumon.clock import SYSTEM, Clock
 from gpumon.kernellog.lines import Record, Records, records_of
 from gpumon.kernellog.parse import LogParser
-from gpumon.model import SxidEvent, XidEvent
+from gpumon.model import Denied, SxidEvent, XidEvent
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,13 @@ Heard = Callable[[Sequence[XidEvent | SxidEvent], str], None]
 """What takes in events, and the position after them."""
 
 
+_DENIED = Denied(
+    "gpumon_gpu_xid_errors_total",
+    "read access to the kernel's log, for the Xids that the driver itself does not tell",
+    "give the agent CAP_SYSLOG, or --kernel-log a file that it may read (docs/privileges.md)",
+)
+
+
 class KernelLog:
     """Reads one log for as long as the agent runs."""
 
@@ -48,6 +55,7 @@ class KernelLog:
         self._position = ""
         self._overrun = False
         self.problem = ""
+        self.denied: Denied | None = None
 
     async def run(self, position: str, heard: Heard) -> None:
         """Follow the log from a position ("" for all there is), until cancelled."""
@@ -58,6 +66,7 @@ class KernelLog:
                 # Another file has taken its place: all of that is new, whatever its length.
                 self._position = ""
             except OSError as error:
+                self.denied = _DENIED if isinstance(error, PermissionError) else None
                 self._problem(_why(self._path, error))
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -79,6 +88,7 @@ class KernelLog:
         try:
             records = records_of(descriptor, self._position, self._clock)
             self._problem("")
+            self.denied = None
             while True:
                 found, idle = self._read(descriptor, records)
                 if found or (idle and records.position != self._position):

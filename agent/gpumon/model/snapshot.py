@@ -9,6 +9,7 @@ from gpumon.model.events import XidEvent
 from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.metric import Tier, gauge, metric_group
+from gpumon.model.terms import Denied
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Snapshot:
 
     ``up`` is False where the source could not be read at all (no driver); ``errors`` says why.
     ``events`` are the Xids since the snapshot before; ``collectors`` says of each further part of
-    the source (its event set) whether it works. ``read_seconds`` is how long the reading took.
+    the source (its event set) whether it works; ``denied`` are the node's own readings that this
+    user may not have. ``read_seconds`` is how long the reading took.
     """
 
     time: float
@@ -76,4 +78,5 @@ class Snapshot:
     events: tuple[XidEvent, ...] = ()
     collectors: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     errors: tuple[str, ...] = ()
+    denied: tuple[Denied, ...] = ()
     read_seconds: float = 0.0

@@ -220,6 +220,15 @@ class FabricInfo:
     clique_id: int
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Denied:
+    """A reading that this user may not have: what it needs, and how to grant just that."""
+
+    reading: str
+    needs: str
+    grant: str
+
+
 class PowerSample(NamedTuple):
     """Power at an instant: unix time in seconds of the source's clock, watts."""
 

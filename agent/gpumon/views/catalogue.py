@@ -52,7 +52,7 @@ def _json(tier: Tier) -> str:
             "labels": list(labels),
             "states": list(metric.states),
             "tier": metric.tier.word,
-            "sources": _sources(metric),
+            "sources": sources_of(metric),
         }
         for labels, metric in rows(tier)
     ]
@@ -69,7 +69,7 @@ def _markdown(tier: Tier) -> str:
         labels = ", ".join(f"`{label}`" for label in metric.labels)
         if metric.states:
             labels += " = " + ", ".join(metric.states)
-        sources = ", ".join(_sources(metric)) or "gpumon"
+        sources = ", ".join(sources_of(metric)) or "gpumon"
         lines.append(
             f"| `{metric.name}` | {metric.kind.value} | {metric.tier.word} | {labels} "
             f"| {metric.help} | {sources} |"
@@ -77,7 +77,8 @@ def _markdown(tier: Tier) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _sources(metric: Metric) -> list[str]:
+def sources_of(metric: Metric) -> list[str]:
+    """Return where the driver keeps a metric's value, best first; empty where gpumon derives it."""
     origins = [_origin(origin) for choices in metric.nvml.values() for origin in choices]
     return list(dict.fromkeys(origins))
 
