@@ -275,3 +275,26 @@ def test_an_old_line_has_the_time_it_says(tmp_path: Path, text: str, expected: f
         lines = Lines(clock, status=os.fstat(file.fileno()), descriptor=file.fileno())
         (record,) = lines.feed(text.encode() + b"\n")
         assert record.time == expected
+
+
+def test_a_log_that_may_not_be_read_is_denied_and_says_what_to_grant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No failure of the agent, but a right that it was not given."""
+    path = tmp_path / "kern.log"
+    path.write_text(line(13))
+    real = os.open
+
+    def refuse(file: object, flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    async def body(heard: Heard, kernel_log: KernelLog) -> None:
+        await asyncio.sleep(0.02)
+        assert kernel_log.denied is not None
+        assert "CAP_SYSLOG" in kernel_log.denied.grant
+        monkeypatch.setattr(follow.os, "open", real)
+        await heard.until(13)
+        assert kernel_log.denied is None
+
+    monkeypatch.setattr(follow.os, "open", refuse)
+    follow_log(path, body)

@@ -59,15 +59,11 @@ def _lines(
         for values, number in metric.samples(owner):
             if metric.states and not number:
                 continue  # of states, those that hold
-            labels = ",".join(
-                f"{name}={value}"
-                for name, value in zip(metric.labels, values, strict=True)
-                if value
-            )
+            pairs = zip(metric.labels, values, strict=True)
+            labels = ",".join(f"{name}={value}" for name, value in pairs if value)
             name = f"{metric.name}{{{labels}}}" if labels else metric.name
-            note = (
-                f" (scope {scope})" if scope == "module" and metric.field == "power_watts" else ""
-            )
+            of_module = scope == "module" and metric.field == "power_watts"
+            note = " (the whole module's)" if of_module else ""
             yield f"{indent}{name:<62} {number:<20} {origin}{note}"
 
 
