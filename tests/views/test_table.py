@@ -51,3 +51,21 @@ def test_trouble_is_said_in_words(snapshot: Snapshot) -> None:
     row = next(line for line in lines if " lost " in line)
     assert row.split()[-1] == "-"
     assert lines[-1].rstrip() == "! gpu 1 is lost: it fell off"
+
+
+def test_the_drivers_demands_and_the_days_xids_are_said(snapshot: Snapshot) -> None:
+    """With their meaning and how often; an application's are its owner's, and old ones are past."""
+    first, second = snapshot.gpus
+    now = snapshot.time
+    first = dataclasses.replace(
+        first,
+        recovery_action="node_reboot",
+        xid_errors={"13": 9, "63": 1, "95": 3},
+        xid_last_timestamp_seconds={"13": now - 60, "63": now - 2 * 86400, "95": now - 720},
+    )
+    text = "\n".join(shown(dataclasses.replace(snapshot, gpus=(first, second)), 200))
+    assert "gpu 0: the driver asks for node_reboot: Drain the node and reboot it." in text
+    assert "gpu 0: Xid 95, An uncorrectable memory error that was not contained" in text
+    assert "12 min ago, 3 times" in text
+    assert "Xid 13" not in text
+    assert "Xid 63" not in text

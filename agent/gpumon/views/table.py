@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -10,11 +11,15 @@ from rich.text import Text
 
 from gpumon.clock import SYSTEM
 from gpumon.model import GpuReading, GpuState, Snapshot
+from gpumon.xids import RECOVERY, xid
 
 MISSING = "-"
 
 STALE_SECONDS = 10.0
 """A reading older than this is shown with its age."""
+
+XID_SECONDS = 86400.0
+"""Xids of the driver and the hardware are shown for a day; those of applications are theirs."""
 
 LOW_MARGIN_CELSIUS = 5.0
 """Fewer degrees left than this are shown as a warning (nvml-reference: margin)."""
@@ -35,6 +40,7 @@ def render(snapshot: Snapshot, width: int) -> RenderableType:
     if snapshot.gpus:
         parts.append(_gpus(snapshot, width))
     parts += [Text(f"! {error}", style="bold red") for error in snapshot.errors]
+    parts += [Text(f"! {note}", style="bold yellow") for note in _notes(snapshot)]
     return Group(*parts)
 
 
@@ -48,6 +54,23 @@ def show(console: Console, snapshot: Snapshot) -> None:
     for line in capture.get().splitlines():
         console.file.write(line.rstrip() + "\n")
     console.file.flush()
+
+
+def _notes(snapshot: Snapshot) -> Iterator[str]:
+    """Yield what of each GPU its owner should know: the driver's demands, and Xids of the day."""
+    for gpu in snapshot.gpus:
+        if gpu.recovery_action not in (None, "none"):
+            demand = RECOVERY[gpu.recovery_action or "none"]
+            yield f"gpu {gpu.identity.index}: the driver asks for {gpu.recovery_action}: {demand}"
+        for code, last in (gpu.xid_last_timestamp_seconds or {}).items():
+            ago = snapshot.time - last
+            if ago > XID_SECONDS or xid(int(code)).xid_class == "application":
+                continue
+            times = (gpu.xid_errors or {}).get(code, 1)
+            yield (
+                f"gpu {gpu.identity.index}: Xid {code}, {xid(int(code)).meaning}, "
+                f"{max(0.0, ago) / 60:.0f} min ago{f', {times} times' if times > 1 else ''}"
+            )
 
 
 def _headline(snapshot: Snapshot) -> Text:
