@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidmemory import SAME_SECONDS, PastEvent, XidMemory
+from gpumon.agent.xidmemory import SAME_SECONDS, XidMemory
+from gpumon.agent.xidrows import PastEvent
 from gpumon.model import GpuIdentity, GpuReading, GpuState, SxidEvent, XidEvent
 from gpumon.model.events import BUS, LOG, NVML
 from tests.support.clock import FakeClock

@@ -569,8 +569,8 @@ class GpuReading:
 
     # What the agent remembers of this GPU, through restarts.
     xid_errors: Mapping[str, int] | None = counter(
-        "Xids of this GPU by code, from the driver and the kernel log, each once; what a code "
-        "means: gpumon explain xid CODE.",
+        "Xids of this GPU by code, from the driver and the kernel log, each once; the agent's log "
+        "says what each means.",
         tier=Tier.CORE,
         labels=["xid"],
     )
