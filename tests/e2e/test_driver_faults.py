@@ -17,6 +17,16 @@ from tests.support.servers import Agent, run_agent, wait_for
 pytestmark = pytest.mark.e2e
 
 
+KEPT = {
+    "gpumon_gpu_info",
+    "gpumon_gpu_state",
+    "gpumon_gpu_up",
+    "gpumon_gpu_sample_age_seconds",
+    "gpumon_gpu_xid_events_total",
+}
+"""What is known of a GPU whatever its state."""
+
+
 def exposition(agent: Agent) -> Exposition:
     """Return what the agent exposes now."""
     return Exposition(agent.metrics())
@@ -30,12 +40,9 @@ def state_of(agent: Agent, gpu: int) -> str:
 
 
 def has_readings(agent: Agent, gpu: int) -> bool:
-    """Tell whether anything but identity, state and age is exposed of a GPU."""
+    """Tell whether anything but identity, state, age and memories is exposed of a GPU."""
     names = set(exposition(agent).names(gpu=str(gpu)))
-    return bool(
-        names - {"gpumon_gpu_info", "gpumon_gpu_state", "gpumon_gpu_up"}
-        - {"gpumon_gpu_sample_age_seconds"}
-    )  # fmt: skip
+    return bool(names - KEPT)
 
 
 def test_without_a_driver_the_agent_answers_and_picks_it_up_when_it_appears(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import subprocess
@@ -66,3 +67,43 @@ def test_readings_agree(pair: list[tuple[dict[str, Any], list[str]]]) -> None:
         assert gpu["clock_max_hertz"]["sm"] == int(clock) * 1_000_000
         assert gpu["pcie_link_width"] == int(width)
         assert gpu["energy_info"]["method"] == "counter"
+
+
+@pytest.fixture(scope="module")
+def recording(
+    pair: list[tuple[dict[str, Any], list[str]]], tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Any]]:
+    """Half a minute of this machine, a snapshot a second; ``pair`` is what skips where none is."""
+    path = tmp_path_factory.mktemp("recording") / "run.ndjson"
+    subprocess.run(
+        [sys.executable, "-m", "gpumon", "record", "nvml", "-f", str(path), "-d", "30"],
+        check=True,
+    )
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_energy_counter_agrees_with_the_integral_of_power(
+    recording: list[dict[str, Any]],
+) -> None:
+    """Within a tenth over half a minute, beyond which gpumon itself would call it suspect."""
+    for index in range(len(recording[0]["gpus"])):
+        gpu = [snapshot["gpus"][index] for snapshot in recording]
+        times = [dt.datetime.fromisoformat(g["time"].replace("Z", "+00:00")) for g in gpu]
+        pairs = zip(gpu, gpu[1:], times, times[1:], strict=False)
+        integral = sum(
+            (after - before).total_seconds() * (a["power_watts"] + b["power_watts"]) / 2
+            for a, b, before, after in pairs
+        )
+        counted = gpu[-1]["energy_joules"] - gpu[0]["energy_joules"]
+        assert counted == pytest.approx(integral, rel=0.1)
+        assert gpu[-1]["energy_suspect"] == []
+
+
+def test_activity_is_told_by_the_hardware_where_it_can_be(recording: list[dict[str, Any]]) -> None:
+    """GPM on Hopper and later: shares between 0 and 1, at each tick after the first."""
+    for gpu in recording[-1]["gpus"]:
+        if gpu["architecture"] in ("Hopper", "Blackwell"):
+            for name in ("sm_active_ratio", "sm_occupancy_ratio", "tensor_active_ratio"):
+                assert 0 <= gpu[name] <= 1
+        else:
+            assert gpu["sm_active_ratio"] is None
