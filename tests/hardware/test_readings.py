@@ -76,7 +76,7 @@ def recording(
     """Half a minute of this machine, a snapshot a second; ``pair`` is what skips where none is."""
     path = tmp_path_factory.mktemp("recording") / "run.ndjson"
     subprocess.run(
-        [sys.executable, "-m", "gpumon", "record", "nvml", "-f", str(path), "-d", "30"],
+        [sys.executable, "-m", "gpumon", "record", "nvml", "-f", str(path), "--duration", "30"],
         check=True,
     )
     return [json.loads(line) for line in path.read_text().splitlines()]
