@@ -55,10 +55,9 @@ class AgentReading:
         "Readers that were replaced because they died or stood still.", tier=Tier.CORE
     )
 
-    unattributed_xids: int = gauge(
+    unattributed_xids: int | None = gauge(
         "Xids that wait for their GPU: of a PCI address at which none has ever been seen.",
         tier=Tier.CORE,
-        required=True,
     )
 
     @property
