@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +56,19 @@ def test_joules_add_up_over_a_change_of_method() -> None:
     power.update(100, {"ipmi": Sample(2000, 100)}, 1000, 100)
     power.update(101, {"ipmi": Sample(4000, 101)}, 1000, 100)
     assert energy(power)["measured ipmi"] == 23_000
+
+
+def test_a_short_hole_is_bridged_and_a_long_one_is_not() -> None:
+    """While nothing is known no power is told, and its joules are added when it is known again."""
+    power = NodePower(overhead_watts=0)
+    power.update(0, {}, 1000, None)
+    power.update(1, {}, None, None)
+    assert power.now is None
+    assert energy(power) == {"estimated gpus+overhead": 0}
+    power.update(10, {}, 3000, None)
+    assert energy(power) == {"estimated gpus+overhead": 20_000}
+    power.update(71, {}, 3000, None)
+    assert energy(power) == {"estimated gpus+overhead": 20_000}
 
 
 class Scripted:
@@ -122,14 +138,84 @@ def test_one_that_hangs_is_reported_and_never_run_twice() -> None:
     host = Host(collectors=(stuck, good, other))
 
     def reported() -> bool:
-        if host.collector_success().get("ipmi") == 0 and other.runs > 20:
+        reported_failed = host.collector_success().get("ipmi") == 0
+        if not go_on.is_set() and reported_failed and other.runs > 20:
             assert stuck.runs == 1
+            stuck.deadline = 20.0  # what answers at once may take long where the machine is busy
             go_on.set()
         return stuck.runs > 1 and host.collector_success().get("ipmi") == 1
 
     run(host, reported)
     host.tick(1000.0)
     assert host.reading().power_watts == {("measured", "ipmi"): 500.0}
+
+
+def test_its_end_is_said_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    """A failure is two lines, however long it takes: its beginning with the reason, its end."""
+    caplog.set_level(logging.INFO)
+    answers = iter([1.0, None, None, 2.0])
+
+    def act() -> float:
+        told = next(answers, 3.0)
+        if told is None:
+            raise OSError("no such sensor")
+        return told
+
+    host = Host(collectors=(Scripted("ipmi", act),))
+    run(host, lambda: "works again" in caplog.text)
+    assert caplog.messages == [
+        "collector ipmi fails: no such sensor",
+        "collector ipmi works again",
+    ]
+
+
+def test_without_a_thread_to_be_had_the_collectors_go_on_trying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node at its limit of processes fails this collector, and nothing else."""
+    starts = []
+    really_start = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("collector"):
+            starts.append(thread)
+            if len(starts) < 3:
+                raise RuntimeError("can't start new thread")
+        really_start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    host = Host(collectors=(Scripted("ipmi", lambda: 5.0),))
+    seen = set()
+
+    def worked() -> bool:
+        seen.update(host.collector_success().items())
+        return ("ipmi", 1) in seen
+
+    run(host, worked)
+    assert seen == {("ipmi", 0), ("ipmi", 1)}
+
+
+def test_one_that_hangs_does_not_keep_the_agent_from_ending() -> None:
+    """A thread in a call that never returns is left behind."""
+    program = """
+import asyncio, threading
+from gpumon.host import Host
+
+class Hung:
+    name, period, deadline = "ipmi", 1.0, 60.0
+    def collect(self):
+        began.set()
+        threading.Event().wait()
+
+async def main():
+    task = asyncio.create_task(Host(collectors=(Hung(),)).run(lambda: None))
+    await asyncio.to_thread(began.wait)
+    task.cancel()
+
+began = threading.Event()
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_one_whose_hardware_is_not_there_is_silent() -> None:
@@ -152,6 +238,28 @@ def test_one_that_may_not_read_is_listed_with_what_it_needs() -> None:
     run(host, lambda: bool(host.denied()))
     assert host.denied() == (denied,)
     assert host.collector_success() == {}
+
+
+def test_a_right_that_is_taken_away_is_a_failure_of_what_had_it() -> None:
+    """What it told before is no sign that it still works."""
+    answers = iter([True, False])
+
+    def act() -> float:
+        if next(answers, False):
+            return 5.0
+        raise DeniedError(Denied("reading", "a right", "how to give it"))
+
+    host = Host(collectors=(Scripted("ipmi", act),))
+    run(host, lambda: bool(host.denied()))
+    assert host.collector_success() == {"ipmi": 0}
+
+
+def test_hardware_that_goes_away_is_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """It was there once, so its label stays."""
+    answers = iter([5.0])
+    host = Host(collectors=(Scripted("ipmi", lambda: next(answers, None)),))
+    run(host, lambda: host.collector_success() == {"ipmi": 0})
+    assert "its hardware is gone" in caplog.text
 
 
 def test_graces_sockets_are_the_cpus_of_an_estimate() -> None:

@@ -129,7 +129,7 @@ class Node:
     @property
     def gpus_up(self) -> int:
         """How many GPUs answer."""
-        snapshot = self.now()
+        snapshot = self._read()
         return sum(gpu.up for gpu in snapshot.gpus) if snapshot else 0
 
     def now(self) -> Snapshot | None:
@@ -197,7 +197,7 @@ class Node:
 
     def agent_reading(self) -> AgentReading:
         """Return the agent's own metrics."""
-        snapshot = self.now()
+        snapshot = self._read()
         up = snapshot is not None and snapshot.up
         source = snapshot.source if snapshot else self._source
         return AgentReading(

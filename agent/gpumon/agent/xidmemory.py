@@ -65,6 +65,7 @@ class XidMemory:
             self._open.setdefault((event.told.pci, event.told.xid), []).append(event)
         self._log = EventLog(clock)
         self._filled: dict[str, _Filled] = {}
+        self._served: dict[str, tuple[GpuReading, _Filled, GpuReading]] = {}
         self.position = state.load(xidrows.load_position, "")
 
     @property
@@ -189,12 +190,19 @@ class XidMemory:
         filled = self._filled.get(uuid)
         if filled is None:
             filled = self._filled[uuid] = self._fill(uuid)
-        return dataclasses.replace(
+        # A reading is looked at several times, by each scrape and by the page, and a copy of its
+        # seventy fields costs more than writing them out.
+        before = self._served.get(uuid)
+        if before is not None and before[0] is gpu and before[1] is filled:
+            return before[2]
+        completed = dataclasses.replace(
             gpu,
             xid_errors=filled.errors,
             xid_last_timestamp_seconds=filled.last,
             xid_events=filled.classes,
         )
+        self._served[uuid] = (gpu, filled, completed)
+        return completed
 
     def _fill(self, uuid: str) -> _Filled:
         own = {code: c for (owner, code), c in sorted(self._counts.items()) if owner == uuid}

@@ -6,6 +6,8 @@ own, so a replay at sixty times the speed has the same outcome.
 
 from __future__ import annotations
 
+import dataclasses
+
 from gpumon.derive.energy_check import EnergyCheck
 from gpumon.derive.extremes import PowerExtremes
 from gpumon.derive.mig_energy import MigEnergy
@@ -17,13 +19,20 @@ class Derivation:
 
     def __init__(self) -> None:
         """Start without a past."""
-        self._steps = (PowerExtremes(), EnergyCheck(), MigEnergy())
+        self._extremes = PowerExtremes()
+        self._check = EnergyCheck()
+        self._mig = MigEnergy()
 
     def update(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with what follows from it and from those before it."""
-        for step in self._steps:
-            snapshot = step.update(snapshot)
-        return snapshot
+        power = self._extremes.node(snapshot)
+        self._check.forget(snapshot)
+        # One copy of a reading, with all that follows: it has seventy fields.
+        gpus = tuple(
+            dataclasses.replace(gpu, **self._extremes.of(gpu), **self._check.of(gpu))
+            for gpu in snapshot.gpus
+        )
+        return self._mig.update(dataclasses.replace(snapshot, gpus=gpus, power=power))
 
 
 __all__ = ["Derivation", "EnergyCheck", "MigEnergy", "PowerExtremes"]

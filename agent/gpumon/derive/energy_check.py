@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+from typing import Any
 
 from gpumon.model import GpuReading, GpuState, Snapshot
 
@@ -56,12 +57,17 @@ class EnergyCheck:
 
     def update(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with a verdict on each device's counter."""
-        present = {gpu.identity.uuid for gpu in snapshot.gpus}
-        self._counters = {uuid: c for uuid, c in self._counters.items() if uuid in present}
-        gpus = tuple(self._checked(gpu) for gpu in snapshot.gpus)
+        self.forget(snapshot)
+        gpus = tuple(dataclasses.replace(gpu, **self.of(gpu)) for gpu in snapshot.gpus)
         return dataclasses.replace(snapshot, gpus=gpus)
 
-    def _checked(self, gpu: GpuReading) -> GpuReading:
+    def forget(self, snapshot: Snapshot) -> None:
+        """Forget the counters of GPUs that are no longer there."""
+        present = {gpu.identity.uuid for gpu in snapshot.gpus}
+        self._counters = {uuid: c for uuid, c in self._counters.items() if uuid in present}
+
+    def of(self, gpu: GpuReading) -> dict[str, Any]:
+        """Return the verdict on a GPU's counter, by its reading's fields."""
         method = gpu.energy_info.method if gpu.energy_info else ""
         scope = gpu.energy_info.scope if gpu.energy_info else ""
         known = gpu.energy_joules is not None and gpu.power_watts is not None
@@ -71,14 +77,13 @@ class EnergyCheck:
             or scope != gpu.power_scope
             or not known
         ):
-            return gpu
+            return {}
         counter = self._counters.setdefault(gpu.identity.uuid, _Counter())
         counter.add(gpu)
-        return dataclasses.replace(
-            gpu,
-            energy_suspect=counter.suspicions(),
-            energy_divergence_ratio=counter.divergence(),
-        )
+        return {
+            "energy_suspect": counter.suspicions(),
+            "energy_divergence_ratio": counter.divergence(),
+        }
 
 
 class _Counter:

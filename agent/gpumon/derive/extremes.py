@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot
 
@@ -43,10 +44,10 @@ class _Window:
         return not self._ticks
 
     def low(self) -> float:
-        return min(tick.low for tick in self._ticks)
+        return min([tick.low for tick in self._ticks])
 
     def high(self) -> float:
-        return max(tick.high for tick in self._ticks)
+        return max([tick.high for tick in self._ticks])
 
     def ramp(self) -> float | None:
         return _largest(tick.ramp for tick in self._ticks)
@@ -111,25 +112,29 @@ class PowerExtremes:
 
     def update(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot with the extremes of the window that ends with it."""
+        power = self.node(snapshot)
+        gpus = tuple(dataclasses.replace(gpu, **self.of(gpu)) for gpu in snapshot.gpus)
+        return dataclasses.replace(snapshot, gpus=gpus, power=power)
+
+    def node(self, snapshot: Snapshot) -> NodeReading:
+        """Take in a snapshot and return what its GPUs draw together; call it before ``of``."""
         ok = [gpu for gpu in snapshot.gpus if gpu.state is GpuState.OK]
         self._gpus = {g.identity.uuid: self._gpus.get(g.identity.uuid, _Window()) for g in ok}
-        gpus = tuple(self._with_extremes(gpu) for gpu in snapshot.gpus)
-        return dataclasses.replace(snapshot, gpus=gpus, power=self._node_reading(ok))
+        return self._node_reading(ok)
 
-    def _with_extremes(self, gpu: GpuReading) -> GpuReading:
+    def of(self, gpu: GpuReading) -> dict[str, Any]:
+        """Return the extremes of a GPU of that snapshot, by its reading's fields."""
         window = self._gpus.get(gpu.identity.uuid)
         if window is None:
-            return gpu
+            return {}
         if gpu.power_samples:
             end = gpu.power_samples[-1].time
             # One tick of a fast replay may be longer than the window.
             watts = [s.watts for s in gpu.power_samples if s.time > end - WINDOW_SECONDS]
             window.add(_Extremes(end, min(watts), max(watts)))
         if window.empty:
-            return gpu
-        return dataclasses.replace(
-            gpu, power_peak_watts=window.high(), power_trough_watts=window.low()
-        )
+            return {}
+        return {"power_peak_watts": window.high(), "power_trough_watts": window.low()}
 
     def _node_reading(self, gpus: list[GpuReading]) -> NodeReading:
         counted = _each_once(gpu for gpu in gpus if gpu.power_watts is not None)

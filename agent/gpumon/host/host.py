@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.host.basics import Basics, HostBasics
@@ -45,7 +45,7 @@ class Host:
         """Prepare to read the host whose files lie below a root; nothing runs before ``run``."""
         if collectors is None:
             collectors = (Rapl(root, clock), Hwmon(root), Ipmi(root), Basics())
-        self._runs = [_Run(collector, clock) for collector in collectors]
+        self._runs = {collector.name: _Run(collector, clock) for collector in collectors}
         self._power = NodePower(overhead_watts)
         self._clock = clock
 
@@ -54,7 +54,8 @@ class Host:
 
         ``gpu_watts`` tells what the node's GPUs draw together at the moment.
         """
-        await asyncio.gather(self._integrate(gpu_watts), *(run.forever() for run in self._runs))
+        runs = (run.forever() for run in self._runs.values())
+        await asyncio.gather(self._integrate(gpu_watts), *runs)
 
     async def _integrate(self, gpu_watts: Callable[[], float | None]) -> None:
         schedule = Schedule(1.0, self._clock)
@@ -65,8 +66,8 @@ class Host:
     def tick(self, gpu_watts: float | None) -> None:
         """Go on integrating the node's power; ``gpu_watts`` is what its GPUs draw together."""
         now = self._clock.monotonic()
-        cpu = self._told("rapl", CpuEnergy)
-        meters = self._told("hwmon", MeteredPower)
+        cpu: CpuEnergy | None = self._told("rapl")
+        meters: MeteredPower | None = self._told("hwmon")
         cpu_watts = cpu.watts if cpu else None
         if meters is not None and meters.cpu_watts is not None:
             cpu_watts = meters.cpu_watts
@@ -74,8 +75,8 @@ class Host:
 
     def reading(self) -> HostReading:
         """Return what is known now."""
-        basics = self._told("host", HostBasics)
-        cpu = self._told("rapl", CpuEnergy)
+        basics: HostBasics | None = self._told("host")
+        cpu: CpuEnergy | None = self._told("rapl")
         now = self._power.now
         return HostReading(
             power_watts=None if now is None else {now[0]: now[1]},
@@ -86,44 +87,47 @@ class Host:
 
     def collector_success(self) -> dict[str, int]:
         """Return 1 or 0 of each collector whose hardware is, or was, there."""
-        return {run.collector.name: int(run.works) for run in self._runs if run.works is not None}
+        return {name: int(run.works) for name, run in self._runs.items() if run.works is not None}
 
     def collector_seconds(self) -> dict[str, float]:
         """Return how long each collector's last run took."""
-        return {run.collector.name: run.seconds for run in self._runs if run.works is not None}
+        return {name: run.seconds for name, run in self._runs.items() if run.works is not None}
 
     def denied(self) -> tuple[Denied, ...]:
         """Return what this user may not read."""
-        return tuple(run.denied for run in self._runs if run.denied is not None)
+        return tuple(run.denied for run in self._runs.values() if run.denied)
 
     def _measured(self) -> dict[str, Sample]:
         """Return the measurements of the whole node by source, the best first."""
-        found: dict[str, Sample] = {}
-        for run in self._runs:
-            if isinstance(run.told, float):
-                found["ipmi"] = Sample(run.told, run.told_at)
-        for run in self._runs:
-            if isinstance(run.told, MeteredPower) and run.told.node_watts is not None:
-                found[run.told.source] = Sample(run.told.node_watts, run.told_at)
+        found = {}
+        watts: float | None = self._told("ipmi")
+        if watts is not None:
+            found["ipmi"] = Sample(watts, self._runs["ipmi"].told_at)
+        meters: MeteredPower | None = self._told("hwmon")
+        if meters is not None and meters.node_watts is not None:
+            found[meters.source] = Sample(meters.node_watts, self._runs["hwmon"].told_at)
         return found
 
-    def _told(self, name: str, kind: type) -> Any:
-        """Return what a collector told last, where that is recent."""
-        now = self._clock.monotonic()
-        return next(
-            (
-                run.told
-                for run in self._runs
-                if run.collector.name == name
-                and isinstance(run.told, kind)
-                and now - run.told_at <= FRESH_SECONDS
-            ),
-            None,
-        )
+    def _told(self, name: str) -> Any:
+        """Return what a collector told last, where it is there and that is recent; else None."""
+        run = self._runs.get(name)
+        if run is None or self._clock.monotonic() - run.told_at > FRESH_SECONDS:
+            return None
+        return run.told
+
+
+class _Outcome(NamedTuple):
+    """What came of one run: what the collector told, or why it could not."""
+
+    told: Any = None
+    error: Exception | None = None
 
 
 class _Run:
-    """One collector, run again and again, each time in a thread that nobody has to wait for."""
+    """One collector, run again and again, each time in a thread that nobody has to wait for.
+
+    ``works`` is None for as long as nothing was ever seen of its hardware.
+    """
 
     def __init__(self, collector: Collector, clock: Clock) -> None:
         self.collector = collector
@@ -146,62 +150,79 @@ class _Run:
             await asyncio.sleep(max(0.0, period - self.seconds))
 
     async def _once(self) -> bool:
-        """Run the collector once; tell whether its hardware is there."""
-        outcome = _start(self.collector)
+        """Run the collector once; tell whether its hardware is there and may be read."""
         try:
-            told = await asyncio.wait_for(asyncio.shield(outcome), self.collector.deadline)
-        except asyncio.TimeoutError:
+            running = _start(self.collector)
+        except RuntimeError as no_thread:  # the system gives no more of them
+            self._failed(str(no_thread))
+            return True
+        done, _ = await asyncio.wait({running}, timeout=self.collector.deadline)
+        if not done:
             self._failed(f"no answer within {self.collector.deadline:g} s")
             # Never two at once: the next run waits for this one, however long that takes.
-            with contextlib.suppress(Exception):
-                await outcome
+            await asyncio.wait({running})
             return True
-        except DeniedError as error:
-            if self.denied is None:
-                log.info("%s: %s", error, error.denied.grant)
-            self.denied = error.denied
+        told, error = running.result()
+        if isinstance(error, DeniedError):
+            self._refused(error)
             return False
-        except Exception as error:  # noqa: BLE001 - one collector must not end the others
+        if error is not None:
             self._failed(str(error) or type(error).__name__)
             return True
-        self.denied = None
         if told is None:
-            self.works = None if self.works is None else False
+            self._gone()
             return False
-        if self.works is False:
-            log.info("collector %s works again", self.collector.name)
-        self.works, self._failures = True, 0
-        self.told, self.told_at = told, self._clock.monotonic()
+        self._succeeded(told)
         return True
 
+    def _succeeded(self, told: Any) -> None:
+        if self.denied is not None:
+            log.info("collector %s: may be read now", self.collector.name)
+        elif self.works is False:
+            log.info("collector %s works again", self.collector.name)
+        self.works, self.denied, self._failures = True, None, 0
+        self.told, self.told_at = told, self._clock.monotonic()
+
     def _failed(self, reason: str) -> None:
-        if self.works is not False:
+        if self.works is not False or self.denied is not None:
             log.warning("collector %s fails: %s", self.collector.name, reason)
-        self.works = False
+        self.works, self.denied = False, None
         self._failures += 1
 
+    def _refused(self, error: DeniedError) -> None:
+        """Take in that this user may not read it: a failure only where it once could."""
+        if self.denied != error.denied:
+            log.info("%s: %s", error, error.denied.grant)
+        self.works = None if self.works is None else False
+        self.denied, self._failures = error.denied, 0
 
-def _start(collector: Collector) -> asyncio.Future[Any]:
-    """Run a collector in a thread that does not keep the process from ending."""
+    def _gone(self) -> None:
+        """Take in that its hardware is not there, which is worth a line only where it was."""
+        if self.works:
+            log.warning("collector %s fails: its hardware is gone", self.collector.name)
+        self.works = None if self.works is None else False
+        self.denied, self._failures = None, 0
+
+
+def _start(collector: Collector) -> asyncio.Future[_Outcome]:
+    """Run a collector in a thread that does not keep the process from ending.
+
+    Raises RuntimeError where no thread can be had.
+    """
     loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Any] = loop.create_future()
+    running: asyncio.Future[_Outcome] = loop.create_future()
 
-    def settle(told: Any, error: BaseException | None) -> None:
-        if outcome.done():
-            return
-        if error is None:
-            outcome.set_result(told)
-        else:
-            outcome.set_exception(error)
+    def settle(outcome: _Outcome) -> None:
+        if not running.done():  # cancelled, when the agent ends
+            running.set_result(outcome)
 
     def work() -> None:
-        told, failure = None, None
         try:
-            told = collector.collect()
+            outcome = _Outcome(told=collector.collect())
         except Exception as error:  # noqa: BLE001 - it is passed on
-            failure = error
+            outcome = _Outcome(error=error)
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, told, failure)
+            loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=work, name=f"collector {collector.name}", daemon=True).start()
-    return outcome
+    return running

@@ -13,7 +13,7 @@ FRESH_SECONDS = 60.0
 """A measurement that is older is no longer used: four of the BMC's usual periods."""
 
 HOLE_SECONDS = 60.0
-"""Over a longer hole nobody knows what was drawn."""
+"""Over a longer hole nobody knows what was drawn; a shorter one is bridged, as the GPUs' are."""
 
 Known = tuple[str, str]
 """How power is known: method (measured, estimated) and source."""
@@ -45,11 +45,10 @@ class NodePower:
     ) -> None:
         """Take in what is known at a moment: measurements by source, best first, and parts."""
         self.now = self._choose(monotonic, measured, gpu_watts, cpu_watts)
-        before, self._before = self._before, None
         if self.now is None:
             return
         known, watts = self.now
-        self._before = (known, monotonic, watts)
+        before, self._before = self._before, (known, monotonic, watts)
         joules = self._joules.setdefault(known, 0.0)
         # A hand-over from one method to another counts for the one that takes over.
         if before is not None and 0 < monotonic - before[1] <= HOLE_SECONDS:

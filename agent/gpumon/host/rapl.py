@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,14 @@ from gpumon.model import Denied
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::\d+)?$")
 """A package's zone, or a part of one; intel-rapl-mmio tells the same a second time."""
 
-_PACKAGE = re.compile(r"package-(\d+)(?:-die-\d+)?$")
+_TOP = re.compile(r"(package|psys)(?:-(\d+))?(?:-die-\d+)?$")
+"""What the driver calls a zone that is no part of another (intel_rapl_common.c): the dies of one
+package are zones of their own, and ``psys`` without a number is package 0's."""
+
+HOLE_SECONDS = 60.0
+"""A counter that was not read for longer may have wrapped more than once, unseen: an AMD package
+under load needs two to four minutes for one wrap. The joules are then the least that was drawn, and
+power is not told."""
 
 DENIED = Denied(
     "gpumon_node_cpu_energy_joules_total",
@@ -53,8 +60,8 @@ class _Counter:
     def read(self) -> None:
         """Add what was drawn since the last reading; a wrap in between is undone.
 
-        Two wraps would look like none. At 350 W a package takes twelve minutes for one, and it is
-        read every ten seconds.
+        Each further wrap goes unseen. At 350 W an Intel package takes twelve minutes for one, at
+        300 W an AMD package three and a half, and they are read every ten seconds.
         """
         now = number_of(self.path / "energy_uj")
         drawn = now - self.last
@@ -76,51 +83,57 @@ class Rapl:
         """Prepare to read the tree below a root."""
         self._folder = root / "sys" / "class" / "powercap"
         self._clock = clock
-        self._counters: dict[tuple[str, str], _Counter] = {}
+        self._counters: list[tuple[tuple[str, str], _Counter]] = []
         self._before: tuple[float, int] | None = None
 
     def collect(self) -> CpuEnergy | None:
-        """Return the joules so far, or None where there is no such tree."""
-        if not self._counters:
-            self._counters = dict(self._find())
-        else:
-            for counter in self._counters.values():
-                counter.read()
+        """Return the joules so far, or None where there is no such tree.
+
+        Raises DeniedError where its counters may not, or no longer, be read.
+        """
+        try:
+            if self._counters:
+                for _, counter in self._counters:
+                    counter.read()
+            else:
+                self._counters = list(self._find())
+        except PermissionError:
+            raise DeniedError(DENIED) from None
         if not self._counters:
             return None
-        joules = {key: counter.microjoules / 1e6 for key, counter in self._counters.items()}
-        return CpuEnergy(joules, self._watts())
+        drawn: dict[tuple[str, str], int] = {}
+        for key, counter in self._counters:
+            drawn[key] = drawn.get(key, 0) + counter.microjoules
+        joules = {key: microjoules / 1e6 for key, microjoules in drawn.items()}
+        return CpuEnergy(joules, self._watts(drawn))
 
-    def _watts(self) -> float | None:
+    def _watts(self, drawn: Mapping[tuple[str, str], int]) -> float | None:
         # DRAM has a domain of its own on Intel's servers, which is no part of the package's
         # (Intel SDM 3B, 15.10). psys is the whole platform and contains all of them.
         counted = ("package", "dram")
         now = self._clock.monotonic()
-        total = sum(c.microjoules for (_, domain), c in self._counters.items() if domain in counted)
+        total = sum(microjoules for (_, domain), microjoules in drawn.items() if domain in counted)
         before, self._before = self._before, (now, total)
-        if before is None or now <= before[0]:
+        if before is None or not 0 < now - before[0] <= HOLE_SECONDS:
             return None
         return (total - before[1]) / 1e6 / (now - before[0])
 
     def _find(self) -> Iterator[tuple[tuple[str, str], _Counter]]:
+        """Yield ((package, domain), counter) of each zone; more than one where there are dies."""
         zones = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         packages: dict[str, str] = {}
         for zone in zones:
             match = _ZONE.fullmatch(zone.name)
             if match is None:
                 continue
-            name = text_of(zone / "name")
-            package = _PACKAGE.fullmatch(name)
-            if package is not None:
-                packages[match[1]] = package[1]
-            domain = "package" if package else name
+            domain = text_of(zone / "name")
+            top = _TOP.fullmatch(domain)
+            if top is not None:
+                domain = top[1]
+                packages.setdefault(match[1], top[2] or "0")
             # A part is named after its package, whose zone sorts before it.
             key = (packages.get(match[1], match[1]), domain)
-            try:
-                last = number_of(zone / "energy_uj")
-            except PermissionError:
-                raise DeniedError(DENIED) from None
-            yield key, _Counter(zone, _range(zone), last)
+            yield key, _Counter(zone, _range(zone), number_of(zone / "energy_uj"))
 
 
 def _range(zone: Path) -> int:

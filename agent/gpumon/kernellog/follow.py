@@ -98,11 +98,26 @@ class KernelLog:
                     records.caught_up()
                     if _replaced(descriptor, self._path, records):
                         return
-                    await asyncio.sleep(POLL_SECONDS)
+                    await self._wait(descriptor)
                 else:
                     await asyncio.sleep(0)  # a long backlog must not hold up a scrape
         finally:
             os.close(descriptor)
+
+    async def _wait(self, descriptor: int) -> None:
+        """Wait for more: told by the kernel where it tells, else for a while.
+
+        A file is always ready to be read, and so is a pipe that nobody writes to.
+        """
+        if not stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            await asyncio.sleep(POLL_SECONDS)
+            return
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(descriptor, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(descriptor)
 
     def _read(self, descriptor: int, records: Records) -> tuple[list[XidEvent | SxidEvent], bool]:
         """Read one piece; return its events, and whether there was nothing to read."""

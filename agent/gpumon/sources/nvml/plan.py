@@ -57,21 +57,24 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Batch:
-    """Fields to read in one call: what is asked, and which answers belong to which origin."""
+    """Fields to read in one call: what is asked, and which answers belong to which origin.
+
+    What two origins want (the state of each link, counted and by itself) is asked once.
+    """
 
     asked: tuple[tuple[int, int], ...]
-    spans: tuple[tuple[Field | Links | PerLink, slice], ...]
+    places: tuple[tuple[Field | Links | PerLink, tuple[int, ...]], ...]
 
     @classmethod
     def of(cls, origins: Iterable[Origin], links: int) -> _Batch:
-        asked: list[tuple[int, int]] = []
-        spans: list[tuple[Field | Links | PerLink, slice]] = []
+        asked: dict[tuple[int, int], int] = {}
+        places: list[tuple[Field | Links | PerLink, tuple[int, ...]]] = []
         for origin in origins:
             if isinstance(origin, Field | Links | PerLink):
                 scopes = [origin.scope] if isinstance(origin, Field) else list(range(links))
-                spans.append((origin, slice(len(asked), len(asked) + len(scopes))))
-                asked += [(origin.id, scope) for scope in scopes]
-        return cls(tuple(asked), tuple(spans))
+                wanted = [(origin.id, scope) for scope in scopes]
+                places.append((origin, tuple(asked.setdefault(w, len(asked)) for w in wanted)))
+        return cls(tuple(asked), tuple(places))
 
     def read(self, door: Door, handle: Any) -> dict[Origin, Any]:
         """Return each origin's answer, or its NVML code.
@@ -84,8 +87,8 @@ class _Batch:
             return {}
         answers = door.fields(handle, self.asked)
         raw: dict[Origin, Any] = {}
-        for origin, span in self.spans:
-            values = answers[span]
+        for origin, places in self.places:
+            values = [answers[place] for place in places]
             code = next((answer.code for answer in values if answer.code), 0)
             if code in SERIOUS:
                 raise FaultError(code, f"field {origin.id}", f"NVML error {code}")
