@@ -18,6 +18,7 @@ from typing import Any
 
 import pynvml  # noqa: TID251 - to see the calls at the driver's door
 
+from gpumon.model import Tier
 from gpumon.sources.nvml import NvmlSource
 
 TICKS = 61
@@ -98,7 +99,7 @@ def main() -> None:
     """Do it."""
     log, clock = CallLog(), _TickClock()
     log.watch()
-    source = NvmlSource(clock)
+    source = NvmlSource(clock, Tier.STANDARD)
     worst: dict[str, int] = {}
     source.read()
     log.repeated()
