@@ -8,6 +8,7 @@ and profilers are not disturbed (GPM does not use the perfmon hardware).
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,12 @@ from gpumon.sources.nvml.library import Door, FaultError
 
 MIN_INTERVAL = 0.1
 """Seconds two samples must be apart (nvml.h: nvmlGpmMetricsGet)."""
+
+
+_METRIC = struct.Struct("=IId24x")
+"""nvmlGpmMetric_t: id, return code, value, and three names that nobody asks for."""
+
+_METRICS_AT = pynvml.c_nvmlGpmMetricsGet_t.metrics.offset
 
 
 class GpmReader:
@@ -64,8 +71,10 @@ class GpmReader:
             return {}
         self._request.sample1, self._request.sample2 = older, newer
         self._door.call("nvmlGpmMetricsGet", self._request)
-        answers = self._request.metrics[: len(self._ids)]
-        self._means = {m.metricId: m.value for m in answers if m.nvmlReturn == 0}
+        # Unpacked at once: the binding decodes each attribute in Python. Exact numbers are tested.
+        end = _METRICS_AT + len(self._ids) * _METRIC.size
+        answers = _METRIC.iter_unpack(memoryview(self._request).cast("B")[_METRICS_AT:end])
+        self._means = {metric_id: value for metric_id, code, value in answers if code == 0}
         return self._means
 
     def _take(self, sample: Any) -> None:
