@@ -30,8 +30,8 @@ class HostReading:
         labels=["method", "source"],
     )
     cpu_energy_joules: Mapping[tuple[str, str], float] | None = counter(
-        "Energy of the CPUs since the agent started (RAPL), its counter's wraps undone. Domains "
-        "other than package are parts of it, or (psys) contain it: do not add them up.",
+        "Energy of the CPUs since the agent started (RAPL), wraps undone. Domains core and uncore "
+        "are parts of package, dram is not, and psys contains all: do not add them all up.",
         labels=["package", "domain"],
     )
     cpus: int | None = gauge("Logical CPUs.")
