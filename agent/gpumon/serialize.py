@@ -22,7 +22,12 @@ from gpumon.model import (
     GpuReading,
     GpuState,
     HostReading,
+    Job,
+    JobGpuReading,
+    JobReading,
     Kind,
+    LedgerReading,
+    LedgerState,
     Metric,
     MigEnergyInfo,
     MigIdentity,
@@ -76,6 +81,7 @@ def to_document(
         "host": {m.field: _plain(getattr(snapshot.host, m.field)) for m in _HOST_METRICS},
         "gpus_expected": snapshot.gpus_expected,
         "gpus": [_gpu_document(gpu, now, samples=samples) for gpu in snapshot.gpus],
+        **_ledger_document(snapshot.ledger),
         "errors": list(snapshot.errors),
         "denied": [dataclasses.asdict(denied) for denied in snapshot.denied],
     }
@@ -107,6 +113,7 @@ def from_document(document: Document) -> Snapshot:
                 **{m.field: document.get("node_power", {}).get(m.field) for m in _NODE_METRICS}
             ),
             host=_host_from(document.get("host", {})),
+            ledger=_ledger_from(document),
             errors=tuple(document.get("errors", ())),
             denied=tuple(Denied(**denied) for denied in document.get("denied", ())),
         )
@@ -116,6 +123,8 @@ def from_document(document: Document) -> Snapshot:
 
 _NODE_METRICS = group_of(NodeReading).metrics
 _HOST_METRICS = group_of(HostReading).metrics
+_JOB_METRICS = [m for m in group_of(JobReading).metrics if m.kind is not Kind.INFO]
+_SHARE = ("gpu", "uuid", "share", "energy_joules")
 _MIG_METRICS = [m for m in group_of(MigReading).metrics if m.kind is not Kind.INFO]
 
 
@@ -132,7 +141,7 @@ def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     document["mig"] = [_mig_document(instance) for instance in gpu.mig]
     document["held_by"] = [dataclasses.asdict(process) for process in gpu.held_by]
     document["denied"] = list(gpu.denied)
-    document["jobs"] = []
+    document["jobs"] = list(gpu.jobs)
     if samples:
         document["power_samples"] = [[s.time, s.watts] for s in gpu.power_samples]
     return document
@@ -154,6 +163,40 @@ def _mig_from(document: Document, gpu: int, uuid: str) -> MigReading:
         identity=MigIdentity(**{name: document[name] for name in MigIdentity.__slots__}),
         energy_info=MigEnergyInfo(method) if method else None,
         **{m.field: _checked(m, document.get(m.field)) for m in _MIG_METRICS},
+    )
+
+
+def _ledger_document(ledger: LedgerState) -> Document:
+    """Return the jobs with their GPUs, and each GPU's account beyond them."""
+    gpus: dict[str, list[Document]] = {}
+    for share in ledger.shares:
+        values = {name: getattr(share, name) for name in _SHARE}
+        gpus.setdefault(share.job_id, []).append(values)
+    jobs = [
+        {
+            **dataclasses.asdict(reading.job),
+            **{m.field: _plain(getattr(reading, m.field)) for m in _JOB_METRICS},
+            "gpus": gpus.get(reading.job.job_id, []),
+        }
+        for reading in ledger.jobs
+    ]
+    return {"jobs": jobs, "ledger": [dataclasses.asdict(account) for account in ledger.gpus]}
+
+
+def _ledger_from(document: Document) -> LedgerState:
+    jobs = document.get("jobs", [])
+    return LedgerState(
+        jobs=tuple(
+            JobReading(
+                job=Job(**{name: job[name] for name in Job.__slots__}),
+                **{m.field: _checked(m, job.get(m.field)) for m in _JOB_METRICS},
+            )
+            for job in jobs
+        ),
+        shares=tuple(
+            JobGpuReading(job_id=job["job_id"], **share) for job in jobs for share in job["gpus"]
+        ),
+        gpus=tuple(LedgerReading(**account) for account in document.get("ledger", ())),
     )
 
 
@@ -238,6 +281,7 @@ def _gpu_from(document: Document) -> GpuReading:
         ),
         mig=tuple(_mig_from(m, identity.index, identity.uuid) for m in document.get("mig", ())),
         held_by=tuple(GpuProcess(**process) for process in document.get("held_by", ())),
+        jobs=tuple(document.get("jobs", ())),
         denied=tuple(document.get("denied", ())),
         **values,
     )

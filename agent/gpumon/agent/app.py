@@ -18,16 +18,8 @@ from gpumon.agent.node import Node
 from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, Format, negotiate
-from gpumon.model import (
-    GpuAge,
-    GpuReading,
-    HostReading,
-    MigReading,
-    NodeReading,
-    NvswitchReading,
-    Snapshot,
-    Tier,
-)
+from gpumon.exposition.owners import owners_of
+from gpumon.model import LedgerState, NvswitchReading, Snapshot, Tier
 from gpumon.serialize import to_document
 from gpumon.times import format_time
 from gpumon.web.guard import may_see_users
@@ -85,7 +77,8 @@ def make_app(
 
     async def metrics(request: Request) -> Response:
         format_ = negotiate(request.headers.get("accept", ""))
-        body = exposition(node, encoders[format_], cost.text(format_))
+        users = may_see_users(request.scope, expose=expose_users)
+        body = exposition(node, encoders[format_], cost.text(format_), users=users)
         return _answer(request, body, {"content-type": format_.value})
 
     async def healthy(_: Request) -> Response:
@@ -132,15 +125,23 @@ def make_app(
 
 
 def _without_users(snapshot: Snapshot) -> Snapshot:
-    """Leave out whose processes they are, and what they are called."""
+    """Leave out whose processes and jobs they are, and what they are called."""
     gpus = tuple(
         dataclasses.replace(
             gpu,
-            held_by=tuple(dataclasses.replace(p, user="", name="") for p in gpu.held_by),
+            held_by=tuple(dataclasses.replace(p, user="", name="", uid=None) for p in gpu.held_by),
         )
         for gpu in snapshot.gpus
     )
-    return dataclasses.replace(snapshot, gpus=gpus)
+    return dataclasses.replace(snapshot, gpus=gpus, ledger=_nameless(snapshot.ledger))
+
+
+def _nameless(ledger: LedgerState) -> LedgerState:
+    jobs = tuple(
+        dataclasses.replace(reading, job=dataclasses.replace(reading.job, user="", name=""))
+        for reading in ledger.jobs
+    )
+    return dataclasses.replace(ledger, jobs=jobs)
 
 
 _PATHS = ("/-/healthy", "/-/ready", "/api/v1/snapshot", "/api/v1/history")
@@ -159,19 +160,16 @@ _PAGE_HEADERS = {
 }
 
 
-def exposition(node: Node, encoder: Encoder, more: str) -> bytes:
-    """Return the exposition of all that is known of a node now."""
-    now, monotonic = node.now(), SYSTEM.monotonic()
-    gpus = now.gpus if now else ()
+def exposition(node: Node, encoder: Encoder, more: str, *, users: bool = False) -> bytes:
+    """Return the exposition of all that is known of a node now; ``users`` whose jobs they are."""
+    now = node.now()
+    if now is not None and not users:
+        now = dataclasses.replace(now, ledger=_nameless(now.ledger))
     return encoder.encode(
         {
             AgentReading: [node.agent_reading()],
-            NodeReading: [now.power] if now else [],
-            HostReading: [now.host] if now else [],
-            GpuReading: gpus,
-            MigReading: [instance for gpu in gpus for instance in gpu.mig],
+            **(owners_of(now, SYSTEM.monotonic()) if now else {}),
             NvswitchReading: node.nvswitches(),
-            GpuAge: [GpuAge(gpu.label_values, gpu.age(monotonic)) for gpu in gpus],
         },
         more,
     )

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping
 
 from gpumon import __version__
-from gpumon.model import SourceInfo, Tier
+from gpumon.model import LedgerRule, SourceInfo, Tier
 from gpumon.model.metric import counter, gauge, info, metric_group
 
 
@@ -17,6 +17,13 @@ class BuildInfo:
 
     version: str = __version__
     python_version: str = platform.python_version()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkloadInfo:
+    """Who tells which job holds which GPU."""
+
+    manager: str
 
 
 @metric_group(prefix="gpumon")
@@ -58,6 +65,28 @@ class AgentReading:
     unattributed_xids: int | None = gauge(
         "Xids that wait for their GPU: of a PCI address at which none has ever been seen.",
         tier=Tier.CORE,
+    )
+
+    workload_manager_info: WorkloadInfo | None = info(
+        "Who tells which job holds which GPU; gpumon_collector_success says whether it does now.",
+        labels=("manager",),
+        name="workload_manager",
+    )
+    workload_manager_errors: int | None = counter(
+        "How often that could not be asked, or answered nonsense; what was known last stays in "
+        "force.",
+        tier=Tier.CORE,
+    )
+    ledger_info: LedgerRule | None = info(
+        "By what several holders of one GPU share its joules, and who gets those of a gap.",
+        labels=("shared", "mig", "gap"),
+        name="ledger",
+    )
+    ledger_corrections: Mapping[str, int] | None = counter(
+        "Device counters that were reset, or leapt beyond what the power limit allows (rejected), "
+        "and gaps whose joules are nobody's.",
+        tier=Tier.CORE,
+        labels=["correction"],
     )
 
     @property

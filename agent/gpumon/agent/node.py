@@ -6,20 +6,24 @@ import asyncio
 import collections
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.facts import AgentReading, BuildInfo
+from gpumon.agent.facts import AgentReading, BuildInfo, WorkloadInfo
 from gpumon.agent.statefile import StateFile
 from gpumon.agent.xidmemory import XidMemory
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
 from gpumon.host import Host
 from gpumon.kernellog import KernelLog
+from gpumon.ledger import Ledger
 from gpumon.model import (
     Denied,
     GpuIdentity,
     GpuReading,
     GpuState,
+    LedgerRule,
     NodeReading,
     NvswitchReading,
     Snapshot,
@@ -27,6 +31,7 @@ from gpumon.model import (
 )
 from gpumon.model.events import kernel_address
 from gpumon.times import format_time
+from gpumon.workloads.manager import Manager
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +58,8 @@ class Node:
         xids: XidMemory | None = None,
         host: Host | None = None,
         kernel_log: KernelLog | None = None,
+        ledger: Ledger | None = None,
+        manager: Manager | None = None,
         interval: float = 1.0,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -62,6 +69,8 @@ class Node:
         self._source = source
         self._host = host
         self._kernel_log = kernel_log
+        self._ledger = ledger
+        self._manager = manager
         self._xids = xids or XidMemory(StateFile(None), clock)
         self._silence = SILENCE_SECONDS + 2 * interval
         self._clock = clock
@@ -91,7 +100,7 @@ class Node:
         self._xids.observe(snapshot.events)
         name = self._name or snapshot.node
         self._snapshot = dataclasses.replace(
-            self._derivation.update(snapshot),
+            self._derivation.update(snapshot, self._enter(snapshot)),
             node=name,
             gpus_expected=self._expected.count(snapshot.source, self._clock.time()),
         )
@@ -143,7 +152,27 @@ class Node:
             return None
         host = now.host if self._host is None else self._host.reading()
         gpus = self._xids.complete(now.gpus)
-        return dataclasses.replace(now, gpus=gpus, host=host, denied=self._denied())
+        ledger = self._ledger.state() if self._ledger else now.ledger
+        return dataclasses.replace(now, gpus=gpus, host=host, ledger=ledger, denied=self._denied())
+
+    def _enter(self, snapshot: Snapshot) -> Mapping[str, Sequence[str]]:
+        """Enter a tick in the ledger, and return the jobs that hold each GPU."""
+        if self._ledger is None or self._manager is None:
+            return {}
+        time = self._clock.time()
+        shown = {job_id: job.job for job_id, job in self._ledger.open_jobs.items()}
+        allocation = self._manager.allocation(snapshot.gpus, shown, time)
+        self._ledger.update(snapshot, allocation, time, self._beyond_gpus(snapshot))
+        return self._ledger.holders()
+
+    def _beyond_gpus(self, snapshot: Snapshot) -> tuple[str, float] | None:
+        """Return how what the node draws beyond its GPUs is known, and in watts."""
+        watts = self._host.node_watts() if self._host else None
+        if watts is None:
+            return None
+        method, node_watts = watts
+        gpu_watts = sum(gpu.power_watts or 0.0 for gpu in snapshot.gpus)
+        return method, max(0.0, node_watts - gpu_watts)
 
     def _denied(self) -> tuple[Denied, ...]:
         """Return what of the node this user may not read."""
@@ -213,13 +242,27 @@ class Node:
             },
             reader_restarts=self._restarts,
             unattributed_xids=self._xids.unattributed,
+            **self._book_keeping(),
         )
+
+    def _book_keeping(self) -> dict[str, Any]:
+        """Return what the agent tells of its ledger and of who tells it whose the GPUs are."""
+        if self._ledger is None or self._manager is None:
+            return {}
+        return {
+            "ledger_info": LedgerRule(),
+            "ledger_corrections": self._ledger.corrections,
+            "workload_manager_info": WorkloadInfo(self._manager.name),
+            "workload_manager_errors": self._manager.errors,
+        }
 
     def _collectors(self, snapshot: Snapshot | None, *, up: bool) -> dict[str, int]:
         """Return which collectors work; what is left alone on purpose does not fail."""
         host = self._host.collector_success() if self._host else {}
         if self._kernel_log is not None and self._kernel_log.denied is None:
             host["kernel_log"] = int(not self._kernel_log.problem)
+        if self._manager is not None:
+            host[self._manager.name] = int(self._manager.success)
         if self._released:
             return host
         parts = snapshot.collectors if snapshot and up else {}

@@ -23,6 +23,7 @@ import uvicorn
 from gpumon.agent import control, systemd
 from gpumon.agent.app import make_app
 from gpumon.agent.expected import ExpectedGpus
+from gpumon.agent.ledgerfile import LedgerFile, load_books
 from gpumon.agent.node import Node
 from gpumon.agent.release import Release
 from gpumon.agent.statefile import StateFile, state_file_name
@@ -30,6 +31,8 @@ from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition.selfmetrics import SelfMetrics
 from gpumon.host import Host
 from gpumon.kernellog import KernelLog
+from gpumon.ledger import Ledger
+from gpumon.ledger.ledger import Books
 from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.sources.spec import SourceSpec
@@ -37,6 +40,8 @@ from gpumon.times import format_time
 from gpumon.web.accept import accept
 from gpumon.web.guard import App, Guard
 from gpumon.web.protocol import MOST_CONNECTIONS, PatientOnce
+from gpumon.workloads import choose
+from gpumon.workloads.slurm import FOLDER
 
 if TYPE_CHECKING:
     from gpumon.web.access import Access
@@ -56,6 +61,8 @@ class AgentOptions:
     state_dir: Path | None = None
     kernel_log: Path | None = None
     node_overhead_watts: float | None = None
+    workload_manager: str = "auto"
+    jobs_dir: Path = FOLDER
     web_config: Path | None = None
     expose_users: bool = False
     node: str = ""
@@ -118,6 +125,7 @@ class _Parts:
         nvml = options.source.kind == "nvml"
         self.host = Host(overhead_watts=options.node_overhead_watts) if nvml else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
+        self.manager = choose(options.workload_manager, options.jobs_dir, real=nvml)
         self.node = Node(
             options.node,
             ExpectedGpus(options.expected_gpus, self.state),
@@ -125,6 +133,10 @@ class _Parts:
             xids=self.xids,
             host=self.host,
             kernel_log=self.kernel_log,
+            ledger=Ledger(
+                self.state.load(load_books, Books()), LedgerFile(self.state), steady=nvml
+            ),
+            manager=self.manager,
             interval=options.interval,
         )
         self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
@@ -146,6 +158,7 @@ class _Parts:
             yield systemd.keep_telling(self.node)
         if self.host is not None:
             yield self.host.run(self.node.gpu_watts)
+        yield self.manager.run()
         if self.kernel_log is not None:
             yield self.kernel_log.run(self.xids.position, self._heard)
 

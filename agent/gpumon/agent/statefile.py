@@ -59,6 +59,28 @@ MIGRATIONS = (
     );
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
     """,
+    # The energy ledger, in millijoules and milliseconds; times in unix seconds. A GPU's account
+    # with its last reading; what each job pays for each GPU; jobs; and joules by the hour, where
+    # job_id is empty for what nobody held, and reason says why nobody did.
+    """
+    CREATE TABLE ledger_gpus (
+        uuid TEXT PRIMARY KEY, gpu INTEGER, time REAL, counter INTEGER, watts REAL, holders TEXT,
+        total INTEGER, ended INTEGER, unallocated INTEGER
+    );
+    CREATE TABLE ledger_jobs (
+        job_id TEXT, began REAL, uuid TEXT, active INTEGER, idle INTEGER, active_ms INTEGER,
+        idle_ms INTEGER, PRIMARY KEY (job_id, began, uuid)
+    );
+    CREATE TABLE jobs (
+        job_id TEXT, began REAL, ended REAL, shown INTEGER, user TEXT, account TEXT,
+        partition TEXT, name TEXT, manager TEXT, host TEXT, PRIMARY KEY (job_id, began)
+    );
+    CREATE INDEX jobs_shown ON jobs (shown);
+    CREATE TABLE hourly (
+        hour INTEGER, uuid TEXT, job_id TEXT, reason TEXT, millijoules INTEGER,
+        active_ms INTEGER, idle_ms INTEGER, PRIMARY KEY (hour, uuid, job_id, reason)
+    ) WITHOUT ROWID;
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 
@@ -123,6 +145,11 @@ class StateFile:
         except sqlite3.Error as error:
             log.warning("%s cannot be read (%s)", self._path, error)
             return default
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is saved is, or may yet be, kept in a file."""
+        return self._path is not None
 
     def save(self, write: Write) -> None:
         """Have a change written, soon, after those before it, as one transaction."""

@@ -86,6 +86,19 @@ from gpumon.web.listen import DEFAULT_PORT
     metavar="WATTS",
     help="What the node draws beyond GPUs and CPUs, where nothing measures the whole of it.",
 )
+@option(
+    "--workload-manager",
+    type=click.Choice(["auto", "slurm", "processes"]),
+    default="auto",
+    help="Who tells which job holds which GPU: Slurm, or the processes on it.",
+)
+@option(
+    "--jobs-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/run/gpumon/jobs"),
+    metavar="FOLDER",
+    help="Where Slurm's prolog and epilog write which job has which GPU.",
+)
 @click.pass_context
 def agent(
     ctx: click.Context,
@@ -100,6 +113,8 @@ def agent(
     state_dir: Path | None,
     kernel_log: Path | None,
     node_overhead_watts: float | None,
+    workload_manager: str,
+    jobs_dir: Path,
 ) -> None:
     """Read this machine's GPUs and serve them to Prometheus.
 
@@ -133,6 +148,8 @@ def agent(
         state_dir=state_dir or default_state_dir(),
         kernel_log=_kernel_log(kernel_log, source),
         node_overhead_watts=node_overhead_watts,
+        workload_manager=workload_manager,
+        jobs_dir=jobs_dir,
         node=socket.gethostname(),
     )
     with bind(parse_listen_address(listen_address)) as sock:

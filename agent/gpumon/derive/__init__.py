@@ -7,6 +7,7 @@ own, so a replay at sixty times the speed has the same outcome.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 from gpumon.derive.energy_check import EnergyCheck
 from gpumon.derive.extremes import PowerExtremes
@@ -23,13 +24,24 @@ class Derivation:
         self._check = EnergyCheck()
         self._mig = MigEnergy()
 
-    def update(self, snapshot: Snapshot) -> Snapshot:
-        """Return the snapshot with what follows from it and from those before it."""
+    def update(
+        self, snapshot: Snapshot, jobs: Mapping[str, Sequence[str]] | None = None
+    ) -> Snapshot:
+        """Return the snapshot with what follows from it and from those before it.
+
+        ``jobs`` are the ids of those that hold each GPU, by its uuid.
+        """
+        jobs = jobs or {}
         power = self._extremes.node(snapshot)
         self._check.forget(snapshot)
         # One copy of a reading, with all that follows: it has seventy fields.
         gpus = tuple(
-            dataclasses.replace(gpu, **self._extremes.of(gpu), **self._check.of(gpu))
+            dataclasses.replace(
+                gpu,
+                jobs=tuple(jobs.get(gpu.identity.uuid, ())),
+                **self._extremes.of(gpu),
+                **self._check.of(gpu),
+            )
             for gpu in snapshot.gpus
         )
         return self._mig.update(dataclasses.replace(snapshot, gpus=gpus, power=power))

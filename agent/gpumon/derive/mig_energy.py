@@ -46,8 +46,8 @@ class MigEnergy:
         now = round(gpu.energy_joules * 1000)
         drawn = max(0, now - self._counters.get(gpu.identity.uuid, now))  # less is a reset
         self._counters[gpu.identity.uuid] = now
-        weights, method = _weights(gpu.mig)
-        for instance, part in zip(gpu.mig, _parts(drawn, weights), strict=True):
+        weights, method = mig_weights(gpu.mig)
+        for instance, part in zip(gpu.mig, divide(drawn, weights), strict=True):
             uuid = instance.identity.mig_uuid
             self._instances[uuid] = self._instances.get(uuid, 0) + part
         mig = tuple(
@@ -61,7 +61,7 @@ class MigEnergy:
         return dataclasses.replace(gpu, mig=mig)
 
 
-def _weights(instances: Sequence[MigReading]) -> tuple[list[float], MigEnergyInfo]:
+def mig_weights(instances: Sequence[MigReading]) -> tuple[list[float], MigEnergyInfo]:
     """Return each instance's weight, and the method that a GPU with these is divided by."""
     sizes = [float(instance.multiprocessors or 1) for instance in instances]
     if any(instance.sm_active_ratio is None for instance in instances):
@@ -73,9 +73,10 @@ def _weights(instances: Sequence[MigReading]) -> tuple[list[float], MigEnergyInf
     return (active if sum(active) > 0 else sizes), BY_ACTIVITY
 
 
-def _parts(whole: int, weights: Sequence[float]) -> list[int]:
-    """Divide a whole number by weights into whole numbers that add up to it."""
-    total, parts, given, weight = sum(weights), [], 0, 0.0
+def divide(whole: int, weights: Sequence[float]) -> list[int]:
+    """Divide a whole number by weights (not all 0) into whole numbers that add up to it."""
+    parts: list[int] = []
+    total, given, weight = sum(weights), 0, 0.0
     for each in weights[:-1]:
         weight += each
         until = round(whole * weight / total)

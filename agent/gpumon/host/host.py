@@ -85,6 +85,11 @@ class Host:
             **(basics._asdict() if basics else {}),
         )
 
+    def node_watts(self) -> tuple[str, float] | None:
+        """Return by what method the node's power is known now, and in watts; or None."""
+        now = self._power.now
+        return None if now is None else (now[0][0], now[1])
+
     def collector_success(self) -> dict[str, int]:
         """Return 1 or 0 of each collector whose hardware is, or was, there."""
         return {name: int(run.works) for name, run in self._runs.items() if run.works is not None}

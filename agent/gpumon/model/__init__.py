@@ -6,6 +6,8 @@ Nothing here reads anything, and nothing here imports from the rest of gpumon.
 from gpumon.model.events import SxidEvent, XidEvent
 from gpumon.model.gpu import GpuAge, GpuReading
 from gpumon.model.host import HostReading
+from gpumon.model.jobs import Allocation, Holding, Job
+from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading, LedgerRule, LedgerState
 from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of, groups
 from gpumon.model.mig import MigReading
 from gpumon.model.nvswitch import NvswitchReading
@@ -31,6 +33,7 @@ __all__ = [
     "GPU_STATES",
     "RECOVERY_ACTIONS",
     "THROTTLE_REASONS",
+    "Allocation",
     "Cadence",
     "Denied",
     "EnergyInfo",
@@ -41,8 +44,15 @@ __all__ = [
     "GpuReading",
     "GpuState",
     "Group",
+    "Holding",
     "HostReading",
+    "Job",
+    "JobGpuReading",
+    "JobReading",
     "Kind",
+    "LedgerReading",
+    "LedgerRule",
+    "LedgerState",
     "Metric",
     "MigEnergyInfo",
     "MigIdentity",

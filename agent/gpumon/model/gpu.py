@@ -68,12 +68,13 @@ from gpumon.model.terms import (
 class GpuReading:
     """All that one GPU said at ``time`` (unix seconds of the source's own clock).
 
-    ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
-    told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
-    ``module`` where power is that of a whole Grace module. ``mig`` are its MIG instances,
-    ``held_by`` the processes that hold a context on it, ``denied`` the fields that the driver
-    refuses to this user. Where ``state`` is not ``ok`` every reading is None and ``reason`` says
-    why in words; what the agent remembers of the GPU (its Xids) stays.
+        ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
+        told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
+        ``module`` where power is that of a whole Grace module. ``mig`` are its MIG instances,
+    ``held_by`` the processes that hold a context on it, ``jobs`` the ids of the jobs that hold it,
+    ``denied`` the fields that the driver refuses to this user. Where ``state`` is not ``ok`` every
+    reading is None and ``reason`` says why in words; what the agent remembers of the GPU (its Xids)
+    stays.
     """
 
     identity: GpuIdentity = info(
@@ -104,6 +105,7 @@ class GpuReading:
     power_scope: str = "gpu"
     mig: tuple[MigReading, ...] = ()
     held_by: tuple[GpuProcess, ...] = ()
+    jobs: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
 
     # Power and energy.
@@ -130,6 +132,7 @@ class GpuReading:
         "Power of the GPU's HBM, mean over about one second; part of the GPU's power.",
         # Scope 2 is the memory. Boards without the sensor answer 0 (seen on A40).
         nvml=[Field(185, milli_or_none, 2)],
+        tier=Tier.FULL,
     )
     power_limit_watts: float | None = gauge(
         "Power limit in force, whoever set it (out-of-band caps included).",
@@ -235,10 +238,12 @@ class GpuReading:
     fp16_active_ratio: float | None = gauge(
         "Share of cycles in which the half-precision pipes were busy, mean since the last tick.",
         nvml=[Gpm(13)],
+        tier=Tier.FULL,
     )
     fp32_active_ratio: float | None = gauge(
         "Share of cycles in which the single-precision pipes were busy, mean since the last tick.",
         nvml=[Gpm(12)],
+        tier=Tier.FULL,
     )
     fp64_active_ratio: float | None = gauge(
         "Share of cycles in which the double-precision pipes were busy, mean since the last tick.",
@@ -296,6 +301,7 @@ class GpuReading:
     )
     memory_reserved_bytes: int | None = gauge(
         "Device memory the driver and firmware keep for themselves.",
+        tier=Tier.FULL,
         nvml=[Call("nvmlDeviceGetMemoryInfo", attribute="reserved")],
         smi=["memory.reserved"],
     )
@@ -463,7 +469,7 @@ class GpuReading:
         "The fabric this GPU has joined.",
         labels=("cluster_uuid", "clique_id"),
         name="fabric",
-        tier=Tier.STANDARD,
+        tier=Tier.FULL,
         cadence=Cadence.SLOW,
         nvml=[Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_info)],
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from gpumon.model.events import XidEvent
 from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
+from gpumon.model.ledger import LedgerState
 from gpumon.model.metric import Tier, gauge, metric_group
 from gpumon.model.terms import Denied
 
@@ -75,6 +76,7 @@ class Snapshot:
     gpus_expected: int | None = None
     power: NodeReading = NodeReading()
     host: HostReading = HostReading()
+    ledger: LedgerState = dataclasses.field(default_factory=LedgerState)
     events: tuple[XidEvent, ...] = ()
     collectors: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     errors: tuple[str, ...] = ()

@@ -199,7 +199,8 @@ class GpuProcess:
 
     ``user`` and ``name`` are empty where the process is not to be seen from here (another PID
     namespace, or gone). ``sm_ratio`` is its share of the SMs' time in the last seconds, None where
-    the driver does not tell (MIG). ``gpu_instance`` is that of the MIG instance it runs on.
+    the driver does not tell (MIG). ``gpu_instance`` is that of the MIG instance it runs on. ``uid``
+    is the user's number.
     """
 
     pid: int
@@ -210,6 +211,7 @@ class GpuProcess:
     name: str = ""
     gpu_instance: int | None = None
     compute_instance: int | None = None
+    uid: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from gpumon.clock import SYSTEM
-from gpumon.model import GpuAge, GpuReading, HostReading, MigReading, NodeReading, Snapshot, Tier
+from gpumon.model import Snapshot, Tier
 from gpumon.serialize import Document, to_document
 
 FORMATS = ("json", "ndjson", "csv", "prom")
@@ -21,17 +21,11 @@ def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
     ``header`` is the CSV's first line, wanted once only where rows follow each other.
     """
     if form == "prom":
-        from gpumon.exposition import Encoder, Format, Labelled
+        from gpumon.exposition import Encoder, Format
+        from gpumon.exposition.owners import owners_of
 
-        encoder, now = Encoder(Format.TEXT, Tier.FULL), SYSTEM.monotonic()
-        owners: dict[type, Sequence[Labelled]] = {
-            NodeReading: [snapshot.power],
-            HostReading: [snapshot.host],
-            GpuReading: snapshot.gpus,
-            MigReading: [instance for gpu in snapshot.gpus for instance in gpu.mig],
-            GpuAge: [GpuAge(gpu.label_values, gpu.age(now)) for gpu in snapshot.gpus],
-        }
-        return encoder.encode(owners).decode()
+        owners = owners_of(snapshot, SYSTEM.monotonic())
+        return Encoder(Format.TEXT, Tier.FULL).encode(owners).decode()
     document = to_document(snapshot)
     if form == "csv":
         return _csv(document, header=header)

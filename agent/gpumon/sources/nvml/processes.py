@@ -6,7 +6,7 @@ The slowest calls there are (4.5 ms measured for the list on a desktop card, Man
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -23,6 +23,14 @@ _LISTS = {
 _NO_INSTANCE = 0xFFFFFFFF
 
 
+class _Who(NamedTuple):
+    """User, name and user number of a process."""
+
+    user: str
+    name: str
+    uid: int | None
+
+
 class ProcessReader:
     """Lists the processes of one GPU; belongs to the GPU's worker."""
 
@@ -32,7 +40,7 @@ class ProcessReader:
         self._handle = handle
         self._kinds = tuple(kind for kind in _LISTS if self._listed(kind) is not None)
         self._shares_since: int | None = 0
-        self._names: dict[int, tuple[str, str]] = {}
+        self._names: dict[int, _Who] = {}
 
     def read(self) -> tuple[GpuProcess, ...] | None:
         """Return the processes, or None where this GPU does not tell."""
@@ -82,15 +90,15 @@ class ProcessReader:
         return {pid: sum(shares) / len(shares) / 100 for pid, shares in by_process.items()}
 
 
-def _process(kind: str, entry: Any, shares: dict[int, float], who: tuple[str, str]) -> GpuProcess:
-    user, name = who
+def _process(kind: str, entry: Any, shares: dict[int, float], who: _Who) -> GpuProcess:
     return GpuProcess(
         pid=entry.pid,
         kind=kind,
         memory_bytes=entry.usedGpuMemory,
         sm_ratio=shares.get(entry.pid),
-        user=user,
-        name=name,
+        user=who.user,
+        name=who.name,
+        uid=who.uid,
         gpu_instance=_instance(entry.gpuInstanceId),
         compute_instance=_instance(entry.computeInstanceId),
     )
@@ -100,11 +108,11 @@ def _instance(number: int) -> int | None:
     return None if number == _NO_INSTANCE else number
 
 
-def _who(pid: int) -> tuple[str, str]:
-    """Return user and name of a process; empty where it is not to be seen from here."""
+def _who(pid: int) -> _Who:
+    """Return whose a process is; empty where it is not to be seen from here."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            return process.username(), process.name()
+            return _Who(process.username(), process.name(), process.uids().real)
     except psutil.Error:
-        return "", ""
+        return _Who("", "", None)

@@ -182,6 +182,7 @@ class SimGpu:
                 memory_bytes=self._memory_used(),
                 sm_ratio=round(self.program.recent_utilization()[0], 2),
                 user="sim",
+                uid=1000,
                 name="python3",
             ),
         )

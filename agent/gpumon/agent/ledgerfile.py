@@ -1,0 +1,209 @@
+"""The ledger's books in the state file.
+
+What one tick changes is written as one transaction, so that kill -9 loses a tick whole or not at
+all: a GPU's account stands there with the counter up to which it is entered, and the next agent
+enters what the device counted since. While the file cannot be written, ticks add up to one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+
+from gpumon.agent.statefile import StateFile
+from gpumon.ledger.account import HOUR, Account, JobAccount
+from gpumon.ledger.ledger import Books, OpenJob
+from gpumon.ledger.measure import Mark
+from gpumon.model import Job
+
+KEPT_DAYS = 400
+"""How long hours and jobs are kept: a year, and a month to look back on it."""
+
+_PRUNE_SECONDS = 86_400.0
+
+_ACCOUNT = "INSERT OR REPLACE INTO ledger_gpus VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_JOB_ACCOUNT = "INSERT OR REPLACE INTO ledger_jobs VALUES (?, ?, ?, ?, ?, ?, ?)"
+_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_HOURLY = """
+    INSERT INTO hourly VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET millijoules = millijoules + excluded.millijoules,
+        active_ms = active_ms + excluded.active_ms, idle_ms = idle_ms + excluded.idle_ms
+"""
+
+
+class LedgerFile:
+    """The ledger's journal; see ``gpumon.ledger.ledger.Journal``."""
+
+    def __init__(self, state: StateFile) -> None:
+        """Keep nothing yet."""
+        self._state = state
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, object], tuple[object, ...]] = {}
+        self._hours: dict[tuple[int, str, str, str], list[int]] = {}
+        self._queued = False
+        self._pruned = 0.0
+
+    def hourly(
+        self, key: tuple[int, str, str, str], millijoules: int, active_ms: int, idle_ms: int
+    ) -> None:
+        """Add to (hour, GPU, job or nobody, why nobody's)."""
+        with self._lock:
+            sums = self._hours.setdefault(key, [0, 0, 0])
+            for at, more in enumerate((millijoules, active_ms, idle_ms)):
+                sums[at] += more
+
+    def account(self, account: Account) -> None:
+        """Keep a GPU's account as it is."""
+        mark = account.mark
+        self._keep(
+            _ACCOUNT,
+            account.uuid,
+            (
+                account.uuid,
+                account.gpu,
+                mark.time,
+                mark.counter,
+                mark.watts,
+                json.dumps(account.holders),
+                account.total,
+                account.ended,
+                account.unallocated,
+            ),
+        )
+
+    def job_account(self, job: OpenJob, uuid: str, account: JobAccount) -> None:
+        """Keep what a job pays for a GPU."""
+        self._keep(
+            _JOB_ACCOUNT,
+            (job.job.job_id, job.began, uuid),
+            (
+                job.job.job_id,
+                job.began,
+                uuid,
+                account.active_millijoules,
+                account.idle_millijoules,
+                account.active_milliseconds,
+                account.idle_milliseconds,
+            ),
+        )
+
+    def job(self, job: OpenJob, *, shown: bool) -> None:
+        """Keep a job's facts and times, and whether its series are still shown."""
+        facts = job.job
+        self._keep(
+            _JOB,
+            (facts.job_id, job.began),
+            (
+                facts.job_id,
+                job.began,
+                job.ended,
+                shown,
+                facts.user,
+                facts.account,
+                facts.partition,
+                facts.name,
+                facts.manager,
+                json.dumps(job.host_millijoules),
+            ),
+        )
+
+    def commit(self, time: float) -> None:
+        """Have all that was kept written as one."""
+        with self._lock:
+            if not self._state.keeps:
+                self._rows, self._hours = {}, {}
+                return
+            if self._queued or not (self._rows or self._hours):
+                return
+            self._queued = True
+        prune = not 0 <= time - self._pruned < _PRUNE_SECONDS
+        if prune:
+            self._pruned = time
+        self._state.save(self._writer(int(time // HOUR) - KEPT_DAYS * 24 if prune else None))
+
+    def _keep(self, statement: str, key: object, row: tuple[object, ...]) -> None:
+        with self._lock:
+            self._rows[statement, key] = row
+
+    def _writer(self, oldest: int | None) -> _Writer:
+        return _Writer(self, oldest)
+
+    def _take(
+        self,
+    ) -> tuple[
+        dict[tuple[str, object], tuple[object, ...]], dict[tuple[int, str, str, str], list[int]]
+    ]:
+        with self._lock:
+            rows, hours = self._rows, self._hours
+            self._rows, self._hours, self._queued = {}, {}, False
+            return rows, hours
+
+
+class _Writer:
+    """One transaction; tried again, it has what it took before and what is new."""
+
+    def __init__(self, file: LedgerFile, oldest: int | None) -> None:
+        self._file = file
+        self._oldest = oldest
+        self._rows: dict[tuple[str, object], tuple[object, ...]] = {}
+        self._hours: dict[tuple[int, str, str, str], list[int]] = {}
+
+    def __call__(self, db: sqlite3.Connection) -> None:
+        rows, hours = self._file._take()  # noqa: SLF001 - its other half
+        self._rows.update(rows)
+        for key, sums in hours.items():
+            held = self._hours.setdefault(key, [0, 0, 0])
+            for at, more in enumerate(sums):
+                held[at] += more
+        for (statement, _), row in self._rows.items():
+            db.execute(statement, row)
+        db.executemany(_HOURLY, [(*key, *sums) for key, sums in self._hours.items()])
+        if self._oldest is not None:
+            _prune(db, self._oldest)
+
+
+def _prune(db: sqlite3.Connection, oldest: int) -> None:
+    """Forget hours, and jobs that ended, before an hour."""
+    db.execute("DELETE FROM hourly WHERE hour < ?", (oldest,))
+    db.execute("DELETE FROM jobs WHERE NOT shown AND ended < ?", (oldest * HOUR,))
+    db.execute(
+        "DELETE FROM ledger_jobs WHERE (job_id, began) NOT IN (SELECT job_id, began FROM jobs)"
+    )
+
+
+def load_books(db: sqlite3.Connection) -> Books:
+    """Return what the last agent left: accounts, and the jobs that are still shown."""
+    books = Books()
+    for uuid, gpu, time, counter, watts, holders, total, ended, unallocated in db.execute(
+        "SELECT uuid, gpu, time, counter, watts, holders, total, ended, unallocated "
+        "FROM ledger_gpus"
+    ):
+        books.accounts[uuid] = Account(
+            uuid=uuid,
+            gpu=gpu,
+            mark=Mark(time, counter, watts),
+            holders=tuple(json.loads(holders)),
+            total=total,
+            ended=ended,
+            unallocated=unallocated,
+        )
+    for job_id, began, over, user, account, partition, name, manager, host in db.execute(
+        "SELECT job_id, began, ended, user, account, partition, name, manager, host FROM jobs "
+        "WHERE shown ORDER BY began"
+    ):
+        job = Job(
+            job_id=job_id,
+            user=user,
+            account=account,
+            partition=partition,
+            name=name,
+            manager=manager,
+        )
+        books.jobs[job_id] = OpenJob(job, began, over, json.loads(host))
+    for job_id, uuid, *sums in db.execute(
+        "SELECT job_id, uuid, active, idle, active_ms, idle_ms FROM ledger_jobs "
+        "WHERE (job_id, began) IN (SELECT job_id, began FROM jobs WHERE shown)"
+    ):
+        books.accounts[uuid].jobs[job_id] = JobAccount(*sums)
+    return books

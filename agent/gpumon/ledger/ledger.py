@@ -1,0 +1,346 @@
+"""The books of a node: fed by each tick, asked by each scrape.
+
+Every tick each GPU's joules go to whoever held it. A gap (the agent was down, the GPU silent) goes
+to who held the GPU before and after it, else to nobody: what happened in between is not known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from gpumon.derive.mig_energy import divide
+from gpumon.ledger.account import Account, JobAccount, hours_of
+from gpumon.ledger.measure import Mark, drawn
+from gpumon.ledger.shares import NOBODY, Part, Tick, parts_of_gap, parts_of_tick, weights_of
+from gpumon.model import Allocation, GpuReading, Holding, Job, Snapshot
+from gpumon.model.ledger import (
+    JobGpuReading,
+    JobReading,
+    LedgerReading,
+    LedgerState,
+)
+
+ACTIVE_RATIO = 0.05
+"""From this activity on a held GPU is active (design section 1)."""
+
+GAP_SECONDS = 15.0
+"""Longer without a reading is a gap: the slowest tick is 5 s, and a GPU that hung is asked again
+after 10 s."""
+
+SHOWN_SECONDS = 900.0
+"""How long the series of a job stay after its end, so that every scraper sees the last value."""
+
+OVER_SECONDS = 60.0
+"""Who held a GPU until this long ago may still have a part in the tick at hand."""
+
+CORRECTIONS = ("reset", "rejected", "gap")
+
+
+@dataclasses.dataclass(slots=True)
+class OpenJob:
+    """A job that is shown: since when, and since when (unix seconds) it holds nothing any more."""
+
+    job: Job
+    began: float
+    ended: float | None = None
+    host_millijoules: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Journal(Protocol):
+    """Keeps what the ledger enters, so that the next agent goes on from there."""
+
+    def hourly(
+        self, key: tuple[int, str, str, str], millijoules: int, active_ms: int, idle_ms: int
+    ) -> None:
+        """Add to (hour, GPU, job or nobody, why nobody's)."""
+
+    def account(self, account: Account) -> None:
+        """Keep a GPU's account as it is."""
+
+    def job_account(self, job: OpenJob, uuid: str, account: JobAccount) -> None:
+        """Keep what a job pays for a GPU."""
+
+    def job(self, job: OpenJob, *, shown: bool) -> None:
+        """Keep a job's facts and times, and whether its series are still shown."""
+
+    def commit(self, time: float) -> None:
+        """Write all that was kept since, as one."""
+
+
+@dataclasses.dataclass(slots=True)
+class Books:
+    """What a ledger goes on from."""
+
+    accounts: dict[str, Account] = dataclasses.field(default_factory=dict)
+    jobs: dict[str, OpenJob] = dataclasses.field(default_factory=dict)
+
+
+class Ledger:
+    """Belongs to the agent's event loop; pure arithmetic but for its journal."""
+
+    def __init__(self, books: Books, journal: Journal, *, steady: bool = False) -> None:
+        """Go on from what an earlier ledger left.
+
+        ``steady`` where readings are taken in this machine's own time: how long a tick was is then
+        told by the monotonic clock, which nobody sets, and the source's time only says when.
+        """
+        self._accounts = books.accounts
+        self._jobs = books.jobs
+        self._journal = journal
+        self._steady = steady
+        self._read_at: dict[str, float] = {}
+        self._corrections = dict.fromkeys(CORRECTIONS, 0)
+        self._shares: dict[tuple[str, str], float] = {}
+        self._present: tuple[str, ...] = ()
+
+    @property
+    def open_jobs(self) -> Mapping[str, OpenJob]:
+        """The jobs that are shown, by their id."""
+        return self._jobs
+
+    def update(
+        self,
+        snapshot: Snapshot,
+        allocation: Allocation | None,
+        time: float,
+        host: tuple[str, float] | None = None,
+    ) -> None:
+        """Enter a tick: what the GPUs drew since the last, and whose it was.
+
+        ``allocation`` is None while nothing has been heard of who holds what: then who did before
+        still does. ``time`` is now (unix seconds); ``host`` is what the node draws beyond its
+        GPUs: by what method it is known, and watts.
+        """
+        allocation = allocation or self._remembered()
+        allocation = dataclasses.replace(
+            allocation,
+            holdings=tuple(h for h in allocation.holdings if not _long_over(h, time)),
+        )
+        for job_id in {holding.job_id for holding in allocation.holdings}:
+            self._meet(allocation.jobs.get(job_id), job_id, time)
+        self._shares = {}
+        longest = 0.0
+        counted = _each_once(snapshot.gpus)
+        for gpu in counted:
+            holdings = [h for h in allocation.holdings if h.uuid == gpu.identity.uuid]
+            longest = max(longest, self._enter(gpu, holdings, allocation.pids))
+        self._present = tuple(gpu.identity.uuid for gpu in snapshot.gpus)
+        held = [h for h in allocation.holdings if h.until is None or h.until > time]
+        if host is not None and counted and longest <= GAP_SECONDS:
+            self._enter_host(host, held, len(counted), longest)
+        self._end({holding.job_id for holding in held}, allocation, time)
+        self._journal.commit(time)
+
+    def state(self) -> LedgerState:
+        """Return what is to be shown now; its readings are of one tick."""
+        here = [self._accounts[uuid] for uuid in self._present if uuid in self._accounts]
+        return LedgerState(
+            jobs=tuple(self._job_reading(job) for job in self._jobs.values()),
+            shares=tuple(
+                JobGpuReading(
+                    job_id=job_id,
+                    gpu=account.gpu,
+                    uuid=account.uuid,
+                    share=self._shares.get((job_id, account.uuid)),
+                    energy_joules=job.millijoules / 1000,
+                )
+                for account in here
+                for job_id, job in account.jobs.items()
+            ),
+            gpus=tuple(
+                LedgerReading(
+                    gpu=account.gpu,
+                    uuid=account.uuid,
+                    unallocated_energy_joules=account.unallocated / 1000,
+                    ended_jobs_energy_joules=account.ended / 1000,
+                    ledger_energy_joules=account.total / 1000,
+                )
+                for account in here
+            ),
+        )
+
+    @property
+    def corrections(self) -> dict[str, int]:
+        """How often a device's counter had to be corrected, or a gap was nobody's."""
+        return dict(self._corrections)
+
+    def holders(self) -> dict[str, tuple[str, ...]]:
+        """Return the ids of the jobs that hold each GPU, by its uuid."""
+        return {uuid: account.holders for uuid, account in self._accounts.items()}
+
+    def _enter(
+        self, gpu: GpuReading, holdings: Sequence[Holding], pids: Mapping[int, str]
+    ) -> float:
+        """Enter one GPU's tick and return how long it was."""
+        uuid, now = gpu.identity.uuid, Mark.of(gpu)
+        account = self._accounts.get(uuid)
+        if account is None:
+            account = self._accounts[uuid] = Account(uuid, gpu.identity.index, now)
+            begin, seconds = now.time, 0.0
+        else:
+            begin, seconds = account.mark.time, self._seconds(account, gpu)
+        tick = Tick(
+            begin=begin, end=now.time, seconds=seconds, gpu=gpu, holdings=holdings, pids=pids
+        )
+        holders = tuple(dict.fromkeys(holding.job_id for holding in tick.holders()))
+        if now != account.mark:
+            self._book(account, now, tick, holders)
+        account.mark, account.holders, account.gpu = now, holders, gpu.identity.index
+        self._read_at[uuid] = gpu.read_at
+        if holders:
+            for owner, weight in weights_of(tick.holders(), tick).items():
+                if owner != NOBODY:
+                    self._shares[owner, uuid] = weight
+                    account.jobs.setdefault(owner, JobAccount())
+        self._journal.account(account)
+        return seconds
+
+    def _book(self, account: Account, now: Mark, tick: Tick, holders: tuple[str, ...]) -> None:
+        """Enter what a GPU drew in a tick, or in a gap."""
+        gpu = tick.gpu
+        limit = max(gpu.power_limit_watts or 0.0, gpu.power_limit_default_watts or 0.0)
+        amount = drawn(account.mark, now, tick.seconds, limit)
+        if amount.correction:
+            self._corrections[amount.correction] += 1
+        reason = "idle"
+        if tick.end > tick.begin and 0 < tick.seconds <= GAP_SECONDS:
+            # Where the clock was set meanwhile, the tick was no longer for it.
+            tick = dataclasses.replace(tick, begin=tick.end - tick.seconds)
+            parts = parts_of_tick(amount.millijoules, tick)
+        elif holders and set(holders) == set(account.holders):
+            parts = parts_of_gap(amount.millijoules, tick)
+        else:
+            if account.holders or holders:
+                reason = "gap"
+                self._corrections["gap"] += 1
+            parts = [Part(NOBODY, amount.millijoules, tick.seconds)]
+        active = (_activity(gpu) or 0.0) >= ACTIVE_RATIO
+        for part in parts:
+            self._post(account, part, (tick.begin, tick.end), reason, active=active)
+
+    def _post(
+        self, account: Account, part: Part, span: tuple[float, float], reason: str, *, active: bool
+    ) -> None:
+        """Enter a part in the account, and by the hour in the journal."""
+        milliseconds = round(part.seconds * 1000) if part.owner != NOBODY else 0
+        account.enter(part.owner, part.millijoules, milliseconds, active=active)
+        hours = list(hours_of(*span))
+        lengths = [length for _, length in hours]
+        amounts = divide(part.millijoules, lengths)
+        times = divide(milliseconds, lengths)
+        why = reason if part.owner == NOBODY else ""
+        for (hour, _), amount, time in zip(hours, amounts, times, strict=True):
+            self._journal.hourly(
+                (hour, account.uuid, part.owner, why),
+                amount,
+                time if active else 0,
+                0 if active else time,
+            )
+        if part.owner != NOBODY:
+            job = self._jobs[part.owner]
+            self._journal.job_account(job, account.uuid, account.jobs[part.owner])
+
+    def _seconds(self, account: Account, gpu: GpuReading) -> float:
+        """Return how long ago the last mark was; 0 or less where the clock was set back."""
+        before = self._read_at.get(account.uuid)
+        if self._steady and before is not None:
+            return gpu.read_at - before
+        return gpu.time - account.mark.time
+
+    def _enter_host(
+        self, host: tuple[str, float], held: Sequence[Holding], gpus: int, seconds: float
+    ) -> None:
+        """Give each job the part of the host's joules that its share of the GPUs is."""
+        method, watts = host
+        by_job: dict[str, float] = {}
+        for (job_id, _), share in self._shares.items():
+            by_job[job_id] = by_job.get(job_id, 0.0) + share / gpus
+        for job_id in {holding.job_id for holding in held}:
+            job = self._jobs.get(job_id)
+            if job is not None:
+                joules = round(watts * seconds * by_job.get(job_id, 0.0) * 1000)
+                job.host_millijoules[method] = job.host_millijoules.get(method, 0) + joules
+                self._journal.job(job, shown=True)
+
+    def _meet(self, job: Job | None, job_id: str, time: float) -> None:
+        """Take note of a job, or of what is newly known of it."""
+        known = self._jobs.get(job_id)
+        job = job or (known.job if known else Job(job_id=job_id, manager="unknown"))
+        if known is None:
+            known = self._jobs[job_id] = OpenJob(job, time)
+        elif known.job == job:
+            return
+        else:
+            known.job = job
+        self._journal.job(known, shown=True)
+
+    def _end(self, held: set[str], allocation: Allocation, time: float) -> None:
+        """Note which jobs hold nothing any more, and fold those that were shown long enough."""
+        ends = {h.job_id: h.until for h in allocation.holdings if h.until is not None}
+        for job_id, job in list(self._jobs.items()):
+            if job_id in held:
+                if job.ended is not None:
+                    job.ended = None
+                    self._journal.job(job, shown=True)
+            elif job.ended is None:
+                job.ended = min(time, ends.get(job_id) or time)
+                self._journal.job(job, shown=True)
+            elif not 0 <= time - job.ended < SHOWN_SECONDS:
+                self._fold(job_id)
+
+    def _fold(self, job_id: str) -> None:
+        job = self._jobs.pop(job_id)
+        for account in self._accounts.values():
+            if job_id in account.jobs:
+                account.fold(job_id)
+                self._journal.account(account)
+        self._journal.job(job, shown=False)
+
+    def _remembered(self) -> Allocation:
+        holdings = tuple(
+            Holding(job_id=job_id, uuid=account.uuid)
+            for account in self._accounts.values()
+            for job_id in account.holders
+        )
+        return Allocation(jobs={k: job.job for k, job in self._jobs.items()}, holdings=holdings)
+
+    def _job_reading(self, job: OpenJob) -> JobReading:
+        job_id = job.job.job_id
+        accounts = [a.jobs[job_id] for a in self._accounts.values() if job_id in a.jobs]
+        return JobReading(
+            job=job.job,
+            gpu_seconds={
+                "active": sum(a.active_milliseconds for a in accounts) / 1000,
+                "idle": sum(a.idle_milliseconds for a in accounts) / 1000,
+            },
+            host_energy_joules={
+                method: millijoules / 1000 for method, millijoules in job.host_millijoules.items()
+            }
+            or None,
+        )
+
+
+def _long_over(holding: Holding, time: float) -> bool:
+    """Tell whether a holding ended before any tick that is still to be entered."""
+    return holding.until is not None and time - holding.until > OVER_SECONDS
+
+
+def _activity(gpu: GpuReading) -> float | None:
+    """Return SM activity, else utilisation: what decides between active and idle."""
+    return gpu.utilization_ratio if gpu.sm_active_ratio is None else gpu.sm_active_ratio
+
+
+def _each_once(gpus: Iterable[GpuReading]) -> list[GpuReading]:
+    """Return the GPUs that tell their energy, a module's joules once (GB200: two GPUs a module)."""
+    found: dict[str, GpuReading] = {}
+    for gpu in gpus:
+        if not gpu.up or not gpu.identity.uuid:
+            continue
+        if gpu.energy_joules is None and gpu.power_watts is None:
+            continue
+        scope = gpu.energy_info.scope if gpu.energy_info else gpu.power_scope
+        module = gpu.identity.serial if scope == "module" else ""
+        found.setdefault(module or gpu.identity.uuid, gpu)
+    return list(found.values())

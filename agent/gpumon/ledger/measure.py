@@ -1,0 +1,75 @@
+"""What a GPU drew between two readings: by its own counter, and what to do where that breaks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gpumon.model import GpuReading
+
+IMPLAUSIBLE = 1.3
+"""Times the power limit: nothing draws more for a second, so such a step of the counter is not
+energy (nvml-reference section 4, rule 3)."""
+
+LEAST_SECONDS = 1.0
+"""Counters move in steps of up to 100 ms: within less than this a step says nothing of power."""
+
+BLIND_SECONDS = 60.0
+"""How long a hole may be that is filled from power at its ends; and what a step of the counter may
+stand for where the clock was set back, so that nothing tells how long it took."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mark:
+    """What is remembered of a GPU's last reading: source time, counter (mJ) and power (W)."""
+
+    time: float
+    counter: int | None
+    watts: float | None
+
+    @staticmethod
+    def of(gpu: GpuReading) -> Mark:
+        """Return the mark of a reading."""
+        joules = gpu.energy_joules
+        return Mark(gpu.time, None if joules is None else round(joules * 1000), gpu.power_watts)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drawn:
+    """Millijoules between two marks; ``correction`` names what was wrong with the counter."""
+
+    millijoules: int
+    correction: str = ""
+
+
+def drawn(before: Mark, now: Mark, seconds: float, limit_watts: float | None) -> Drawn:
+    """Return what was drawn in ``seconds``; 0 or less where the clock was set back.
+
+    The counter's difference holds over any gap. One that fell was reset, one that leapt beyond
+    the limit is wrong: the hole is then filled from power where it is short. A GPU without a
+    counter has only its power.
+    """
+    if now.counter is None or before.counter is None:
+        return Drawn(_by_power(before, now, seconds))
+    step = now.counter - before.counter
+    if step < 0:
+        filled = _by_power(before, now, seconds)
+        if not filled and _plausible(now.counter, seconds, limit_watts):
+            filled = now.counter  # at least what it counted since its reset
+        return Drawn(filled, "reset")
+    if not _plausible(step, seconds, limit_watts):
+        return Drawn(_by_power(before, now, seconds), "rejected")
+    return Drawn(step)
+
+
+def _by_power(before: Mark, now: Mark, seconds: float) -> int:
+    """Return the millijoules of a short hole by the mean of the power at its ends."""
+    if before.watts is None or now.watts is None or not 0 < seconds <= BLIND_SECONDS:
+        return 0
+    return round((before.watts + now.watts) / 2 * seconds * 1000)
+
+
+def _plausible(millijoules: int, seconds: float, limit_watts: float | None) -> bool:
+    if not limit_watts:
+        return True
+    longest = max(seconds, LEAST_SECONDS) if seconds > 0 else BLIND_SECONDS
+    return millijoules <= IMPLAUSIBLE * limit_watts * longest * 1000

@@ -1,0 +1,107 @@
+"""What the ledger says at one instant: each job's joules and GPU time, and what nobody held.
+
+On every GPU, in whole millijoules: jobs + ended jobs + unallocated = ledger.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from gpumon.model.jobs import Job
+from gpumon.model.metric import Tier, counter, gauge, info, metric_group
+
+
+@metric_group(prefix="gpumon_job", labels=("job_id",))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobReading:
+    """One job on this node, while it holds a GPU and for a quarter of an hour after."""
+
+    job: Job = info(
+        "A job on this node. User and name are empty for whom may not see users.",
+        labels=("user", "account", "partition", "name", "manager"),
+        name="",
+        required=True,
+    )
+    gpu_seconds: Mapping[str, float] | None = counter(
+        "Time in which the job held a GPU, summed over its GPUs here: active, or idle (activity "
+        "below 5 %).",
+        tier=Tier.CORE,
+        labels=["state"],
+    )
+    host_energy_joules: Mapping[str, float] | None = counter(
+        "The job's part of what the node draws beyond its GPUs: by the share of the node's GPUs "
+        "that it holds.",
+        tier=Tier.CORE,
+        labels=["method"],
+    )
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The job's identity."""
+        return (self.job.job_id,)
+
+
+@metric_group(prefix="gpumon_job_gpu", labels=("job_id", "gpu", "uuid"))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class JobGpuReading:
+    """One job on one GPU."""
+
+    job_id: str
+    gpu: int
+    uuid: str
+    share: float | None = gauge(
+        "Share of the GPU's energy that the job pays for now, 0 to 1; absent once it has ended.",
+        tier=Tier.CORE,
+    )
+    energy_joules: float | None = counter(
+        "The job's joules on this GPU; it pays for a GPU that it holds and leaves idle.",
+        tier=Tier.CORE,
+    )
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The job, and the GPU by its NVML index and UUID."""
+        return self.job_id, str(self.gpu), self.uuid
+
+
+@metric_group(prefix="gpumon", labels=("gpu", "uuid"))
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerReading:
+    """One GPU's account beyond the jobs that are shown."""
+
+    gpu: int
+    uuid: str
+    unallocated_energy_joules: float | None = counter(
+        "Joules of this GPU that nobody held.", tier=Tier.CORE
+    )
+    ended_jobs_energy_joules: float | None = counter(
+        "Joules of this GPU of jobs that are no longer shown.", tier=Tier.CORE
+    )
+    ledger_energy_joules: float | None = counter(
+        "Joules of this GPU since its ledger began: jobs, ended jobs and unallocated together.",
+        tier=Tier.CORE,
+    )
+
+    @property
+    def label_values(self) -> tuple[str, ...]:
+        """The GPU by its NVML index and UUID."""
+        return str(self.gpu), self.uuid
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LedgerRule:
+    """By what several holders of one GPU share its joules, and who gets those of a gap."""
+
+    shared: str = "sm_activity"
+    mig: str = "sm_activity"
+    gap: str = "holder_before_and_after"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerState:
+    """The ledger at one tick: its readings belong together."""
+
+    jobs: tuple[JobReading, ...] = ()
+    shares: tuple[JobGpuReading, ...] = ()
+    gpus: tuple[LedgerReading, ...] = ()
