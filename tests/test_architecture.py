@@ -17,7 +17,7 @@ LAYERS = [
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
     {"agent", "targets"},
-    {"recorder", "views", "demonstration"},
+    {"recorder", "views", "demonstration", "report"},
     {"cli", "__main__"},
 ]
 """From the ground up: a part may import from its own layer and from those before it."""

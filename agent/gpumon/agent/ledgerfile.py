@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+from collections.abc import Sequence
 
 from gpumon.agent.statefile import StateFile
 from gpumon.ledger.account import HOUR, Account, JobAccount
@@ -26,8 +27,9 @@ _ACCOUNT = "INSERT OR REPLACE INTO ledger_gpus VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?
 _JOB_ACCOUNT = "INSERT OR REPLACE INTO ledger_jobs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _HOURLY = """
-    INSERT INTO hourly VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO hourly VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET millijoules = millijoules + excluded.millijoules,
+        idle_millijoules = idle_millijoules + excluded.idle_millijoules,
         active_ms = active_ms + excluded.active_ms, idle_ms = idle_ms + excluded.idle_ms
 """
 
@@ -44,14 +46,10 @@ class LedgerFile:
         self._queued = False
         self._pruned = 0.0
 
-    def hourly(
-        self, key: tuple[int, str, str, str], millijoules: int, active_ms: int, idle_ms: int
-    ) -> None:
+    def hourly(self, key: tuple[int, str, str, str], sums: tuple[int, int, int, int]) -> None:
         """Add to (hour, GPU, job or nobody, why nobody's)."""
         with self._lock:
-            sums = self._hours.setdefault(key, [0, 0, 0])
-            for at, more in enumerate((millijoules, active_ms, idle_ms)):
-                sums[at] += more
+            _add(self._hours, key, sums)
 
     def account(self, account: Account) -> None:
         """Keep a GPU's account as it is."""
@@ -153,14 +151,22 @@ class _Writer:
         rows, hours = self._file._take()  # noqa: SLF001 - its other half
         self._rows.update(rows)
         for key, sums in hours.items():
-            held = self._hours.setdefault(key, [0, 0, 0])
-            for at, more in enumerate(sums):
-                held[at] += more
+            _add(self._hours, key, sums)
         for (statement, _), row in self._rows.items():
             db.execute(statement, row)
         db.executemany(_HOURLY, [(*key, *sums) for key, sums in self._hours.items()])
         if self._oldest is not None:
             _prune(db, self._oldest)
+
+
+def _add(
+    hours: dict[tuple[int, str, str, str], list[int]],
+    key: tuple[int, str, str, str],
+    sums: Sequence[int],
+) -> None:
+    held = hours.setdefault(key, [0, 0, 0, 0])
+    for at, more in enumerate(sums):
+        held[at] += more
 
 
 def _prune(db: sqlite3.Connection, oldest: int) -> None:

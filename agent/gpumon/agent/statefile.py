@@ -78,7 +78,8 @@ MIGRATIONS = (
     CREATE INDEX jobs_shown ON jobs (shown);
     CREATE TABLE hourly (
         hour INTEGER, uuid TEXT, job_id TEXT, reason TEXT, millijoules INTEGER,
-        active_ms INTEGER, idle_ms INTEGER, PRIMARY KEY (hour, uuid, job_id, reason)
+        idle_millijoules INTEGER, active_ms INTEGER, idle_ms INTEGER,
+        PRIMARY KEY (hour, uuid, job_id, reason)
     ) WITHOUT ROWID;
     """,
 )

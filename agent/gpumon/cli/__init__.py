@@ -22,6 +22,7 @@ COMMANDS = {
     "metrics": "List the metrics: name, type, unit, meaning.",
     "record": "Write readings to a file that can be replayed.",
     "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",
+    "report": "Say who used how many joules and GPU hours, and what they cost.",
     "resume": "Have this machine's agent take the GPUs up again that it has released.",
     "status": "Show every GPU once (the default command).",
 }

@@ -51,10 +51,11 @@ class OpenJob:
 class Journal(Protocol):
     """Keeps what the ledger enters, so that the next agent goes on from there."""
 
-    def hourly(
-        self, key: tuple[int, str, str, str], millijoules: int, active_ms: int, idle_ms: int
-    ) -> None:
-        """Add to (hour, GPU, job or nobody, why nobody's)."""
+    def hourly(self, key: tuple[int, str, str, str], sums: tuple[int, int, int, int]) -> None:
+        """Add to (hour, GPU, job or nobody, why nobody's).
+
+        The sums are millijoules, those of them while idle, and milliseconds active and idle.
+        """
 
     def account(self, account: Account) -> None:
         """Keep a GPU's account as it is."""
@@ -232,12 +233,9 @@ class Ledger:
         times = divide(milliseconds, lengths)
         why = reason if part.owner == NOBODY else ""
         for (hour, _), amount, time in zip(hours, amounts, times, strict=True):
-            self._journal.hourly(
-                (hour, account.uuid, part.owner, why),
-                amount,
-                time if active else 0,
-                0 if active else time,
-            )
+            idle = 0 if active or part.owner == NOBODY else amount
+            times_of = (time, 0) if active else (0, time)
+            self._journal.hourly((hour, account.uuid, part.owner, why), (amount, idle, *times_of))
         if part.owner != NOBODY:
             job = self._jobs[part.owner]
             self._journal.job_account(job, account.uuid, account.jobs[part.owner])

@@ -1,0 +1,94 @@
+"""Killed -9 at any moment: what the device counted is entered, and nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+from gpumon.agent.ledgerfile import LedgerFile, load_books
+from gpumon.agent.statefile import StateFile
+from gpumon.ledger import Ledger
+from gpumon.ledger.ledger import Books
+from gpumon.model import (
+    Allocation,
+    GpuIdentity,
+    GpuReading,
+    GpuState,
+    Holding,
+    Job,
+    Snapshot,
+    SourceInfo,
+)
+
+KILLS = 100
+WATTS = 500
+TICK_SECONDS = 0.003
+
+ALLOCATION = Allocation(
+    jobs={"1": Job(job_id="1", manager="slurm")}, holdings=(Holding(job_id="1", uuid="GPU-0"),)
+)
+
+
+def reading(began: float) -> GpuReading:
+    """Return what a device says that draws 500 W, in whole millijoules."""
+    now = time.time()
+    return GpuReading(
+        identity=GpuIdentity(0, "GPU-0"),
+        state=GpuState.OK,
+        time=now,
+        read_at=time.monotonic(),
+        energy_joules=round((now - began) * WATTS * 1000) / 1000,
+        power_watts=WATTS,
+        power_limit_watts=700.0,
+        utilization_ratio=1.0,
+    )
+
+
+def keep_books(path: Path, began: float) -> None:
+    """Be an agent until killed."""
+    state = StateFile(path)
+    ledger = Ledger(state.load(load_books, Books()), LedgerFile(state), steady=True)
+    while True:
+        gpu = reading(began)
+        ledger.update(
+            Snapshot(time=gpu.time, source=SourceInfo("nvml"), gpus=(gpu,)), ALLOCATION, gpu.time
+        )
+        time.sleep(TICK_SECONDS)
+
+
+def test_killed_a_hundred_times_nothing_is_lost_and_nothing_counted_twice(tmp_path: Path) -> None:
+    """The job's joules are what the device counted since the first tick, to the millijoule."""
+    path, began, dice = tmp_path / "state.db", time.time(), random.Random(1)
+    StateFile(path).close()
+    for _ in range(KILLS):
+        child = os.fork()
+        if child == 0:
+            try:
+                keep_books(path, began)
+            finally:
+                os._exit(1)
+        time.sleep(dice.uniform(0.0, 0.06))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
+    state = StateFile(path)
+    books: Books = state.load(load_books, Books())
+    ended = time.time()
+    state.close()
+    account = books.accounts["GPU-0"]
+    with sqlite3.connect(path) as db:
+        (hours,) = db.execute("SELECT sum(millijoules) FROM hourly").fetchone()
+        ((active, idle),) = db.execute("SELECT sum(active_ms), sum(idle_ms) FROM hourly").fetchall()
+    assert account.closes()
+    assert account.jobs["1"].millijoules == account.total == hours
+    assert account.mark.counter is not None
+    # All that the device counted, but for the time before the first tick was written.
+    assert 0 <= account.mark.counter - account.total < 0.5 * (ended - began) * WATTS * 1000
+    assert account.total > 0.5 * (ended - began) * WATTS * 1000
+    seconds = account.total / 1000 / WATTS
+    assert abs((active + idle) / 1000 - seconds) < KILLS * 0.01
+    assert idle == 0

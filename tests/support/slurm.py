@@ -1,0 +1,152 @@
+"""A Slurm of one node with four GPUs that are not there, in namespaces of its own.
+
+Nothing outside is touched: folders under /etc and /run are covered inside its mount namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.servers import ROOT, require
+
+SETUP = r"""
+set -e
+hostname n1
+mount --make-rprivate /
+mount -t proc proc /proc
+ip link set lo up
+ip link add slurm0 type veth peer name slurm1
+ip addr add 10.99.0.1/24 dev slurm0
+ip link set slurm0 up; ip link set slurm1 up
+mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup || true
+mkdir -p /etc/munge /run/munge
+for folder in /etc/munge /run/munge /etc/slurm; do mount -t tmpfs -o mode=755 tmpfs $folder; done
+for n in 0 1 2 3; do mknod -m 666 "$WORK/fakegpu$n" c 1 3; done
+head -c 1024 /dev/urandom > /etc/munge/munge.key
+chmod 400 /etc/munge/munge.key; chown -R munge: /etc/munge /run/munge
+setpriv --reuid=munge --regid=munge --clear-groups munged --foreground \
+    --pid-file=/run/munge/munged.pid --seed-file=/run/munge/seed --log-file=/run/munge/log &
+cat > /etc/slurm/slurm.conf <<END
+ClusterName=test
+SlurmctldHost=n1(10.99.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+GresTypes=gpu
+KillWait=1
+Prolog=$WORK/prolog
+Epilog=$WORK/epilog
+PrologFlags=Alloc
+StateSaveLocation=$WORK/state
+SlurmdSpoolDir=$WORK/spool
+SlurmctldPidFile=$WORK/slurmctld.pid
+SlurmdPidFile=$WORK/slurmd.pid
+SlurmctldLogFile=$WORK/slurmctld.log
+SlurmdLogFile=$WORK/slurmd.log
+NodeName=n1 NodeAddr=10.99.0.1 CPUs=2 RealMemory=1000 Gres=gpu:h200:4 State=UNKNOWN
+PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:8
+END
+# The devices stand the other way round than the driver counts them.
+echo "NodeName=n1 Name=gpu Type=h200 File=$WORK/fakegpu[0-3]" > /etc/slurm/gres.conf
+echo "CgroupAutomount=no" > /etc/slurm/cgroup.conf
+mkdir -p "$WORK/state" "$WORK/spool"
+slurmctld
+sleep 2
+slurmd
+for _ in $(seq 100); do
+    sinfo -h -o %t 2>/dev/null | grep -q idle && break
+    sleep 0.2
+done
+sinfo -h -o %t
+set +e
+echo READY
+while read -r line; do
+    eval "$line" 2>&1
+    echo "DONE $?"
+done
+"""
+
+
+class Slurm:
+    """A running Slurm; its commands are run inside its namespaces."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        """Talk to the shell inside."""
+        self._process = process
+
+    def run(self, command: str) -> str:
+        """Return what a command prints; fails where it does."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        text = self.until("DONE")
+        assert self._code == "0", f"{command}: {text}"
+        return text
+
+    def until(self, word: str) -> str:
+        """Return the lines before the one that begins with a word."""
+        assert self._process.stdout is not None
+        lines: list[str] = []
+        for line in self._process.stdout:
+            if line.startswith(word):
+                self._code = line.removeprefix(word).strip()
+                return "".join(lines)
+            lines.append(line)
+        raise AssertionError(f"Slurm ended: {''.join(lines)[-3000:]}")
+
+
+@contextlib.contextmanager
+def run_slurm(folder: Path, jobs_dir: Path) -> Iterator[Slurm]:
+    """Run Slurm with our hooks, which write to ``jobs_dir``."""
+    require("slurmctld")
+    require("munged")
+    work = folder / "slurm"
+    work.mkdir()
+    for hook in ("prolog", "epilog"):
+        script = ROOT / "deploy" / "slurm" / f"{hook}.d-gpumon.sh"
+        (work / hook).write_text(
+            f"#!/bin/sh\nGPUMON_JOBS_DIR={shlex.quote(str(jobs_dir))}\n"
+            f"export GPUMON_JOBS_DIR\nexec sh {shlex.quote(str(script))}\n"
+        )
+        (work / hook).chmod(0o755)
+    process = subprocess.Popen(
+        [
+            "unshare",
+            "--mount",
+            "--uts",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "bash",
+            "-c",
+            SETUP,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "WORK": str(work)},
+    )
+    slurm = Slurm(process)
+    try:
+        slurm.until("READY")
+        yield slurm
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
