@@ -18,6 +18,9 @@ pytestmark = pytest.mark.e2e
 
 
 KEPT = {
+    "gpumon_unallocated_energy_joules_total",
+    "gpumon_ended_jobs_energy_joules_total",
+    "gpumon_ledger_energy_joules_total",
     "gpumon_gpu_info",
     "gpumon_gpu_state",
     "gpumon_gpu_up",

@@ -97,11 +97,11 @@ def report(
         hours, by = _of_job(words, hours), "gpu"
     made = make_report(hours, by, first, last, price=prices, carbon=grams)
     if form == "json":
-        click.echo(render.to_json(made, currency), nl=False)
+        click.echo(render.to_json(made, currency, source), nl=False)
     elif form == "csv":
         click.echo(render.to_csv(made), nl=False)
     else:
-        render.to_table(make_console(), made, currency)
+        render.to_table(make_console(), made, currency, source)
 
 
 def _moment(text: str, now: float, option: str) -> float:

@@ -20,12 +20,14 @@ FORMATS = ("table", "json", "csv")
 BOUNDARY = "GPUs alone (their boards, with memory): without CPUs, fans, network, losses and cooling"
 
 
-def to_json(report: Report, currency: str) -> str:
+def to_json(report: Report, currency: str, source: str) -> str:
     """Return the report as one document."""
     document = {
         "schema": 1,
         "since": format_time(report.since * HOUR_SECONDS),
         "until": format_time(report.until * HOUR_SECONDS),
+        "source": source,
+        "simulated": source.startswith("sim:"),
         "boundary": "gpu",
         "by": report.by,
         "error_ratio": report.error_ratio,
@@ -49,8 +51,10 @@ def to_csv(report: Report) -> str:
     return text.getvalue()
 
 
-def to_table(console: Console, report: Report, currency: str) -> None:
+def to_table(console: Console, report: Report, currency: str, source: str) -> None:
     """Print the report for people."""
+    if source.startswith("sim:"):
+        console.print("SIMULATED: no hardware was measured", style="bold magenta")
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(report.by)
     titles = ["kWh", "GPU h held", "active", "mean W", "waste kWh"]
