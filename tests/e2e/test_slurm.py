@@ -118,3 +118,18 @@ def test_each_job_of_a_real_slurm_has_its_joules(
         assert held == pytest.approx(2 * (document["ended"] - document["began"]), abs=0.1)
     with capsys.disabled():
         print("", *lines, sep="\n")  # noqa: T201 - the figures of this test
+
+
+def test_whose_a_job_is_leaves_the_machine_only_for_who_may_see_users(tmp_path: Path) -> None:
+    """From this machine the user is there; through a proxy it is empty, and the joules are not."""
+    with run_agent(tmp_path, "sim:1xH100") as agent:
+        here = wait_for(
+            lambda: Exposition(agent.metrics()).all("gpumon_job_info"), 10, "the user's job"
+        )
+        text = agent.get("/metrics", {"X-Forwarded-For": "10.0.0.7"}).text
+        document = agent.get("/api/v1/snapshot", {"X-Forwarded-For": "10.0.0.7"}).json()
+    (facts,) = (dict(labels) for labels in here)
+    assert facts["user"] == "sim"
+    (hidden,) = (dict(labels) for labels in Exposition(text).all("gpumon_job_info"))
+    assert (hidden["user"], hidden["job_id"]) == ("", facts["job_id"])
+    assert [job["user"] for job in document["jobs"]] == [""]
