@@ -106,6 +106,43 @@ def test_a_malformed_file_is_counted_once_and_costs_no_other_job(tmp_path: Path,
         assert [h.job_id for h in found.holdings] == ["2"]
     assert slurm.errors == 1
     assert not slurm.success
+    (tmp_path / "1.json").unlink()
+    slurm.allocation(gpus(0), {}, 0.0)
+    assert slurm.success
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, answers: bool
+) -> None:
+    """Account and name; a controller that does not answer is asked again, one that did is not."""
+    hook("prolog", tmp_path, SLURM_JOB_ID="12", SLURM_JOB_USER="alice", SLURM_JOB_GPUS="0")
+    slurm, asked = Slurm(tmp_path, node="n1"), []
+
+    async def ask(*_: object) -> dict[str, slurmcommand.SlurmJob]:
+        asked.append(1)
+        if not answers:
+            raise SlurmError("squeue failed")
+        job = parse_job(SCONTROL, "n1", {})
+        assert job is not None
+        return {"12": job}
+
+    monkeypatch.setattr("gpumon.workloads.slurm.ask_jobs", ask)
+    monkeypatch.setattr("gpumon.workloads.slurm.ASK_SECONDS", 0.0)
+
+    async def for_a_while() -> None:
+        slurm.allocation(gpus(0), {}, 0.0)
+        running = asyncio.create_task(slurm.run())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(for_a_while())
+    found = slurm.allocation(gpus(0), {}, 0.0)
+    assert found is not None
+    assert found.jobs["12"].account == ("physics" if answers else "")
+    assert (len(asked) == 1) is answers
+    assert slurm.success is answers
 
 
 def test_without_hooks_and_without_an_answer_nothing_is_known(tmp_path: Path) -> None:

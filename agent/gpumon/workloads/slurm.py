@@ -42,7 +42,7 @@ class Slurm:
         self._node = node or socket.gethostname().partition(".")[0]
         self._clock = clock
         self.errors = 0
-        self._problem = ""
+        self._problems: dict[str, str] = {}
         self._files: dict[str, tuple[tuple[int, int, int], SlurmJob | None]] = {}
         self._asked: dict[str, SlurmJob] | None = None
         self._facts: dict[str, Job] = {}
@@ -51,7 +51,7 @@ class Slurm:
     @property
     def success(self) -> bool:
         """Whether the hooks' folder or the controller could be read last time."""
-        return not self._problem
+        return not self._problems
 
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
@@ -75,7 +75,7 @@ class Slurm:
                 job.job.job_id: self._facts.get(job.job.job_id, job.job) for job in jobs.values()
             },
             holdings=holdings,
-            stale=self._problem,
+            stale="; ".join(self._problems.values()),
             pids=self._owners(gpus, holdings),
         )
 
@@ -87,10 +87,10 @@ class Slurm:
                     await self._complete()
                 else:
                     self._asked = await ask_jobs(self._node, self._asked or {}, self._clock)
-                    self._works()
+                self._works("controller")
             except (SlurmError, OSError) as error:
-                self._fails(str(error))
-            await asyncio.sleep(ASK_SECONDS if not self._incomplete() else 5.0)
+                self._fails("controller", str(error))
+            await asyncio.sleep(ASK_SECONDS)
 
     def _hooked(self) -> dict[str, SlurmJob] | None:
         """Return the jobs that the hooks wrote, or None where there are no hooks."""
@@ -100,22 +100,29 @@ class Slurm:
                 return None
             files = {}
             for path in paths:
-                stat = path.stat()
+                try:
+                    stat = path.stat()
+                except FileNotFoundError:  # an epilog has cleared it away
+                    continue
                 seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
                 known = self._files.get(path.name)
                 if known is None or known[0] != seen:
                     known = (seen, self._read(path, stat.st_size))
                 files[path.name] = known
             self._files = files
+            if all(job is not None for _, job in files.values()):
+                self._works("hooks")
         except OSError as error:
-            self._fails(f"{self._folder}: {error.strerror or error}")
+            self._fails("hooks", f"{self._folder}: {error.strerror or error}")
         return {name: job for name, (_, job) in self._files.items() if job is not None}
 
     def _read(self, path: Path, size: int) -> SlurmJob | None:
         try:
             return _job_of(json.loads(_text_of(path, size)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            self._fails(f"{path} is no job of the prolog's ({type(error).__name__}: {error})")
+            self._fails(
+                "hooks", f"{path} is no job of the prolog's ({type(error).__name__}: {error})"
+            )
             return None
 
     def _incomplete(self) -> list[str]:
@@ -134,15 +141,13 @@ class Slurm:
         wanted = self._incomplete()
         if not wanted:
             return
-        for job_id in wanted:
-            own = next(j.job for _, j in self._files.values() if j and j.job.job_id == job_id)
-            self._facts[job_id] = own
         told = await ask_jobs(self._node, {}, self._clock)
-        for job_id in wanted:
-            if job_id in told:
-                self._facts[job_id] = told[job_id].job
-        current = {job.job.job_id for _, job in self._files.values() if job}
-        self._facts = {job_id: job for job_id, job in self._facts.items() if job_id in current}
+        hooked = {job.job.job_id: job.job for _, job in self._files.values() if job is not None}
+        # What the controller does not know either is not asked for again.
+        self._facts.update(
+            {i: told[i].job if i in told else hooked[i] for i in wanted if i in hooked}
+        )
+        self._facts = {job_id: job for job_id, job in self._facts.items() if job_id in hooked}
 
     def _owners(self, gpus: Sequence[GpuReading], holdings: Sequence[Holding]) -> dict[int, str]:
         """Return whose the processes are, on GPUs that several jobs hold."""
@@ -161,16 +166,15 @@ class Slurm:
         }
         return {pid: job_id for pid, job_id in self._pids.items() if job_id is not None}
 
-    def _works(self) -> None:
-        if self._problem:
-            log.info("Slurm answers again")
-        self._problem = ""
+    def _works(self, part: str) -> None:
+        if self._problems.pop(part, None):
+            log.info("Slurm's %s can be read again", part)
 
-    def _fails(self, problem: str) -> None:
+    def _fails(self, part: str, problem: str) -> None:
         self.errors += 1
-        if problem != self._problem:
+        if problem != self._problems.get(part):
             log.warning("%s: who holds which GPU is as it was last known", problem)
-        self._problem = problem
+        self._problems[part] = problem
 
 
 def _text_of(path: Path, size: int) -> str:
