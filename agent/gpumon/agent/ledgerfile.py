@@ -34,6 +34,13 @@ _HOURLY = """
 """
 
 
+Rows = dict[tuple[str, object], tuple[object, ...]]
+"""Rows by the statement that writes them and their key; a later one replaces an earlier."""
+
+Sums = dict[tuple[int, str, str, str], list[int]]
+"""What is to be added by (hour, GPU, job or nobody, why nobody's)."""
+
+
 class LedgerFile:
     """The ledger's journal; see ``gpumon.ledger.ledger.Journal``."""
 
@@ -41,8 +48,8 @@ class LedgerFile:
         """Keep nothing yet."""
         self._state = state
         self._lock = threading.Lock()
-        self._rows: dict[tuple[str, object], tuple[object, ...]] = {}
-        self._hours: dict[tuple[int, str, str, str], list[int]] = {}
+        self._rows: Rows = {}
+        self._hours: Sums = {}
         self._queued = False
         self._pruned = 0.0
 
@@ -118,20 +125,14 @@ class LedgerFile:
         prune = not 0 <= time - self._pruned < _PRUNE_SECONDS
         if prune:
             self._pruned = time
-        self._state.save(self._writer(int(time // HOUR) - KEPT_DAYS * 24 if prune else None))
+        self._state.save(_Writer(self, int(time // HOUR) - KEPT_DAYS * 24 if prune else None))
 
     def _keep(self, statement: str, key: object, row: tuple[object, ...]) -> None:
         with self._lock:
             self._rows[statement, key] = row
 
-    def _writer(self, oldest: int | None) -> _Writer:
-        return _Writer(self, oldest)
-
-    def _take(
-        self,
-    ) -> tuple[
-        dict[tuple[str, object], tuple[object, ...]], dict[tuple[int, str, str, str], list[int]]
-    ]:
+    def take(self) -> tuple[Rows, Sums]:
+        """Return what is to be written, and hold it no longer; called by the writing thread."""
         with self._lock:
             rows, hours = self._rows, self._hours
             self._rows, self._hours, self._queued = {}, {}, False
@@ -144,11 +145,11 @@ class _Writer:
     def __init__(self, file: LedgerFile, oldest: int | None) -> None:
         self._file = file
         self._oldest = oldest
-        self._rows: dict[tuple[str, object], tuple[object, ...]] = {}
-        self._hours: dict[tuple[int, str, str, str], list[int]] = {}
+        self._rows: Rows = {}
+        self._hours: Sums = {}
 
     def __call__(self, db: sqlite3.Connection) -> None:
-        rows, hours = self._file._take()  # noqa: SLF001 - its other half
+        rows, hours = self._file.take()
         self._rows.update(rows)
         for key, sums in hours.items():
             _add(self._hours, key, sums)
@@ -160,7 +161,7 @@ class _Writer:
 
 
 def _add(
-    hours: dict[tuple[int, str, str, str], list[int]],
+    hours: Sums,
     key: tuple[int, str, str, str],
     sums: Sequence[int],
 ) -> None:

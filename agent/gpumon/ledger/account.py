@@ -65,11 +65,6 @@ class Account:
         if job is not None:
             self.ended += job.millijoules
 
-    def closes(self) -> bool:
-        """Tell whether the books do; they always do."""
-        owned = sum(job.millijoules for job in self.jobs.values())
-        return owned + self.ended + self.unallocated == self.total
-
 
 def hours_of(begin: float, end: float) -> Iterator[tuple[int, float]]:
     """Yield (hour since 1970, seconds) of a span of unix seconds; the last hour of an empty one."""

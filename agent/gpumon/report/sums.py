@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 
 from gpumon.report.factors import Factor
-from gpumon.report.hours import HOUR_SECONDS, HourRow, Hours
+from gpumon.report.hours import HourRow, Hours
 from gpumon.sources.energy import SENSOR_ERROR
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000.0
@@ -130,8 +130,3 @@ def _without_data(hours: Hours, since: int, until: int) -> float | None:
         return None
     known = {(row.uuid, row.hour) for row in hours.rows if row.uuid in hours.gpus}
     return round(1 - len(known) / wanted, 6)
-
-
-def span_seconds(report: Report) -> int:
-    """Return how long the report's span is."""
-    return (report.until - report.since) * HOUR_SECONDS
