@@ -13,7 +13,7 @@ LAYERS = [
     {"__init__", "errors", "clock", "times", "logs", "xids"},
     {"model"},
     {"derive", "serialize", "config", "assets", "exposition"},
-    {"sources", "kernellog", "host"},
+    {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
     {"agent", "targets"},
     {"recorder", "views", "demonstration"},
