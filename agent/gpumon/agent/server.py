@@ -41,6 +41,7 @@ from gpumon.web.accept import accept
 from gpumon.web.guard import App, Guard
 from gpumon.web.protocol import MOST_CONNECTIONS, PatientOnce
 from gpumon.workloads import choose
+from gpumon.workloads.podresources import SOCKET
 from gpumon.workloads.slurm import FOLDER
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class AgentOptions:
     node_overhead_watts: float | None = None
     workload_manager: str = "auto"
     jobs_dir: Path = FOLDER
+    kubelet_socket: Path = SOCKET
     web_config: Path | None = None
     expose_users: bool = False
     node: str = ""
@@ -125,7 +127,9 @@ class _Parts:
         nvml = options.source.kind == "nvml"
         self.host = Host(overhead_watts=options.node_overhead_watts) if nvml else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
-        self.manager = choose(options.workload_manager, options.jobs_dir, real=nvml)
+        self.manager = choose(
+            options.workload_manager, options.jobs_dir, options.kubelet_socket, real=nvml
+        )
         self.node = Node(
             options.node,
             ExpectedGpus(options.expected_gpus, self.state),

@@ -88,9 +88,9 @@ from gpumon.web.listen import DEFAULT_PORT
 )
 @option(
     "--workload-manager",
-    type=click.Choice(["auto", "slurm", "processes"]),
+    type=click.Choice(["auto", "slurm", "kubernetes", "processes"]),
     default="auto",
-    help="Who tells which job holds which GPU: Slurm, or the processes on it.",
+    help="Who tells which job holds which GPU: Slurm, the kubelet, or the processes on it.",
 )
 @option(
     "--jobs-dir",
@@ -98,6 +98,13 @@ from gpumon.web.listen import DEFAULT_PORT
     default=Path("/run/gpumon/jobs"),
     metavar="FOLDER",
     help="Where Slurm's prolog and epilog write which job has which GPU.",
+)
+@option(
+    "--kubelet-socket",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
+    metavar="SOCKET",
+    help="Where the kubelet tells which pod has which GPU.",
 )
 @click.pass_context
 def agent(
@@ -115,6 +122,7 @@ def agent(
     node_overhead_watts: float | None,
     workload_manager: str,
     jobs_dir: Path,
+    kubelet_socket: Path,
 ) -> None:
     """Read this machine's GPUs and serve them to Prometheus.
 
@@ -150,6 +158,7 @@ def agent(
         node_overhead_watts=node_overhead_watts,
         workload_manager=workload_manager,
         jobs_dir=jobs_dir,
+        kubelet_socket=kubelet_socket,
         node=socket.gethostname(),
     )
     with bind(parse_listen_address(listen_address)) as sock:
