@@ -16,7 +16,7 @@ LAYERS = [
     {"ledger"},
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
-    {"agent", "targets"},
+    {"agent", "promapi", "targets"},
     {"recorder", "views", "demonstration", "report"},
     {"cli", "__main__"},
 ]

@@ -157,7 +157,7 @@ def test_the_table_says_boundary_error_and_what_is_missing(state_dir: Path) -> N
     assert "1.800" in text
     assert "without CPUs" in text
     assert "within 5%" in text
-    assert "No data for 28.6% of the GPUs' hours" in text
+    assert "No data for 28.6% of the hours" in text
 
 
 def test_csv_has_a_line_for_each(state_dir: Path) -> None:
@@ -173,7 +173,7 @@ def test_csv_has_a_line_for_each(state_dir: Path) -> None:
         (("--since", "2030-01-01T00:00Z"), 2, "--since is before --until"),
         (("--price", "free"), 2, "neither a number nor a file"),
         (("--price", "nan"), 2, "number"),
-        (("task", "1"), 2, "report job ID"),
+        (("task", "1"), 2, "[job ID]"),
         (("--source", "sim:1xH100"), 3, "gpumon agent writes it"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,20 +12,23 @@ import click
 from gpumon.cli.base import SERVICE_STATE_DIR, declare, default_state_dir
 
 if typing.TYPE_CHECKING:
-    from gpumon.report.hours import Hours
+    from gpumon.report.hours import Hours, Progress
+    from gpumon.report.render import Sheet
+    from gpumon.report.sums import Terms
 
 
 @declare(
     "report",
     "gpumon report --since 30d --by user\n"
     "gpumon report --by job --price 0.28 --currency EUR --carbon 350\n"
-    "gpumon report --price prices.csv -o csv\n"
+    "gpumon report prom:http://prometheus:9090 --since 30d --by rack -o html > report.html\n"
+    "gpumon report replay:day.jsonl.gz --meter pdu.csv\n"
     "gpumon report job 4711",
 )
-@click.argument("words", nargs=-1, metavar="[job ID]")
+@click.argument("words", nargs=-1, metavar="[TARGET] [job ID]")
 @click.option(
     "--by",
-    type=click.Choice(["job", "user", "account", "partition", "gpu"]),
+    type=click.Choice(["job", "user", "account", "partition", "node", "rack", "gpu"]),
     default="job",
     show_default=True,
     help="Whom to add up.",
@@ -36,9 +41,27 @@ if typing.TYPE_CHECKING:
     help="From when: 24h or 30d back, or a time such as 2026-11-01T00:00Z.",
 )
 @click.option("--until", metavar="WHEN", help="Until when, likewise.  [default: now]")
+@click.option(
+    "--boundary",
+    type=click.Choice(["gpu", "node", "facility"]),
+    default="gpu",
+    show_default=True,
+    help="What is charged: GPUs, whole nodes, or nodes times PUE.",
+)
 @click.option("--price", metavar="NUMBER|FILE", help="Of a kWh, or a CSV of hours: time,price.")
 @click.option("--currency", default="", metavar="WORD", help="What the price is in.")
 @click.option("--carbon", metavar="NUMBER|FILE", help="Grams of CO2e per kWh, or a CSV of hours.")
+@click.option("--pue", metavar="NUMBER|FILE", help="Facility over node energy, or a CSV of hours.")
+@click.option(
+    "--meter", metavar="FILE|QUERY", help="Hold it against a meter: a CSV, or a query for watts."
+)
+@click.option(
+    "--meter-error",
+    type=click.FloatRange(0, 0.5),
+    default=0.01,
+    show_default=True,
+    help="How far off the meter may be, as a ratio.",
+)
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -50,7 +73,7 @@ if typing.TYPE_CHECKING:
     "-o",
     "--output",
     "form",
-    type=click.Choice(["table", "json", "csv"]),
+    type=click.Choice(["table", "json", "csv", "html"]),
     default="table",
     show_default=True,
     help="How to write it.",
@@ -60,48 +83,181 @@ def report(
     by: str,
     since: str,
     until: str | None,
+    boundary: str,
     price: str | None,
     currency: str,
     carbon: str | None,
+    pue: str | None,
+    meter: str | None,
+    meter_error: float,
     state_dir: Path | None,
     source: str,
     form: str,
 ) -> None:
     """Say who used how many joules and GPU hours, and what they cost.
 
-    From the memory of this machine's agent; no server is asked. Prices and carbon are applied now,
-    hour by hour, so a bill can be made again with others.
+    From the memory of this machine's agent, from a Prometheus (prom:URL) or from a recording
+    (replay:FILE). Prices and carbon are applied now, hour by hour, so a bill can be made again with
+    others.
     """
+    import socket
+
+    from gpumon.report.gather import Wanted, gather, metered, reckoned
+    from gpumon.report.meter import reconcile
+    from gpumon.report.render import Sheet
+    from gpumon.report.sums import make_report, of_job
+
+    target, job_id = _words(words)
+    first, last = _span(since, until)
+    terms = _terms(boundary, price, carbon, pue)
+    wanted = Wanted(
+        target=target,
+        since=first,
+        until=last,
+        memory=_state_file(state_dir, source),
+        node=socket.gethostname(),
+        hourly=form == "html" or meter is not None or _by_the_hour(terms),
+        by_gpu=by == "gpu",
+    )
+    with _progress() as progress:
+        gathered = gather(wanted, progress)
+    hours = gathered.hours
+    if job_id is not None:
+        hours = _only(job_id, of_job(hours, job_id))
+        by = "node" if target.startswith("prom:") else "gpu"
+    made = make_report(hours, by, gathered.since, gathered.until, terms)
+    _check_boundary(made.host_known_ratio, terms)
+    reconciled = None
+    if meter is not None:
+        theirs = metered(meter, target, gathered.since, gathered.until)
+        reconciled = reconcile(reckoned(gathered, terms), theirs, meter, meter_error)
+    sheet = Sheet(
+        report=made,
+        source=target or source,
+        currency=currency,
+        meter=reconciled,
+        recorded=(gathered.fine.curve.since, gathered.fine.curve.until) if gathered.fine else None,
+    )
+    _write(sheet, form)
+
+
+def _words(words: tuple[str, ...]) -> tuple[str, str | None]:
+    """Return the target, which may be empty, and the job that is asked for."""
+    from gpumon.errors import UsageError
+
+    target = ""
+    if words and ":" in words[0]:
+        target, *rest = words
+        words = tuple(rest)
+    if not words:
+        return target, None
+    if len(words) != 2 or words[0] != "job":
+        raise UsageError(
+            f"gpumon report {' '.join(words)}",
+            "write gpumon report [prom:URL|replay:FILE] [job ID]",
+        )
+    return target, words[1]
+
+
+def _span(since: str, until: str | None) -> tuple[int, int]:
+    """Return the hours since 1970 that are asked for, the last excluded."""
     import time
 
-    from gpumon.report import render
-    from gpumon.report.factors import parse_factor
-    from gpumon.report.sums import make_report
+    from gpumon.errors import UsageError
     from gpumon.times import format_time
-    from gpumon.views.table import make_console
 
     now = time.time()
     first = int(_moment(since, now, "--since") // 3600)
     last = -int(-(now if until is None else _moment(until, now, "--until")) // 3600)
     if last <= first:
-        from gpumon.errors import UsageError
-
         raise UsageError(
             f"nothing lies between {format_time(first * 3600)} and {format_time(last * 3600)}",
             "--since is before --until",
         )
-    prices = parse_factor(price, "--price") if price else None
-    grams = parse_factor(carbon, "--carbon") if carbon else None
-    hours = _hours(state_dir, source, first, last)
-    if words:
-        hours, by = _of_job(words, hours), "gpu"
-    made = make_report(hours, by, first, last, price=prices, carbon=grams)
-    if form == "json":
-        click.echo(render.to_json(made, currency, source), nl=False)
-    elif form == "csv":
-        click.echo(render.to_csv(made), nl=False)
+    return first, last
+
+
+def _terms(boundary: str, price: str | None, carbon: str | None, pue: str | None) -> Terms:
+    from gpumon.errors import UsageError
+    from gpumon.report.factors import parse_factor
+    from gpumon.report.sums import Terms
+
+    if boundary == "facility" and pue is None:
+        raise UsageError("--boundary facility needs a PUE", "say it with --pue 1.25")
+    return Terms(
+        boundary=boundary,
+        price=parse_factor(price, "--price") if price else None,
+        carbon=parse_factor(carbon, "--carbon") if carbon else None,
+        pue=parse_factor(pue, "--pue") if pue else None,
+    )
+
+
+def _by_the_hour(terms: Terms) -> bool:
+    """Tell whether anything depends on the hour."""
+    return any(factor and factor.hours for factor in (terms.price, terms.carbon, terms.pue))
+
+
+def _check_boundary(known: float, terms: Terms) -> None:
+    from gpumon.errors import UnavailableError
+
+    if terms.boundary != "gpu" and not known:
+        raise UnavailableError(
+            "nothing is known of what nodes draw beyond their GPUs in this span",
+            "it needs a BMC, a power meter or --node-overhead-watts on the agents; see "
+            "docs/energy.md",
+        )
+
+
+def _only(job_id: str, hours: Hours) -> Hours:
+    """Return a job's hours; UnavailableError where there are none."""
+    from gpumon.errors import UnavailableError
+
+    if not hours.rows:
+        raise UnavailableError(
+            f"job {job_id} has no hours in this span", "look further back with --since 30d"
+        )
+    return hours
+
+
+def _state_file(state_dir: Path | None, source: str) -> Path:
+    from gpumon.agent.statefile import state_file_name
+    from gpumon.sources.spec import SourceSpec
+
+    name = state_file_name(SourceSpec.parse(source))
+    if state_dir is None:
+        service = (SERVICE_STATE_DIR / name).exists()
+        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
+    return state_dir / name
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show a bar on a terminal's standard error; nothing elsewhere."""
+    import rich.progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("asking")
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _write(sheet: Sheet, form: str) -> None:
+    from gpumon.report import html, render
+    from gpumon.views.table import make_console
+
+    if form == "table":
+        render.to_table(make_console(), sheet)
     else:
-        render.to_table(make_console(), made, currency, source)
+        write = {"json": render.to_json, "csv": render.to_csv, "html": html.to_html}[form]
+        click.echo(write(sheet), nl=False)
 
 
 def _moment(text: str, now: float, option: str) -> float:
@@ -119,34 +275,6 @@ def _moment(text: str, now: float, option: str) -> float:
         raise UsageError(
             f"{option} {text!r}", "write 24h, 30d or a time such as 2026-11-01T00:00Z"
         ) from None
-
-
-def _hours(state_dir: Path | None, source: str, first: int, last: int) -> Hours:
-    from gpumon.agent.statefile import state_file_name
-    from gpumon.report.hours import load_hours
-    from gpumon.sources.spec import SourceSpec
-
-    name = state_file_name(SourceSpec.parse(source))
-    if state_dir is None:
-        service = (SERVICE_STATE_DIR / name).exists()
-        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
-    return load_hours(state_dir / name, first, last)
-
-
-def _of_job(words: tuple[str, ...], hours: Hours) -> Hours:
-    """Return the hours of the job that was asked for; errors where there is none."""
-    from gpumon.errors import UnavailableError, UsageError
-    from gpumon.report.hours import Hours as Found
-    from gpumon.report.sums import of_job
-
-    if len(words) != 2 or words[0] != "job":
-        raise UsageError(f"gpumon report {' '.join(words)}", "write gpumon report job ID")
-    rows = of_job(hours.rows, words[1])
-    if not rows:
-        raise UnavailableError(
-            f"job {words[1]} has no hours in this span", "look further back with --since 30d"
-        )
-    return Found(tuple(rows), {})
 
 
 command = report

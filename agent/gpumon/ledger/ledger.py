@@ -35,6 +35,10 @@ SHOWN_SECONDS = 900.0
 OVER_SECONDS = 60.0
 """Who held a GPU until this long ago may still have a part in the tick at hand."""
 
+HOST = "host"
+"""Stands for a GPU's uuid, in the hours, where joules are those that the node drew beyond its GPUs;
+their reason is the method by which they are known."""
+
 CORRECTIONS = ("reset", "rejected", "gap")
 
 
@@ -52,7 +56,7 @@ class Journal(Protocol):
     """Keeps what the ledger enters, so that the next agent goes on from there."""
 
     def hourly(self, key: tuple[int, str, str, str], sums: tuple[int, int, int, int]) -> None:
-        """Add to (hour, GPU, job or nobody, why nobody's).
+        """Add to (hour, GPU or HOST, job or nobody, why nobody's or HOST's method).
 
         The sums are millijoules, those of them while idle, and milliseconds active and idle.
         """
@@ -128,10 +132,10 @@ class Ledger:
             holdings = [h for h in allocation.holdings if h.uuid == gpu.identity.uuid]
             longest = max(longest, self._enter(gpu, holdings, allocation.pids))
         self._present = tuple(gpu.identity.uuid for gpu in snapshot.gpus)
-        held = [h for h in allocation.holdings if h.until is None or h.until > time]
+        held = {h.job_id for h in allocation.holdings if h.until is None or h.until > time}
         if host is not None and counted and longest <= GAP_SECONDS:
-            self._enter_host(host, held, len(counted), longest)
-        self._end({holding.job_id for holding in held}, allocation, time)
+            self._enter_host(host, held, len(counted), (time - longest, time))
+        self._end(held, allocation, time)
         self._journal.commit(time)
 
     def state(self) -> LedgerState:
@@ -248,19 +252,34 @@ class Ledger:
         return gpu.time - account.mark.time
 
     def _enter_host(
-        self, host: tuple[str, float], held: Sequence[Holding], gpus: int, seconds: float
+        self, host: tuple[str, float], held: set[str], gpus: int, span: tuple[float, float]
     ) -> None:
-        """Give each job the part of the host's joules that its share of the GPUs is."""
+        """Give each job the part of the host's joules that its share of the GPUs is.
+
+        The part of GPUs that nobody holds is nobody's, and stands by the hour only.
+        """
         method, watts = host
-        by_job: dict[str, float] = {}
+        joules = round(watts * (span[1] - span[0]) * 1000)
+        shares = {job_id: 0.0 for job_id in held if job_id in self._jobs}
         for (job_id, _), share in self._shares.items():
-            by_job[job_id] = by_job.get(job_id, 0.0) + share / gpus
-        for job_id in {holding.job_id for holding in held}:
-            job = self._jobs.get(job_id)
-            if job is not None:
-                joules = round(watts * seconds * by_job.get(job_id, 0.0) * 1000)
-                job.host_millijoules[method] = job.host_millijoules.get(method, 0) + joules
-                self._journal.job(job, shown=True)
+            if job_id in shares:
+                shares[job_id] += share / gpus
+        weights = [*shares.values(), max(0.0, 1.0 - sum(shares.values()))]
+        for owner, part in zip((*shares, NOBODY), divide(joules, weights), strict=True):
+            self._post_host(owner, method, part, span)
+
+    def _post_host(
+        self, owner: str, method: str, millijoules: int, span: tuple[float, float]
+    ) -> None:
+        """Enter an owner's part of the host's joules, and by the hour in the journal."""
+        hours = list(hours_of(*span))
+        amounts = divide(millijoules, [length for _, length in hours])
+        for (hour, _), amount in zip(hours, amounts, strict=True):
+            self._journal.hourly((hour, HOST, owner, method), (amount, 0, 0, 0))
+        job = self._jobs.get(owner)
+        if job is not None:
+            job.host_millijoules[method] = job.host_millijoules.get(method, 0) + millijoules
+            self._journal.job(job, shown=True)
 
     def _meet(self, job: Job | None, job_id: str, time: float) -> None:
         """Take note of a job, or of what is newly known of it."""
@@ -313,6 +332,7 @@ class Ledger:
                 "active": sum(a.active_milliseconds for a in accounts) / 1000,
                 "idle": sum(a.idle_milliseconds for a in accounts) / 1000,
             },
+            idle_energy_joules=sum(a.idle_millijoules for a in accounts) / 1000,
             host_energy_joules={
                 method: millijoules / 1000 for method, millijoules in job.host_millijoules.items()
             }

@@ -29,6 +29,11 @@ class JobReading:
         tier=Tier.CORE,
         labels=["state"],
     )
+    idle_energy_joules: float | None = counter(
+        "The job's joules on GPUs that it held and left idle: of those in "
+        "gpumon_job_gpu_energy_joules_total, the waste.",
+        tier=Tier.CORE,
+    )
     host_energy_joules: Mapping[str, float] | None = counter(
         "The job's part of what the node draws beyond its GPUs: by the share of the node's GPUs "
         "that it holds.",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from gpumon.report.factors import Factor
-from gpumon.report.hours import HourRow, Hours
-from gpumon.sources.energy import SENSOR_ERROR
+from gpumon.report.hours import Demand, HourRow, Hours
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000.0
 
@@ -20,22 +19,58 @@ KEYS: dict[str, Callable[[HourRow], str]] = {
     "account": lambda row: row.job.account or UNKNOWN if row.job else UNALLOCATED,
     "partition": lambda row: row.job.partition or UNKNOWN if row.job else UNALLOCATED,
     "gpu": lambda row: row.uuid if row.gpu is None else f"{row.gpu} {row.uuid}",
+    "node": lambda row: row.node or UNKNOWN,
+    "rack": lambda row: row.place.get("rack", UNKNOWN),
 }
 """What a report can be by, and whom an hour then belongs to."""
+
+BOUNDARIES = ("gpu", "node", "facility")
+"""The devices; all behind the node's power supplies; the node times PUE. Never mixed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is charged: a boundary, and what a kilowatt-hour costs and emits by the hour."""
+
+    boundary: str = "gpu"
+    price: Factor | None = None
+    carbon: Factor | None = None
+    pue: Factor | None = None
+
+    def share(self, row: HourRow) -> float | None:
+        """Return by what a row's joules are multiplied at the boundary; None where not known."""
+        if self.boundary == "gpu":
+            return 0.0 if row.method else 1.0
+        if self.boundary == "node":
+            return 1.0
+        return self.pue.at(row.hour) if self.pue else None
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Line:
-    """One of whom the report tells. Cost and carbon are None where no factor is known."""
+    """One of whom the report tells.
+
+    Joules are the GPUs' own; ``host_joules`` what the node drew beyond them, of which
+    ``estimated_joules`` are not measured; ``facility_joules`` all of it times PUE. Cost and carbon
+    are None where no factor is known.
+    """
 
     key: str
     name: str = ""
     energy_joules: float = 0.0
+    host_joules: float = 0.0
+    estimated_joules: float = 0.0
+    facility_joules: float | None = None
     waste_joules: float = 0.0
     active_seconds: float = 0.0
     idle_seconds: float = 0.0
     cost: float | None = None
     carbon_grams: float | None = None
+
+    @property
+    def node_joules(self) -> float:
+        """GPUs and what the node drew beyond them."""
+        return self.energy_joules + self.host_joules
 
     @property
     def held_seconds(self) -> float:
@@ -47,28 +82,46 @@ class Line:
         """Energy over held GPU time: watts of a held GPU."""
         return self.energy_joules / self.held_seconds if self.held_seconds else None
 
-    def add(self, row: HourRow, price: Factor | None, carbon: Factor | None) -> bool:
-        """Add an hour, and tell whether its price and carbon are known, where they are wanted."""
+    def add(self, row: HourRow, terms: Terms) -> bool:
+        """Add an hour, and tell whether all factors that are wanted are known for it."""
+        self._add_energy(row)
+        if terms.pue:
+            self._grow("facility_joules", row.joules, terms.pue.at(row.hour))
+        share = terms.share(row)
+        if share == 0.0:
+            return True
+        known = share is not None
+        kilowatt_hours = row.joules * (share or 0.0) / JOULES_PER_KILOWATT_HOUR
+        for field, factor in (("cost", terms.price), ("carbon_grams", terms.carbon)):
+            value = factor.at(row.hour) if factor else None
+            if known:
+                self._grow(field, kilowatt_hours, value)
+            known = known and (factor is None or value is not None)
+        return known
+
+    def _add_energy(self, row: HourRow) -> None:
+        if row.method:
+            self.host_joules += row.joules
+            self.estimated_joules += row.joules if row.method == "estimated" else 0.0
+            return
         self.energy_joules += row.joules
         self.waste_joules += row.idle_joules
         self.active_seconds += row.active_seconds
         self.idle_seconds += row.idle_seconds
-        kilowatt_hours = row.joules / JOULES_PER_KILOWATT_HOUR
-        known = True
-        for field, factor in (("cost", price), ("carbon_grams", carbon)):
-            value = factor.at(row.hour) if factor else None
-            if value is not None:
-                setattr(self, field, (getattr(self, field) or 0.0) + kilowatt_hours * value)
-            known = known and (factor is None or value is not None)
-        return known
+
+    def _grow(self, field: str, amount: float, value: float | None) -> None:
+        if value is not None:
+            setattr(self, field, (getattr(self, field) or 0.0) + amount * value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Lines by energy, most first, and their total; hours are since 1970, ``until`` excluded.
 
-    ``error_ratio`` is how far off the joules may be; ``without_data_ratio`` the share of the GPUs'
-    hours of which the ledger knows nothing; ``unpriced_joules`` those of hours without a factor.
+    ``error_ratio`` is how far off the GPUs' joules may be; ``without_data_ratio`` the share of the
+    hours of which nothing is known, ``missing`` where; ``unpriced_joules`` those of hours without a
+    factor. ``host_known_ratio`` is the share of the GPUs' joules drawn in hours in which it is
+    known what their node drew beyond them. ``by_hour`` are the GPUs' joules of each hour.
     """
 
     by: str
@@ -76,57 +129,61 @@ class Report:
     until: int
     lines: tuple[Line, ...]
     total: Line
+    terms: Terms
     error_ratio: float
     without_data_ratio: float | None
+    missing: tuple[str, ...]
     unpriced_joules: float
-    price: Factor | None = None
-    carbon: Factor | None = None
+    host_known_ratio: float
+    demands: Mapping[str, Demand]
+    by_hour: Mapping[int, float]
 
 
-def make_report(
-    hours: Hours,
-    by: str,
-    since: int,
-    until: int,
-    *,
-    price: Factor | None = None,
-    carbon: Factor | None = None,
-) -> Report:
+def make_report(hours: Hours, by: str, since: int, until: int, terms: Terms) -> Report:
     """Add up the hours from ``since`` up to, not including, ``until``."""
     lines: dict[str, Line] = {}
     total = Line(key="total")
     unpriced = 0.0
+    by_hour: dict[int, float] = {}
     for row in hours.rows:
+        if not total.add(row, terms):
+            unpriced += row.joules
+        if not row.method:
+            by_hour[row.hour] = by_hour.get(row.hour, 0.0) + row.joules
+        elif by == "gpu":
+            continue  # what a node draws beyond its GPUs is no GPU's
         key = KEYS[by](row)
         line = lines.setdefault(key, Line(key=key))
         if by == "job" and row.job:
             line.name = " ".join(filter(None, (row.job.user, row.job.name)))
-        line.add(row, price, carbon)
-        if not total.add(row, price, carbon):
-            unpriced += row.joules
+        line.add(row, terms)
     return Report(
         by=by,
         since=since,
         until=until,
-        lines=tuple(sorted(lines.values(), key=lambda line: -line.energy_joules)),
+        lines=tuple(sorted(lines.values(), key=lambda line: (-line.energy_joules, line.key))),
         total=total,
-        error_ratio=SENSOR_ERROR,
-        without_data_ratio=_without_data(hours, since, until),
+        terms=terms,
+        error_ratio=hours.error_ratio,
+        without_data_ratio=hours.without_data_ratio,
+        missing=hours.missing,
         unpriced_joules=unpriced,
-        price=price,
-        carbon=carbon,
+        host_known_ratio=_host_known(hours.rows),
+        demands=hours.demands,
+        by_hour=dict(sorted(by_hour.items())),
     )
 
 
-def of_job(rows: Iterable[HourRow], job_id: str) -> list[HourRow]:
-    """Return a job's hours."""
-    return [row for row in rows if row.job is not None and row.job.job_id == job_id]
+def of_job(hours: Hours, job_id: str) -> Hours:
+    """Return a job's hours; what nobody has and what is missing is not its business."""
+    rows = tuple(row for row in hours.rows if row.job is not None and row.job.job_id == job_id)
+    return Hours(rows=rows, error_ratio=hours.error_ratio)
 
 
-def _without_data(hours: Hours, since: int, until: int) -> float | None:
-    """Return the share of the GPUs' hours without an entry; None where no GPU is known."""
-    wanted = len(hours.gpus) * (until - since)
-    if not wanted:
-        return None
-    known = {(row.uuid, row.hour) for row in hours.rows if row.uuid in hours.gpus}
-    return round(1 - len(known) / wanted, 6)
+def _host_known(rows: Iterable[HourRow]) -> float:
+    rows = list(rows)
+    known = {(row.node, row.hour) for row in rows if row.method}
+    gpus = [row for row in rows if not row.method]
+    total = sum(row.joules for row in gpus)
+    there = sum(row.joules for row in gpus if (row.node, row.hour) in known)
+    return there / total if total else 0.0

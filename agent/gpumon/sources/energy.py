@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 MAX_GAP_SECONDS = 60.0
 """A hole in the readings longer than this is not bridged: nobody knows what happened in it."""
 
@@ -11,6 +13,19 @@ board (Yang, Adamek, Armour: arXiv 2312.02741). The device's own counter has the
 
 DUTY_ERROR = 0.10
 """The same where power is a 25 ms sample out of each 100 ms (A100): what was missed may differ."""
+
+
+WINDOW_SECONDS = 1.0
+"""Over how long before it a reading of power is a mean, at most (the same study: Hopper, Ada, and
+Ampere but GA100)."""
+
+
+_GA100 = re.compile(r"\bA(?:100|800|30)(?:X|\b)")
+
+
+def has_duty_samples(name: str) -> bool:
+    """Tell whether a board's power is, or may be, such samples: GA100's, and an unnamed board's."""
+    return not name or _GA100.search(name) is not None
 
 
 class PowerIntegral:

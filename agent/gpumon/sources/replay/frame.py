@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.model import GpuReading, SourceInfo
+from gpumon.model import GpuReading, HostReading, LedgerState, SourceInfo
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Frame:
     complete: bool = False
     up: bool = True
     errors: tuple[str, ...] = ()
+    host: HostReading = dataclasses.field(default_factory=HostReading)
+    ledger: LedgerState = dataclasses.field(default_factory=LedgerState)
 
 
 class Recording(Protocol):
@@ -33,6 +35,11 @@ class Recording(Protocol):
     @property
     def recorded(self) -> SourceInfo:
         """What the recording says of its source."""
+        ...
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its power may be samples that do not see all of the time (an A100's)."""
         ...
 
     @property

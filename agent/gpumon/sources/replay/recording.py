@@ -13,7 +13,9 @@ from gpumon.sources.replay.frame import Frame, numbered_lines
 
 
 class SnapshotLog:
-    """A Recording over such a file, plain or gzip."""
+    """A Recording over such a file, plain or gzip; each reading says how its joules are known."""
+
+    sampled = False
 
     def __init__(self, path: Path) -> None:
         """Read the first snapshot; UsageError where it is none."""
@@ -27,7 +29,15 @@ class SnapshotLog:
     def frames(self) -> Iterator[Frame]:
         """Yield a frame for each snapshot."""
         for snapshot in self._snapshots():
-            yield Frame(snapshot.time, snapshot.gpus, True, snapshot.up, snapshot.errors)
+            yield Frame(
+                time=snapshot.time,
+                gpus=snapshot.gpus,
+                complete=True,
+                up=snapshot.up,
+                errors=snapshot.errors,
+                host=snapshot.host,
+                ledger=snapshot.ledger,
+            )
 
     def _snapshots(self) -> Iterator[Snapshot]:
         for number, line, last in numbered_lines(self._path):

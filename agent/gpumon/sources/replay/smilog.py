@@ -52,6 +52,9 @@ _STATES = {
 }
 """What nvidia-smi writes into every cell of a GPU that it cannot read."""
 
+MEAN_POWER = "power.draw.average"
+"""The column that is a mean over a second wherever the board makes one."""
+
 _NAMES_THE_GPU = ("index", "uuid", "pci_bus_id")
 
 
@@ -101,6 +104,7 @@ class SmiLog:
             )
         self.recorded = SourceInfo("replay")
         self.node = ""
+        self.sampled = not any(c.title.startswith(MEAN_POWER) for c in self._header.columns)
 
     def frames(self) -> Iterator[Frame]:
         """Yield a frame for each row."""

@@ -6,13 +6,13 @@ import dataclasses
 import datetime as dt
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gpumon.clock import Clock
 from gpumon.errors import UsageError
 from gpumon.model import EnergyInfo, GpuReading, GpuState, PowerSample, Snapshot
-from gpumon.sources.energy import PowerIntegral, error_ratio
+from gpumon.sources.energy import PowerIntegral, error_ratio, has_duty_samples
 from gpumon.sources.replay.frame import Frame, Recording, open_text
 from gpumon.sources.replay.recording import SnapshotLog
 from gpumon.sources.replay.smilog import SmiLog
@@ -54,6 +54,7 @@ class ReplaySource:
             raise UsageError(f"{spec.subject}: no readings in it", "record for longer")
         self._opened = clock.monotonic()
         self._start = self._now = self._next.time
+        self._last = self._next
         self._shift = 0.0
         self._up = True
         self._errors: tuple[str, ...] = ()
@@ -71,10 +72,27 @@ class ReplaySource:
         until = float("inf") if self._speed == float("inf") else self._start + played
         for frame in self._due(until):
             self._take(frame)
+        late = {
+            uuid: max(0.0, min(until, 1e18) - reading.time) / self._speed
+            for uuid, reading in self._held.items()
+        }
+        return self._snapshot({uuid: monotonic - age for uuid, age in late.items()})
+
+    def play(self, step: float) -> Iterator[Snapshot]:
+        """Yield what was known each ``step`` seconds of the recording, without waiting.
+
+        Where the recording says nothing for longer there is nothing in between.
+        """
+        while self._next is not None:
+            for frame in self._due(self._next.time + self._shift + step):
+                self._take(frame)
+            yield self._snapshot({uuid: reading.time for uuid, reading in self._held.items()})
+
+    def _snapshot(self, read_at: Mapping[str, float]) -> Snapshot:
         gpus = tuple(
             dataclasses.replace(
                 reading,
-                read_at=monotonic - max(0.0, min(until, 1e18) - reading.time) / self._speed,
+                read_at=read_at[uuid],
                 power_samples=tuple(self._samples.pop(uuid, ())),
             )
             for uuid, reading in sorted(self._held.items(), key=lambda item: item[1].identity.index)
@@ -85,6 +103,8 @@ class ReplaySource:
             node=self._recording.node,
             up=self._up,
             gpus=gpus,
+            host=self._last.host,
+            ledger=self._last.ledger,
             errors=self._errors,
         )
 
@@ -125,7 +145,7 @@ class ReplaySource:
             ) from None
 
     def _take(self, frame: Frame) -> None:
-        self._up, self._errors = frame.up, frame.errors
+        self._up, self._errors, self._last = frame.up, frame.errors, frame
         if frame.complete:
             present = {reading.identity.uuid for reading in frame.gpus}
             self._held = {uuid: gpu for uuid, gpu in self._held.items() if uuid in present}
@@ -148,7 +168,10 @@ class ReplaySource:
             reading,
             energy_joules=integral.joules,
             energy_info=EnergyInfo("integral"),
-            energy_error_ratio=error_ratio(method="integral"),
+            energy_error_ratio=error_ratio(
+                method="integral",
+                sampled=self._recording.sampled and has_duty_samples(reading.identity.name),
+            ),
         )
 
 

@@ -1,0 +1,132 @@
+"""Prometheus's HTTP API, as Prometheus, VictoriaMetrics, Mimir and Thanos answer it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from gpumon.errors import UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ANSWER_SECONDS = 120.0
+"""How long one query may take; Prometheus itself gives one up after two minutes."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Series:
+    """Labels, and points of unix seconds and value, oldest first."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[float, float]]
+
+
+class PrometheusApi:
+    """One server; use it as a context manager.
+
+    GPUMON_TARGET_USER and GPUMON_TARGET_PASSWORD_FILE are its credentials, GPUMON_TARGET_TENANT
+    the tenant of a Mimir.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Prepare to ask; UsageError for what is no URL or where httpx is missing."""
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"prom:{url} is no target", "write prom:http://HOST:9090")
+        self.url = url.rstrip("/")
+        self._httpx = _httpx()
+        self._client = self._httpx.Client(
+            auth=_credentials(),
+            headers=_tenant(),
+            timeout=self._httpx.Timeout(ANSWER_SECONDS, connect=5.0),
+            follow_redirects=True,
+        )
+
+    def __enter__(self) -> Self:
+        """Connections are opened as they are needed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close them."""
+        self._client.close()
+
+    def instant(self, query: str, time: float) -> list[Series]:
+        """Return the vector of a query at a time; UnavailableError where there is no answer."""
+        result = self._ask("query", {"query": query, "time": f"{time:.3f}"})
+        return [Series(one["metric"], (_point(one["value"]),)) for one in result]
+
+    def range(self, query: str, start: float, end: float, step: float) -> list[Series]:
+        """Return a query's series from ``start`` to ``end``, both included, each ``step`` seconds.
+
+        Raises UnavailableError where there is no answer.
+        """
+        asked = {
+            "query": query,
+            "start": f"{start:.3f}",
+            "end": f"{end:.3f}",
+            "step": f"{step:.3f}",
+        }
+        return [
+            Series(one["metric"], [_point(point) for point in one["values"]])
+            for one in self._ask("query_range", asked)
+        ]
+
+    def _ask(self, path: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
+        try:
+            # By POST: a query may be longer than a URL may.
+            answer = self._client.post(f"{self.url}/api/v1/{path}", data=parameters)
+            document = answer.json()
+            if document["status"] != "success":
+                raise UnavailableError(
+                    f"{self.url} refused a query ({document.get('error', 'no reason given')})",
+                    "ask for a shorter span, or raise its limits",
+                )
+            result: list[dict[str, Any]] = document["data"]["result"]
+        except self._httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise UnavailableError(
+                f"no answer from {self.url} ({reason})", "is it a Prometheus, and is it up?"
+            ) from None
+        except (ValueError, KeyError, TypeError):
+            raise UnavailableError(
+                f"{self.url} answers {answer.status_code} and no result of a query",
+                "name the URL to which /api/v1/query is appended"
+                + ("; set GPUMON_TARGET_USER and _PASSWORD_FILE" * (answer.status_code == 401)),
+            ) from None
+        return result
+
+
+def _point(pair: Sequence[Any]) -> tuple[float, float]:
+    return float(pair[0]), float(pair[1])
+
+
+def _httpx() -> ModuleType:
+    try:
+        import httpx
+    except ImportError:
+        raise UsageError(
+            "asking a Prometheus needs httpx",
+            "pip install 'gpumon[ops]' on the machine you ask from",
+        ) from None
+    return httpx
+
+
+def _credentials() -> tuple[str, str] | None:
+    user, file = os.environ.get("GPUMON_TARGET_USER"), os.environ.get("GPUMON_TARGET_PASSWORD_FILE")
+    if not user or not file:
+        return None
+    try:
+        return user, Path(file).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(
+            f"cannot read the password in {file}", "check GPUMON_TARGET_PASSWORD_FILE"
+        ) from None
+
+
+def _tenant() -> dict[str, str]:
+    tenant = os.environ.get("GPUMON_TARGET_TENANT")
+    return {"X-Scope-OrgID": tenant} if tenant else {}
