@@ -84,7 +84,7 @@ def load_prometheus(
     ]
     for done, chunk in enumerate(chunks):
         progress(done, len(chunks))
-        loader.load(chunk)
+        loader.load(chunk, last=chunk is chunks[-1])
     progress(len(chunks), len(chunks))
     return loader.hours(until)
 
@@ -96,6 +96,7 @@ class _Loader:
         self._api = api
         self._since = since
         self._step = 1 if hourly else CHUNK_HOURS
+        self._last = False
         self._labels: tuple[str, ...] = ("gpu", "uuid") if by_gpu else ()
         self._counters = {
             quantity: Counter(begins_at_zero="job_id" in quantity.labels) for quantity in QUANTITIES
@@ -108,8 +109,9 @@ class _Loader:
         self._facts: dict[tuple[str, str], Job] = {}
         self._demands: dict[str, Demand] = {}
 
-    def load(self, chunk: Span) -> None:
-        """Read one chunk."""
+    def load(self, chunk: Span, *, last: bool) -> None:
+        """Read one chunk; into the ``last`` the recording rules may not have got."""
+        self._last = last
         self._load_targets(chunk)
         for quantity in self._wanted():
             if chunk.start == self._since:
@@ -154,6 +156,7 @@ class _Loader:
         self, quantity: Quantity, chunk: Span, step: int
     ) -> Iterator[tuple[Span, Key, float]]:
         """Yield each series' highest value of each span of a chunk, in order for each series."""
+        highest: dict[Key, dict[int, float]] = collections.defaultdict(dict)
         first = (chunk.start + step) * HOUR_SECONDS
         last = chunk.end * HOUR_SECONDS
         for series in self._ask(
@@ -161,15 +164,20 @@ class _Loader:
             window_of(step),
             lambda query: self._api.range(query, first, last, step * HOUR_SECONDS),
         ):
-            key = self._key(quantity, series.labels)
+            values = highest[self._key(quantity, series.labels)]
             for time, value in series.points:
                 end = round(time / HOUR_SECONDS)
-                yield Span(end - step, end), key, value
+                values[end] = max(value, values.get(end, value))
+        for key, values in highest.items():
+            for end in sorted(values):
+                yield Span(end - step, end), key, values[end]
 
     def _ask(self, quantity: Quantity, window: str, ask: _Ask) -> list[Series]:
-        """Return the recorded series, or where there are none the raw ones."""
+        """Return the recorded series, or where there are none (yet) the raw ones."""
         found = [] if self._labels else ask(quantity.query(quantity.recorded, window))
-        return found or ask(quantity.query(quantity.metric, window, self._labels))
+        if found and not self._last:
+            return found
+        return [*found, *ask(quantity.query(quantity.metric, window, self._labels))]
 
     def _key(self, quantity: Quantity, labels: Mapping[str, str]) -> Key:
         names = (*TARGET, *quantity.labels, *self._labels)

@@ -15,6 +15,7 @@ from gpumon.sources.sim.workload import (
     Training,
     programs,
 )
+from gpumon.sources.spec import SourceSpec
 
 NOON = 1_767_268_800.0
 
@@ -124,3 +125,10 @@ def test_recent_utilization_is_the_last_second() -> None:
     assert busy.recent_utilization() == (0.5, 0.25)
     busy.advance(TICKS_PER_SECOND * 5)
     assert busy.recent_utilization() == (1.0, 0.5)
+
+
+def test_gpus_may_run_different_workloads() -> None:
+    """One after another, and again from the first."""
+    options = SimOptions.parse(SourceSpec.parse("sim:5xH100,workload=training+idle"))
+    names = [type(program).__name__ for program in programs(options, start=0.0, tick=0)]
+    assert names == ["Training", "Steady", "Training", "Steady", "Training"]

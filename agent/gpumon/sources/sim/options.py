@@ -33,6 +33,7 @@ WORKLOADS = ("training", "inference", "idle", "stuck", "mixed")
 class SimOptions:
     """What to simulate.
 
+    ``workload`` may be several joined by ``+``: of one GPU after another, again from the first.
     ``speed`` is source-seconds per wall-second, ``power_limit`` watts, ``ambient`` the inlet's
     degrees Celsius, ``start`` the source's unix time at opening, None for the clock's.
     """
@@ -52,11 +53,12 @@ class SimOptions:
         model, count = _subject(spec.subject)
         spec.check_options(OPTIONS)
         workload = spec.options.get("workload", "training")
-        if workload not in WORKLOADS:
-            raise UsageError(
-                f"sim: unknown workload {workload!r}",
-                f"known are {', '.join(WORKLOADS)}{hint(workload, WORKLOADS)}",
-            )
+        for kind in workload.split("+"):
+            if kind not in WORKLOADS:
+                raise UsageError(
+                    f"sim: unknown workload {kind!r}",
+                    f"known are {', '.join(WORKLOADS)}{hint(kind, WORKLOADS)}",
+                )
         return cls(
             model=model,
             count=count,

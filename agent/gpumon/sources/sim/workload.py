@@ -350,8 +350,11 @@ def programs(options: SimOptions, *, start: float, tick: int) -> list[Program]:
         "stuck": Steady(tick, stuck(model), Training.memory_used),
     }
 
+    kinds = options.workload.split("+")
+
     def of(index: int) -> Program:
-        kind = _mixed(index, count) if options.workload == "mixed" else options.workload
+        kind = kinds[index % len(kinds)]
+        kind = _mixed(index, count) if kind == "mixed" else kind
         return shared.get(kind) or Inference(tick, model, f"{seed}/{index}", start)
 
     return [of(index) for index in range(count)]
