@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpumon.agent import statefile
 from gpumon.agent.ledgerfile import LedgerFile, load_books
 from gpumon.agent.statefile import StateFile
 from gpumon.ledger import Ledger
@@ -30,6 +33,7 @@ from gpumon.model import (
     Snapshot,
     SourceInfo,
 )
+from tests.support.servers import wait_for
 
 START = 1_790_000_000.0
 LIMIT = 700.0
@@ -445,3 +449,34 @@ def test_a_corrupt_file_begins_a_new_ledger(tmp_path: Path, broken: str) -> None
     bench = Bench(ledger)
     bench.tick(held())
     assert bench.tick(held()).gpus[0].ledger_energy_joules == 100.0
+
+
+def test_a_full_disk_costs_the_ledger_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite says that it is full; what was entered meanwhile is written when there is room."""
+    monkeypatch.setattr(statefile, "RETRY_SECONDS", 0.02)
+    opened, full = statefile._connect, threading.Event()
+
+    def connect(path: Path) -> sqlite3.Connection:
+        db = opened(path)
+        if full.is_set():
+            db.execute("PRAGMA max_page_count = 1")  # it then takes as many as there are
+        return db
+
+    monkeypatch.setattr(statefile, "_connect", connect)
+    path = tmp_path / "state.db"
+    state, ledger = _opened(path)
+    full.set()
+    bench = Bench(ledger)
+    for hour in range(120):  # rows enough to need more pages than there are
+        bench.tick(held(by(str(hour))), seconds=3600 if hour else 0, joules=1000.0)
+    wait_for(lambda: state._failing, 5, "the disk to be full")
+    full.clear()
+    state.close(patience=20)
+    total = bench.ledger.state().gpus[0].ledger_energy_joules
+    assert total == 119_000.0
+    _, again = _opened(path)
+    later = Bench(again, time=bench.time, joules=bench.joules)
+    (account,) = later.tick(held(), joules=0.0).gpus
+    assert account.ledger_energy_joules == total

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from typing import NamedTuple
 
 Key = tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Hours since 1970 from ``start`` up to, not including, ``end``, seen as one."""
 
     start: int
@@ -44,6 +43,8 @@ class Counter:
         if last is None:
             return [(span.start, value)] if self._begins_at_zero else []
         end, before = last
+        if end == span.start and value >= before:  # as nearly always
+            return [(end, value - before)]
         if value < before or (anew and end < span.start):
             return [(span.start, value)]
         return list(_spread(end, span, value - before))
@@ -51,7 +52,10 @@ class Counter:
     def away(self, key: Key, span: Span) -> range:
         """Return the hours before a span in which a series had no value."""
         last = self._last.get(key)
-        return range(last[0], span.start) if last else range(0)
+        return range(last[0], span.start) if last else _NO_HOURS
+
+
+_NO_HOURS = range(0)
 
 
 def _spread(end: int, span: Span, amount: float) -> Iterator[tuple[int, float]]:

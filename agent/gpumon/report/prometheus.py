@@ -1,28 +1,27 @@
 """Hours out of a Prometheus.
 
 Counters are taken by the highest value of each hour, and their differences are the hours' joules:
-``increase()`` would lose what a job drew before its first scrape. Where the recorded series of
-``deploy/prometheus/rules/report.yml`` are there they are read, which are eight times fewer.
+``increase()`` would lose what a job drew before its first scrape.
 """
 
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from gpumon.errors import UnavailableError
 from gpumon.model import Job
-from gpumon.promapi import PrometheusApi, Series
+from gpumon.promapi import PrometheusApi
+from gpumon.report.asking import CHUNK_HOURS, Answers, Asker
 from gpumon.report.counters import Counter, Key, Span
-from gpumon.report.hours import HOUR_SECONDS, Demand, HourRow, Hours, Progress, silent
+from gpumon.report.hours import Demand, HourRow, Hours, Progress, silent
 from gpumon.report.quantities import (
     FACTS,
     HOST,
     IDLE,
-    INFO,
-    INFO_RECORDED,
     JOBS,
     NODE,
     PLACE,
@@ -31,22 +30,14 @@ from gpumon.report.quantities import (
     TARGET,
     UNALLOCATED,
     Quantity,
-    window_of,
 )
 from gpumon.sources.energy import SENSOR_ERROR
 
-CHUNK_HOURS = 24
-"""Hours asked for at once, so that no answer is larger than a server allows."""
-
-BASELINE = "1d"
-"""How far back before the span a counter's value at its beginning is looked for."""
-
-QUARTER_SECONDS = 900.0
+AHEAD = 3
+"""Chunks that are asked for at a time; Prometheus answers twenty queries at once."""
 
 MOST_MISSING = 10
 """Nodes without data that are named; of the others the number is said."""
-
-_Ask = Callable[[str], list[Series]]
 
 
 class _Where(TypedDict, total=False):
@@ -56,12 +47,6 @@ class _Where(TypedDict, total=False):
     place: Mapping[str, str]
     gpu: int | None
     uuid: str
-
-
-_DEMANDS = {
-    "gpu": ("instance:gpumon_gpu_power_watts:sum", "gpumon_node_gpu_power_watts"),
-    "node": ("instance:gpumon_node_power_watts:sum", "gpumon_node_power_watts"),
-}
 
 
 def load_prometheus(
@@ -78,171 +63,113 @@ def load_prometheus(
     Without ``hourly`` a row may stand for a whole day; with ``by_gpu`` each is of one GPU.
     Raises UnavailableError where the server does not answer, or knows nothing of that time.
     """
-    loader = _Loader(api, since, hourly=hourly, by_gpu=by_gpu)
     chunks = [
         Span(start, min(start + CHUNK_HOURS, until)) for start in range(since, until, CHUNK_HOURS)
     ]
-    for done, chunk in enumerate(chunks):
+    asker = Asker(api, hourly=hourly, by_gpu=by_gpu)
+    books = _Books(since, hourly=hourly, by_gpu=by_gpu)
+    books.begin(asker.baselines(since))
+    for done, (chunk, answers) in enumerate(_ask_all(asker, chunks)):
         progress(done, len(chunks))
-        loader.load(chunk, last=chunk is chunks[-1])
+        books.enter(chunk, answers)
     progress(len(chunks), len(chunks))
-    return loader.hours(until)
+    if books.empty:
+        raise UnavailableError(
+            f"{api.url} knows no energy of gpumon's in this span",
+            "look elsewhere with --since, or see its targets page for the job gpumon",
+        )
+    return books.hours(until)
 
 
-class _Loader:
-    """Reads chunk after chunk, in order."""
+def _ask_all(asker: Asker, chunks: Sequence[Span]) -> Iterator[tuple[Span, Answers]]:
+    """Yield each chunk's answers, in order; the server works on the next ones meanwhile."""
+    waiting: collections.deque[tuple[Span, concurrent.futures.Future[Answers]]]
+    waiting = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(AHEAD) as threads:
+        for chunk in chunks:
+            if len(waiting) == AHEAD:
+                first, answers = waiting.popleft()
+                yield first, answers.result()
+            waiting.append((chunk, threads.submit(asker.ask, chunk, last=chunk is chunks[-1])))
+        while waiting:
+            first, answers = waiting.popleft()
+            yield first, answers.result()
 
-    def __init__(self, api: PrometheusApi, since: int, *, hourly: bool, by_gpu: bool) -> None:
-        self._api = api
+
+class _Books:
+    """Adds up chunk after chunk, in order."""
+
+    def __init__(self, since: int, *, hourly: bool, by_gpu: bool) -> None:
         self._since = since
         self._step = 1 if hourly else CHUNK_HOURS
-        self._last = False
-        self._labels: tuple[str, ...] = ("gpu", "uuid") if by_gpu else ()
+        self._by_gpu = by_gpu
         self._counters = {
             quantity: Counter(begins_at_zero="job_id" in quantity.labels) for quantity in QUANTITIES
         }
         self._sums: dict[Quantity, dict[tuple[int, Key], float]] = {
             quantity: collections.defaultdict(float) for quantity in QUANTITIES
         }
-        self._known: dict[Key, set[int]] = collections.defaultdict(set)
+        self._known: dict[Key, dict[int, int]] = collections.defaultdict(dict)
         self._places: dict[Key, dict[str, str]] = {}
         self._facts: dict[tuple[str, str], Job] = {}
         self._demands: dict[str, Demand] = {}
+        self._wheres: dict[Key, _Where] = {}
 
-    def load(self, chunk: Span, *, last: bool) -> None:
-        """Read one chunk; into the ``last`` the recording rules may not have got."""
-        self._last = last
-        self._load_targets(chunk)
-        for quantity in self._wanted():
-            if chunk.start == self._since:
-                self._load_baseline(quantity)
-            # Whether there are data is to be known of each hour.
-            step = 1 if quantity is UNALLOCATED else min(self._step, chunk.hours)
-            for span, key, value in self._values(quantity, chunk, step):
-                self._count(quantity, span, key, value)
-        self._load_facts(chunk)
-        for boundary, metrics in _DEMANDS.items():
-            self._load_demand(boundary, metrics, chunk)
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was told."""
+        return not any(self._known.values()) and not self._sums[JOBS]
 
-    def _wanted(self) -> Iterable[Quantity]:
-        """Return what can be told: of one GPU only its joules, and whose they are."""
-        return (UNALLOCATED, JOBS) if self._labels else QUANTITIES
+    def begin(self, baselines: Mapping[Quantity, Mapping[Key, float]]) -> None:
+        """Take where counters stood when the span began."""
+        for quantity, values in baselines.items():
+            for key, value in values.items():
+                self._counters[quantity].begin(key, self._since, value)
 
-    def _count(self, quantity: Quantity, span: Span, key: Key, value: float) -> None:
-        target = key[: len(TARGET)]
-        if quantity is UNALLOCATED:
-            self._known[target].add(span.start)
-        counter = self._counters[quantity]
-        # A job whose node was read, and that was not there, had ended: it has begun anew.
-        anew = "job_id" in quantity.labels and any(
-            hour in self._known[target] for hour in counter.away(key, span)
-        )
-        for hour, amount in counter.count(key, span, value, anew=anew):
-            self._sums[quantity][self._row_hour(hour), key] += amount
+    def enter(self, chunk: Span, answers: Answers) -> None:
+        """Enter what was told of a chunk."""
+        for labels in answers.targets:
+            target = tuple(labels.get(name, "") for name in TARGET)
+            self._known[target]  # makes it known, with no hours
+            self._places[target] = {name: value for name, value in labels.items() if name in PLACE}
+        for target, hours in answers.known.items():
+            self._known[target].update(hours)
+        for labels in answers.facts:
+            self._meet(labels)
+        for boundary, demand in answers.demands.items():
+            known = self._demands.get(boundary)
+            if known is None or demand.watts > known.watts:
+                self._demands[boundary] = demand
+        step = min(self._step, chunk.hours)
+        for quantity, series in answers.values.items():
+            for key, values in series.items():
+                self._count(quantity, key, values, step)
+
+    def _count(self, quantity: Quantity, key: Key, values: Mapping[int, float], step: int) -> None:
+        """Enter a series' highest value of each span, by the hour at its end."""
+        counter, sums = self._counters[quantity], self._sums[quantity]
+        known = self._known[key[: len(TARGET)]]
+        of_job = "job_id" in quantity.labels
+        for end in sorted(values):
+            span = Span(end - step, end)
+            # A job whose node was heard of while it was not there had ended: it has begun anew.
+            anew = of_job and any(map(known.get, counter.away(key, span)))
+            for hour, amount in counter.count(key, span, values[end], anew=anew):
+                sums[self._row_hour(hour), key] += amount
 
     def _row_hour(self, hour: int) -> int:
         """Return the first hour of the row that an hour belongs to."""
         return hour - (hour - self._since) % self._step
 
-    def _load_baseline(self, quantity: Quantity) -> None:
-        """Read where counters stood when the span began."""
-        for series in self._ask(
-            quantity, BASELINE, lambda query: self._api.instant(query, self._since * HOUR_SECONDS)
-        ):
-            key = self._key(quantity, series.labels)
-            self._counters[quantity].begin(key, self._since, series.points[0][1])
-
-    def _values(
-        self, quantity: Quantity, chunk: Span, step: int
-    ) -> Iterator[tuple[Span, Key, float]]:
-        """Yield each series' highest value of each span of a chunk, in order for each series."""
-        highest: dict[Key, dict[int, float]] = collections.defaultdict(dict)
-        first = (chunk.start + step) * HOUR_SECONDS
-        last = chunk.end * HOUR_SECONDS
-        for series in self._ask(
-            quantity,
-            window_of(step),
-            lambda query: self._api.range(query, first, last, step * HOUR_SECONDS),
-        ):
-            values = highest[self._key(quantity, series.labels)]
-            for time, value in series.points:
-                end = round(time / HOUR_SECONDS)
-                values[end] = max(value, values.get(end, value))
-        for key, values in highest.items():
-            for end in sorted(values):
-                yield Span(end - step, end), key, values[end]
-
-    def _ask(self, quantity: Quantity, window: str, ask: _Ask) -> list[Series]:
-        """Return the recorded series, or where there are none (yet) the raw ones."""
-        found = [] if self._labels else ask(quantity.query(quantity.recorded, window))
-        if found and not self._last:
-            return found
-        return [*found, *ask(quantity.query(quantity.metric, window, self._labels))]
-
-    def _key(self, quantity: Quantity, labels: Mapping[str, str]) -> Key:
-        names = (*TARGET, *quantity.labels, *self._labels)
-        return tuple(labels.get(name, "") for name in names)
-
-    def _load_targets(self, chunk: Span) -> None:
-        """Note which agents there are to hear of, and where they stand."""
-        by = ", ".join((*TARGET, *PLACE))
-        recorded = False
-        for metric in (UNALLOCATED.recorded, UNALLOCATED.metric, 'up{job="gpumon"}'):
-            if recorded and metric == UNALLOCATED.metric:
-                continue
-            found = self._api.instant(
-                f"group by ({by}) (max_over_time({metric}[{window_of(chunk.hours)}]))",
-                chunk.end * HOUR_SECONDS,
-            )
-            for series in found:
-                target = tuple(series.labels.get(name, "") for name in TARGET)
-                self._known[target]  # makes it known, with no hours
-                self._places[target] = {
-                    name: value for name, value in series.labels.items() if name in PLACE
-                }
-            recorded = recorded or bool(found)
-
-    def _load_facts(self, chunk: Span) -> None:
-        """Read whose the jobs are."""
-        by = ", ".join(("cluster", *FACTS))
-        for metric in (INFO_RECORDED, INFO):
-            found = self._api.instant(
-                f"group by ({by}) (max_over_time({metric}[{window_of(chunk.hours)}]))",
-                chunk.end * HOUR_SECONDS,
-            )
-            for series in found:
-                job = Job(**{name: series.labels.get(name, "") for name in FACTS})
-                key = series.labels.get("cluster", ""), job.job_id
-                if key not in self._facts or job.user:  # some servers may not see users
-                    self._facts[key] = job
-            if found:
-                return
-
-    def _load_demand(self, boundary: str, metrics: Sequence[str], chunk: Span) -> None:
-        """Look for the quarter of an hour in which most was drawn."""
-        for metric in metrics:
-            found = self._api.range(
-                "sum(max by (cluster, instance) "
-                f"(avg_over_time({metric}[{QUARTER_SECONDS:.0f}s])))",
-                chunk.start * HOUR_SECONDS + QUARTER_SECONDS,
-                chunk.end * HOUR_SECONDS,
-                QUARTER_SECONDS,
-            )
-            for series in found:
-                time, watts = max(series.points, key=lambda point: point[1])
-                known = self._demands.get(boundary)
-                if known is None or watts > known.watts:
-                    self._demands[boundary] = Demand(time - QUARTER_SECONDS, watts)
-            if found:
-                return
+    def _meet(self, labels: Mapping[str, str]) -> None:
+        """Take note of whose a job is; some servers may not see users."""
+        job = Job(**{name: labels.get(name, "") for name in FACTS})
+        key = labels.get("cluster", ""), job.job_id
+        if key not in self._facts or job.user:
+            self._facts[key] = job
 
     def hours(self, until: int) -> Hours:
-        """Return all that was read; UnavailableError where that is nothing."""
-        if not any(self._known.values()) and not self._sums[JOBS]:
-            raise UnavailableError(
-                f"{self._api.url} knows no energy of gpumon's in this span",
-                "look elsewhere with --since, or see its targets page for the job gpumon",
-            )
+        """Return all that was entered."""
         clusters = {target[0] for target in self._known}
         rows = [*self._job_rows(many=len(clusters) > 1), *self._host_rows(many=len(clusters) > 1)]
         for (hour, key), joules in self._sums[UNALLOCATED].items():
@@ -306,10 +233,18 @@ class _Loader:
         return dataclasses.replace(job, job_id=f"{cluster}/{job_id}") if many else job
 
     def _where(self, key: Key) -> _Where:
+        """Return where a row's joules were drawn; one answer serves many rows."""
+        place = key if self._by_gpu else key[: len(TARGET)]
+        known = self._wheres.get(place)
+        if known is None:
+            known = self._wheres[place] = self._find(place)
+        return known
+
+    def _find(self, key: Key) -> _Where:
         target = key[: len(TARGET)]
         place = self._places.get(target, {})
         where = _Where(node=place.get("node") or target[1], place={"cluster": target[0], **place})
-        if self._labels:
+        if self._by_gpu:
             gpu, where["uuid"] = key[-2:]
             where["gpu"] = int(gpu) if gpu.isdecimal() else None
         return where
@@ -317,11 +252,8 @@ class _Loader:
     def _missing(self, until: int) -> tuple[float, tuple[str, ...]]:
         """Return the share of the nodes' hours without data, and the worst of them in words."""
         hours = until - self._since
-        without = {
-            target: hours - len(known)
-            for target, known in self._known.items()
-            if len(known) < hours
-        }
+        lost = {target: hours - sum(known.values()) for target, known in self._known.items()}
+        without = {target: count for target, count in lost.items() if count}
         worst = sorted(without.items(), key=lambda item: (-item[1], item[0]))
         said = [
             f"{self._where(target)['node']}: nothing known of {count} of {hours} hours"
