@@ -139,11 +139,11 @@ def test_metrics_answers_at_once_whatever_the_driver_does(
     """99 of 100 scrapes within 50 ms while the fault begins, holds, and ends."""
     with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
         with scraped(agent) as scraper:
-            time.sleep(1)
+            time.sleep(0.5)
             FAULTS[fault](driver)
-            time.sleep(7)
+            time.sleep(4)  # a call is given up after 3 s
             driver.recover()
-            time.sleep(2)
+            time.sleep(1.5)
         assert scraper.failures == []
-        assert len(scraper.seconds) > 100
+        assert len(scraper.seconds) > 80
         assert scraper.slow() <= P99_SECONDS

@@ -125,7 +125,9 @@ class LedgerFile:
         prune = not 0 <= time - self._pruned < _PRUNE_SECONDS
         if prune:
             self._pruned = time
-        self._state.save(_Writer(self, int(time // HOUR) - KEPT_DAYS * 24 if prune else None))
+        oldest = int(time // HOUR) - KEPT_DAYS * 24 if prune else None
+        # There is one of these at a time, in which all later ticks come together.
+        self._state.save(_Writer(self, oldest), keep=True)
 
     def _keep(self, statement: str, key: object, row: tuple[object, ...]) -> None:
         with self._lock:

@@ -106,7 +106,7 @@ class StateFile:
     def __init__(self, path: Path | None) -> None:
         """Open the file, making or mending it; what is wrong is logged once."""
         self._path = path
-        self._pending: collections.deque[Write] = collections.deque()
+        self._pending: collections.deque[tuple[Write, bool]] = collections.deque()
         self._news = threading.Condition()
         self._closing = False
         self._failing = False
@@ -152,14 +152,19 @@ class StateFile:
         """Whether what is saved is, or may yet be, kept in a file."""
         return self._path is not None
 
-    def save(self, write: Write) -> None:
-        """Have a change written, soon, after those before it, as one transaction."""
+    def save(self, write: Write, *, keep: bool = False) -> None:
+        """Have a change written, soon, after those before it, as one transaction.
+
+        One to ``keep`` is not given up, however many wait.
+        """
         if self._path is None:
             return
         with self._news:
             if len(self._pending) >= MOST_PENDING:
-                self._pending.popleft()
-            self._pending.append(write)
+                oldest = next((at for at, (_, kept) in enumerate(self._pending) if not kept), None)
+                if oldest is not None:
+                    del self._pending[oldest]
+            self._pending.append((write, keep))
             self._news.notify()
 
     def close(self, patience: float = 2.0) -> None:
@@ -202,7 +207,8 @@ class StateFile:
                 self._news.wait_for(lambda: self._pending or self._closing)
                 if not self._pending:
                     break
-                change = self._pending[0]
+                first = self._pending[0]
+                change, _ = first
             try:
                 db = db or self._opened(self._path)
                 with db:
@@ -221,7 +227,7 @@ class StateFile:
                 log.info("%s is written again", self._path)
             self._failing = False
             with self._news:
-                if self._pending and self._pending[0] is change:
+                if self._pending and self._pending[0] is first:
                     self._pending.popleft()
         if db is not None:
             db.close()

@@ -108,7 +108,7 @@ def _columns(by_hour: Mapping[int, float], since: int, until: int) -> Iterator[s
     width = 740 / max(1, -(-(until - since) // hours))
     yield '<svg viewBox="0 0 800 200" role="img" aria-label="mean power of the GPUs over time">'
     yield '<line class="axis" x1="60" y1="170" x2="800" y2="170"/>'
-    yield f'<text x="0" y="24">{most / 1000:,.1f} kW</text><text x="0" y="174">0</text>'
+    yield f'<text x="60" y="12">{most / 1000:,.1f} kW</text><text x="40" y="174">0</text>'
     for start, power in watts.items():
         left, tall = 60 + width * (start - since) / hours, 150 * power / most
         moment = format_time(start * HOUR_SECONDS)[:16]
