@@ -16,7 +16,7 @@ LAYERS = [
     {"ledger"},
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
-    {"agent", "promapi", "targets"},
+    {"agent", "promapi", "site", "targets"},
     {"recorder", "views", "demonstration", "report"},
     {"cli", "__main__"},
 ]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gpumon.cli import run
+from gpumon.site.slurm import parse_nodes
 from gpumon.times import parse_time
 from gpumon.workloads.slurmcommand import parse_job
 from tests.support.exposition import Exposition
@@ -95,6 +96,9 @@ def run_both(slurm: Slurm, folder: Path, agent: Agent, jobs: Path) -> tuple[str,
     assert slurm_says is not None
     assert slurm_says.minors == (0, 1)
     assert (slurm_says.job.name, slurm_says.job.user) == ("busy", "root")
+    (node,) = parse_nodes(slurm.run("sinfo --json; echo"), 9842).values()
+    assert (node.node, node.node_partition, node.expected_gpus) == ("n1", "gpu", 4)
+    assert node.state in ("mixed", "allocated")
     wait_for(lambda: "ended" in hooked(jobs, second), 30, "the end of the lazy")
     slurm.run(f"scancel {first}")
     wait_for(lambda: "ended" in hooked(jobs, first), 20, "the cancelled")

@@ -26,7 +26,7 @@ from gpumon.model import (
     Snapshot,
     SourceInfo,
 )
-from gpumon.report.factors import parse_factor
+from gpumon.site.factors import parse_factor
 from gpumon.times import format_time
 
 HOUR = 3600.0

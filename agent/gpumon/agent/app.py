@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-import json
-import zlib
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -22,14 +20,8 @@ from gpumon.exposition.owners import owners_of
 from gpumon.model import LedgerState, NvswitchReading, Snapshot, Tier
 from gpumon.serialize import to_document
 from gpumon.times import format_time
+from gpumon.web.answer import answer, json_answer
 from gpumon.web.guard import may_see_users
-
-WORTH_COMPRESSING = 1000
-"""Bytes: less fits into one packet anyhow."""
-
-GZIP_LEVEL = 1
-"""Best trade for text that is sent once over a local network: four fifths of the gain at a fifth of
-the time of the usual level."""
 
 
 class OwnCost(Protocol):
@@ -38,25 +30,6 @@ class OwnCost(Protocol):
     def text(self, format_: Format) -> str:
         """Return it without an end marker."""
         ...
-
-
-def _answer(request: Request, body: bytes, headers: dict[str, str], status: int = 200) -> Response:
-    """Return an answer, compressed for whom takes it.
-
-    Starlette's middleware does the same at more than twice the cost, as it has to see every message
-    of every answer; a scrape is one message.
-    """
-    headers = {**headers, "vary": "Accept-Encoding"}
-    if len(body) > WORTH_COMPRESSING and "gzip" in request.headers.get("accept-encoding", ""):
-        packer = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)  # 16: gzip's own frame
-        body = packer.compress(body) + packer.flush()
-        headers["content-encoding"] = "gzip"
-    return Response(body, status, headers)
-
-
-def _json(request: Request, content: object, status: int = 200) -> Response:
-    body = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
-    return _answer(request, body, {"content-type": "application/json"}, status)
 
 
 def make_app(
@@ -79,7 +52,7 @@ def make_app(
         format_ = negotiate(request.headers.get("accept", ""))
         users = may_see_users(request.scope, expose=expose_users)
         body = exposition(node, encoders[format_], cost.text(format_), users=users)
-        return _answer(request, body, {"content-type": format_.value})
+        return answer(request, body, {"content-type": format_.value})
 
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("gpumon is healthy\n")
@@ -92,20 +65,22 @@ def make_app(
     async def snapshot(request: Request) -> Response:
         now = node.now()
         if now is None:
-            return _json(request, {"error": "no reading yet: try again in a second"}, 503)
+            return json_answer(request, {"error": "no reading yet: try again in a second"}, 503)
         if not may_see_users(request.scope, expose=expose_users):
             now = _without_users(now)
-        return _json(request, to_document(now, samples=request.query_params.get("samples") == "1"))
+        return json_answer(
+            request, to_document(now, samples=request.query_params.get("samples") == "1")
+        )
 
     async def history(request: Request) -> Response:
         points = {
             uuid: [[format_time(time), watts] for time, watts in series]
             for uuid, series in node.history().items()
         }
-        return _json(request, {"schema": 1, "power_watts": points})
+        return json_answer(request, {"schema": 1, "power_watts": points})
 
     async def index(request: Request) -> Response:
-        return _answer(request, page, _PAGE_HEADERS)
+        return answer(request, page, _PAGE_HEADERS)
 
     if metrics_path in ("/", *_PATHS):
         raise UsageError(

@@ -7,18 +7,13 @@ request costs a socket, not a thread, and soon not even that (``protocol``).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
-import resource
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import uvicorn
 
 from gpumon.agent import control, systemd
 from gpumon.agent.app import make_app
@@ -37,9 +32,8 @@ from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.sources.spec import SourceSpec
 from gpumon.times import format_time
-from gpumon.web.accept import accept
 from gpumon.web.guard import App, Guard
-from gpumon.web.protocol import MOST_CONNECTIONS, PatientOnce
+from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 from gpumon.workloads import choose
 from gpumon.workloads.podresources import SOCKET
 from gpumon.workloads.slurm import FOLDER
@@ -83,11 +77,11 @@ async def serve(
     source refuses with. ``started`` is called
     once HTTP is answered.
     """
-    _allow_connections(MOST_CONNECTIONS)
+    allow_connections()
     stop = stop or asyncio.Event()
-    received = _stop_on_signals(stop)
+    received = stop_on_signals(stop)
     parts = _Parts(options)
-    server = _Server(parts.app, sock, parts.access)
+    server = HttpServer(parts.app, sock, parts.access)
     http = asyncio.create_task(server.serve())
     reading = asyncio.create_task(parts.supervisor.run())
     stopping = asyncio.create_task(stop.wait())
@@ -198,100 +192,3 @@ def _access(web_config: Path | None) -> Access | None:
     from gpumon.web.access import Access  # YAML and bcrypt, only for whom wants them
 
     return Access(web_config)
-
-
-def _stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
-    """Set ``stop`` at SIGTERM, SIGINT or SIGHUP; returns the list that these are then in."""
-    loop = asyncio.get_running_loop()
-    received: list[signal.Signals] = []
-
-    def note(number: signal.Signals) -> None:
-        received.append(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, note, number)
-    return received
-
-
-def _allow_connections(count: int) -> None:
-    """Raise the soft limit of open files, where the hard one allows it, to twice the clients.
-
-    Where it does not, fewer clients are kept: one that cannot be accepted cannot be refused either.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * count + 64
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with contextlib.suppress(OSError, ValueError):  # a sandbox may not let us
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-            soft = limit
-    if soft != resource.RLIM_INFINITY:
-        PatientOnce.most = max(4, min(count, (soft - 24) // 2))
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to the agent, says when it answers, and sleeps well.
-
-    Connections are taken by ``gpumon.web.accept``.
-    """
-
-    def __init__(self, app: App, sock: socket.socket, access: Access | None) -> None:
-        super().__init__(_uvicorn_config(app))
-        self.answering = asyncio.Event()
-        self._ending = asyncio.Event()
-        self._sock = sock
-        self._access = access
-        self._accepting: asyncio.Task[None] | None = None
-
-    def end(self) -> None:
-        """Stop serving."""
-        self.should_exit = True
-        self._ending.set()
-
-    async def main_loop(self) -> None:
-        # uvicorn looks ten times a second whether it should exit, which is half of what an idle
-        # agent costs, and renews the Date header, which a scrape does not need.
-        await self._ending.wait()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=[])
-        self._accepting = asyncio.create_task(accept(self._sock, self._protocol, self._tls))
-        self.answering.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
-        await super().shutdown(sockets=[self._sock])
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def _protocol(self) -> PatientOnce:
-        protocol = PatientOnce(
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
-        if self._access is not None:
-            protocol.allowed_sans = self._access.config().allowed_sans
-        return protocol
-
-    def _tls(self) -> ssl.SSLContext | None:
-        return None if self._access is None else self._access.config().tls
-
-
-def _uvicorn_config(app: Any) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=PatientOnce,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,  # longer than the usual scrape interval, so connections are reused
-        timeout_graceful_shutdown=1,
-    )

@@ -24,6 +24,7 @@ COMMANDS = {
     "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",
     "report": "Say who used how many joules and GPU hours, and what they cost.",
     "resume": "Have this machine's agent take the GPUs up again that it has released.",
+    "site": "Serve a site's nodes, budgets, prices and factors to Prometheus.",
     "status": "Show every GPU once (the default command).",
 }
 """The commands with the first line of their help; a test holds it against theirs."""

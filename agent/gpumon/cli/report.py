@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:
     from gpumon.report.hours import Hours, Progress
     from gpumon.report.render import Sheet
     from gpumon.report.sums import Terms
+    from gpumon.site.config import Site
 
 
 @declare(
@@ -47,6 +48,13 @@ if typing.TYPE_CHECKING:
     default="gpu",
     show_default=True,
     help="What is charged: GPUs, whole nodes, or nodes times PUE.",
+)
+@click.option(
+    "--site",
+    "site_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A site.toml: price, carbon, PUE and racks, where no other option says them.",
 )
 @click.option("--price", metavar="NUMBER|FILE", help="Of a kWh, or a CSV of hours: time,price.")
 @click.option("--currency", default="", metavar="WORD", help="What the price is in.")
@@ -84,6 +92,7 @@ def report(
     since: str,
     until: str | None,
     boundary: str,
+    site_file: Path | None,
     price: str | None,
     currency: str,
     carbon: str | None,
@@ -103,13 +112,15 @@ def report(
     import socket
 
     from gpumon.report.gather import Wanted, gather, metered, reckoned
+    from gpumon.report.hours import placed
     from gpumon.report.meter import reconcile
     from gpumon.report.render import Sheet
     from gpumon.report.sums import make_report, of_job
 
     target, job_id = _words(words)
     first, last = _span(since, until)
-    terms = _terms(boundary, price, carbon, pue)
+    site = _site(site_file)
+    terms = _terms(boundary, site, price, carbon, pue)
     wanted = Wanted(
         target=target,
         since=first,
@@ -121,7 +132,7 @@ def report(
     )
     with _progress() as progress:
         gathered = gather(wanted, progress)
-    hours = gathered.hours
+    hours = placed(gathered.hours, {node.node: node.target_labels("") for node in site.nodes})
     if job_id is not None:
         hours = _only(job_id, of_job(hours, job_id))
         by = "node" if target.startswith("prom:") else "gpu"
@@ -134,7 +145,7 @@ def report(
     sheet = Sheet(
         report=made,
         source=target or source,
-        currency=currency,
+        currency=currency or ("" if price else site.currency),
         meter=reconciled,
         recorded=(gathered.fine.curve.since, gathered.fine.curve.until) if gathered.fine else None,
     )
@@ -177,24 +188,32 @@ def _span(since: str, until: str | None) -> tuple[int, int]:
     return first, last
 
 
-def _terms(boundary: str, price: str | None, carbon: str | None, pue: str | None) -> Terms:
-    from gpumon.errors import UsageError
-    from gpumon.report.factors import parse_factor
-    from gpumon.report.sums import Terms
+def _site(path: Path | None) -> Site:
+    from gpumon.site.config import Site, load_site
 
-    if boundary == "facility" and pue is None:
-        raise UsageError("--boundary facility needs a PUE", "say it with --pue 1.25")
+    return Site() if path is None else load_site(path)
+
+
+def _terms(
+    boundary: str, site: Site, price: str | None, carbon: str | None, pue: str | None
+) -> Terms:
+    from gpumon.errors import UsageError
+    from gpumon.report.sums import Terms
+    from gpumon.site.factors import parse_factor
+
+    if boundary == "facility" and pue is None and site.pue is None:
+        raise UsageError("--boundary facility needs a PUE", "say it with --pue 1.25 or --site")
     return Terms(
         boundary=boundary,
-        price=parse_factor(price, "--price") if price else None,
-        carbon=parse_factor(carbon, "--carbon") if carbon else None,
-        pue=parse_factor(pue, "--pue") if pue else None,
+        price=parse_factor(price, "--price") if price else site.price,
+        carbon=parse_factor(carbon, "--carbon") if carbon else site.carbon,
+        pue=parse_factor(pue, "--pue") if pue else site.pue,
     )
 
 
 def _by_the_hour(terms: Terms) -> bool:
     """Tell whether anything depends on the hour."""
-    return any(factor and factor.hours for factor in (terms.price, terms.carbon, terms.pue))
+    return any(factor and factor.varies for factor in (terms.price, terms.carbon, terms.pue))
 
 
 def _check_boundary(known: float, terms: Terms) -> None:

@@ -44,6 +44,17 @@ class HourRow:
     idle_seconds: float = 0.0
 
 
+def placed(hours: Hours, places: Mapping[str, Mapping[str, str]]) -> Hours:
+    """Return the hours with the places of their nodes, where the source did not tell them."""
+    rows = tuple(
+        dataclasses.replace(row, place={**places[row.node], **row.place})
+        if row.node in places
+        else row
+        for row in hours.rows
+    )
+    return dataclasses.replace(hours, rows=rows)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Demand:
     """The quarter of an hour in which most was drawn: its beginning (unix seconds), mean watts."""

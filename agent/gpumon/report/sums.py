@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
-from gpumon.report.factors import Factor
 from gpumon.report.hours import Demand, HourRow, Hours
+from gpumon.site.factors import Factor
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000.0
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import gpumon.agent.facts  # noqa: F401 - registers the agent's own metrics
+import gpumon.agent.facts  # registers the agent's own metrics
+import gpumon.site.readings  # noqa: F401 - registers the site's
 from gpumon.model import Metric, Tier, groups
 from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin, PerLink
 
@@ -19,6 +20,7 @@ part of `full`.
 
 Beside these the agent serves what it costs itself: `process_*` for the server and
 `gpumon_reader_process_*` for the reader (CPU seconds, memory, open files).
+`gpumon_site_*` is served by `gpumon site`.
 """
 
 

@@ -49,12 +49,16 @@ async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> d
 
     Raises SlurmError.
     """
-    listed = await _run("squeue", "--noheader", f"--nodelist={node}", "--states=R,CG,S", "-o", "%A")
+    listed = await run_command(
+        "squeue", "--noheader", f"--nodelist={node}", "--states=R,CG,S", "-o", "%A"
+    )
     devices = gres_minors(node)
     found: dict[str, SlurmJob] = {}
     for job_id in sorted({word for word in listed.split() if word.isdigit()}):
         with contextlib.suppress(SlurmError):  # it ended since
-            job = parse_job(await _run("scontrol", "-d", "show", "job", job_id), node, devices)
+            job = parse_job(
+                await run_command("scontrol", "-d", "show", "job", job_id), node, devices
+            )
             if job is not None:
                 found[job.job.job_id] = job
     now = clock.time()
@@ -170,7 +174,7 @@ def _time(text: str) -> float | None:
         return None
 
 
-async def _run(*command: str) -> str:
+async def run_command(*command: str) -> str:
     """Return what a command printed; SlurmError where it failed or took too long."""
     try:
         process = await asyncio.create_subprocess_exec(

@@ -1,0 +1,72 @@
+"""``gpumon site``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpumon.cli.base import declare, option
+
+
+@declare(
+    "site",
+    "gpumon site --site /etc/gpumon/site.toml\ngpumon site --site site.toml --check",
+)
+@option(
+    "--site",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("/etc/gpumon/site.toml"),
+    metavar="FILE",
+    help="Nodes, budgets, prices and factors; read again when it changes.",
+)
+@click.option("--check", is_flag=True, help="Read the file, say what is in it, and end.")
+@option(
+    "--web.listen-address",
+    "listen_address",
+    default=":9843",
+    metavar="ADDRESS",
+    help="HOST:PORT, :PORT or [IPv6]:PORT to serve on.",
+)
+@option(
+    "--web.config.file",
+    "web_config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="TLS, client certificates and passwords (exporter-toolkit's format).",
+)
+@click.pass_context
+def site(
+    ctx: click.Context, path: Path, listen_address: str, web_config: Path | None, *, check: bool
+) -> None:
+    """Serve a site's nodes, budgets, prices and factors to Prometheus.
+
+    Metrics at /metrics, and the agents to scrape, with where they stand, at /api/v1/targets
+    (http_sd_configs).
+    """
+    import asyncio
+    import logging
+
+    from gpumon.logs import configure_logging
+    from gpumon.site.config import load_site
+    from gpumon.web.listen import bind, parse_listen_address, url_of
+
+    if check:
+        found = load_site(path)
+        racks = {node.rack for node in found.nodes if node.rack}
+        gpus = sum(node.expected_gpus or 0 for node in found.nodes)
+        click.echo(
+            f"{path}: {len(found.nodes)} nodes in {len(racks)} racks with {gpus} GPUs, "
+            f"{len(found.budgets)} budgets"
+        )
+        return
+    from gpumon.site.service import serve_site
+
+    configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
+    with bind(parse_listen_address(listen_address)) as sock:
+        logging.getLogger("gpumon").info("serving %s on %s", path, url_of(sock))
+        asyncio.run(serve_site(path, sock, web_config))
+
+
+command = site

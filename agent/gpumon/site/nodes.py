@@ -1,0 +1,60 @@
+"""The nodes of a site: where each stands, and how many GPUs it should have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+PLACES = ("rack", "row", "hall")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SiteNode:
+    """A node by its short name; what is not known is empty, or None.
+
+    ``address`` is HOST:PORT of its agent; ``state`` what the scheduler says of it.
+    """
+
+    node: str
+    address: str
+    rack: str = ""
+    row: str = ""
+    hall: str = ""
+    node_partition: str = ""
+    state: str = ""
+    expected_gpus: int | None = None
+
+    def target_labels(self, cluster: str) -> dict[str, str]:
+        """Return the labels of its target that are known."""
+        labels = {
+            "cluster": cluster,
+            "node": self.node,
+            "rack": self.rack,
+            "row": self.row,
+            "hall": self.hall,
+            "node_partition": self.node_partition,
+        }
+        return {name: value for name, value in labels.items() if value}
+
+
+def merge(declared: Iterable[SiteNode], scheduled: Mapping[str, SiteNode]) -> tuple[SiteNode, ...]:
+    """Return the nodes of both: where they stand is as declared, the rest as the scheduler says.
+
+    A node that is drained or down is one of them: it draws power all the same.
+    """
+    nodes = {node.node: node for node in declared}
+    for name, told in scheduled.items():
+        known = nodes.get(name)
+        nodes[name] = (
+            told
+            if known is None
+            else dataclasses.replace(
+                known,
+                state=told.state,
+                node_partition=known.node_partition or told.node_partition,
+                expected_gpus=told.expected_gpus
+                if known.expected_gpus is None
+                else known.expected_gpus,
+            )
+        )
+    return tuple(nodes.values())

@@ -1,0 +1,40 @@
+"""Answers, compressed for whom takes that."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+WORTH_COMPRESSING = 1000
+"""Bytes: less fits into one packet anyhow."""
+
+GZIP_LEVEL = 1
+"""Best trade for text that is sent once over a local network: four fifths of the gain at a fifth of
+the time of the usual level."""
+
+
+def answer(request: Request, body: bytes, headers: dict[str, str], status: int = 200) -> Response:
+    """Return an answer, compressed for whom takes it.
+
+    Starlette's middleware does the same at more than twice the cost, as it has to see every message
+    of every answer; a scrape is one message.
+    """
+    headers = {**headers, "vary": "Accept-Encoding"}
+    if len(body) > WORTH_COMPRESSING and "gzip" in request.headers.get("accept-encoding", ""):
+        packer = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)  # 16: gzip's own frame
+        body = packer.compress(body) + packer.flush()
+        headers["content-encoding"] = "gzip"
+    return Response(body, status, headers)
+
+
+def json_answer(request: Request, content: object, status: int = 200) -> Response:
+    """Return an answer of JSON; bytes are taken as they are."""
+    body = (
+        content
+        if isinstance(content, bytes)
+        else json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    )
+    return answer(request, body, {"content-type": "application/json"}, status)
