@@ -12,6 +12,7 @@ import pytest
 from gpumon.agent import statefile
 from gpumon.agent.statefile import MIGRATIONS, StateFile, state_file_name
 from gpumon.sources.spec import SourceSpec
+from tests.support.servers import wait_for
 
 
 def put(name: str, value: str) -> statefile.Write:
@@ -182,8 +183,7 @@ def test_what_cannot_be_written_now_is_written_later(
         other.execute("BEGIN IMMEDIATE")
         state.save(put("a", "1"))
         state.save(put("b", "2"))
-        with state._news:
-            assert state._news.wait_for(lambda: state._failing, 5) or state._failing
+        wait_for(lambda: state._failing, 5, "the file to be held")
         other.rollback()
     state.close(5)
     assert read(path) == {"a": "1", "b": "2"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import socket
 import time
 from pathlib import Path
 
@@ -204,3 +205,24 @@ def test_its_help_has_an_example() -> None:
     from gpumon.cli import cli
 
     assert "--by user" in CliRunner().invoke(cli, ["report", "--help"]).output
+
+
+def test_a_site_says_prices_and_racks(state_dir: Path, tmp_path: Path) -> None:
+    """What no option says; a price that is given goes first."""
+    site = tmp_path / "site.toml"
+    site.write_text(
+        f'[[nodes]]\nnames = "{socket.gethostname()}"\nrack = "r7"\n'
+        '[price]\ncurrency = "EUR"\nvalue = 0.5\n[carbon]\ncountry = "SE"\n'
+    )
+    text = report(state_dir, "--since", "1d", "--by", "rack", "--site", str(site), "-o", "json")
+    document = json.loads(text)
+    (line,) = document["lines"]
+    assert line["key"] == "r7"
+    kilowatt_hours = 10 * 360 / 1000
+    assert line["cost"] == pytest.approx(0.5 * kilowatt_hours)
+    assert line["carbon_grams"] == pytest.approx(41 * kilowatt_hours)
+    assert document["currency"] == "EUR"
+    assert "Ember" in document["carbon_source"]
+    args = ("--site", str(site), "--price", "1", "-o", "json")
+    cheaper = json.loads(report(state_dir, "--since", "1d", *args))
+    assert cheaper["total"]["cost"] == pytest.approx(kilowatt_hours)

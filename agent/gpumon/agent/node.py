@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpumon.agent.chronicle import Chronicle
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.facts import AgentReading, BuildInfo, WorkloadInfo
 from gpumon.agent.statefile import StateFile
@@ -42,6 +43,9 @@ ticks, it is the driver, or the reader, that is gone, and what it said last is n
 FRESH_SECONDS = 10.0
 """A node whose newest reading is older than this is not ready."""
 
+LOOK_SECONDS = 5.0
+"""How often it is looked whether GPUs have fallen silent."""
+
 HISTORY_SECONDS = 300
 """How far back the page's sparklines go, one point a second at most."""
 
@@ -60,6 +64,7 @@ class Node:
         kernel_log: KernelLog | None = None,
         ledger: Ledger | None = None,
         manager: Manager | None = None,
+        chronicle: Chronicle | None = None,
         interval: float = 1.0,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -71,6 +76,7 @@ class Node:
         self._kernel_log = kernel_log
         self._ledger = ledger
         self._manager = manager
+        self._chronicle = chronicle or Chronicle(StateFile(None), clock)
         self._xids = xids or XidMemory(StateFile(None), clock)
         self._silence = SILENCE_SECONDS + 2 * interval
         self._clock = clock
@@ -106,6 +112,7 @@ class Node:
         )
         self._remember(self._snapshot)
         self._log_changes(snapshot)
+        self.look()
 
     def gone(self, reason: str) -> None:
         """Take note that there is no reader; what it said stands until it is too old."""
@@ -115,20 +122,35 @@ class Node:
     def restarted(self) -> None:
         """Count a reader that was replaced."""
         self._restarts += 1
+        self._chronicle.note("reader", f"replaced: {self._gone or 'it stood still'}")
 
     def release(self, reason: str) -> None:
         """Take note that the GPUs are not read on purpose, and why in words."""
         self.first_word.set()
         self._released = reason
+        self._chronicle.note("order", reason)
 
     def resume(self) -> None:
         """Take note that they are read again; until the first word they are not known."""
         self._released = ""
+        self._chronicle.note("order", "resumed: the GPUs are read again")
         self._heard_at = self._clock.monotonic()
         if self._snapshot is not None:
             reason = "it has not answered since it was released"
             ghosts = _without_readings(self._snapshot, GpuState.ERROR, reason)
             self._snapshot = dataclasses.replace(self._snapshot, gpus=ghosts, power=NodeReading())
+
+    def look(self) -> None:
+        """Note what changed; what does not answer any more changes without a word."""
+        now = self._read()
+        if now is not None:
+            self._chronicle.observe(now)
+
+    async def keep_looking(self) -> None:
+        """Look from time to time, until cancelled: silence sends no snapshot."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self.look()
 
     @property
     def released(self) -> str:
@@ -163,6 +185,8 @@ class Node:
         shown = {job_id: job.job for job_id, job in self._ledger.open_jobs.items()}
         allocation = self._manager.allocation(snapshot.gpus, shown, time)
         self._ledger.update(snapshot, allocation, time, self._beyond_gpus(snapshot))
+        for correction in self._ledger.corrected():
+            self._chronicle.corrected(*correction)
         return self._ledger.holders()
 
     def _beyond_gpus(self, snapshot: Snapshot) -> tuple[str, float] | None:

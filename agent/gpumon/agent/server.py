@@ -15,8 +15,10 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpumon import __version__
 from gpumon.agent import control, systemd
 from gpumon.agent.app import make_app
+from gpumon.agent.chronicle import Chronicle
 from gpumon.agent.expected import ExpectedGpus
 from gpumon.agent.ledgerfile import LedgerFile, load_books
 from gpumon.agent.node import Node
@@ -90,6 +92,7 @@ async def serve(
     try:
         async with control.listen(options.state_dir, parts.release.handle):
             await asyncio.wait({http, answering}, return_when=asyncio.FIRST_COMPLETED)
+            parts.chronicle.note("agent", f"gpumon {__version__} started on {options.source}")
             if started is not None:
                 started(parts.node)
             await asyncio.wait(
@@ -102,6 +105,7 @@ async def serve(
             task.cancel()
         outcome = await asyncio.gather(http, reading, *beside, return_exceptions=True)
         await parts.supervisor.close()
+        parts.chronicle.note("agent", "ended")
         parts.state.close()
     for result in outcome:
         if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
@@ -117,6 +121,7 @@ class _Parts:
         name = state_file_name(options.source)
         self.state = StateFile(options.state_dir / name if options.state_dir else None)
         self.xids = XidMemory(self.state)
+        self.chronicle = Chronicle(self.state)
         # Only a real machine's GPUs stand in this host.
         nvml = options.source.kind == "nvml"
         self.host = Host(overhead_watts=options.node_overhead_watts) if nvml else None
@@ -135,6 +140,7 @@ class _Parts:
                 self.state.load(load_books, Books()), LedgerFile(self.state), steady=nvml
             ),
             manager=self.manager,
+            chronicle=self.chronicle,
             interval=options.interval,
         )
         self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
@@ -157,6 +163,7 @@ class _Parts:
         if self.host is not None:
             yield self.host.run(self.node.gpu_watts)
         yield self.manager.run()
+        yield self.node.keep_looking()
         if self.kernel_log is not None:
             yield self.kernel_log.run(self.xids.position, self._heard)
 

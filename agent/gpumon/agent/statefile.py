@@ -82,6 +82,13 @@ MIGRATIONS = (
         PRIMARY KEY (hour, uuid, job_id, reason)
     ) WITHOUT ROWID;
     """,
+    # What else happened: of a GPU or of the node; state is what a GPU is in since.
+    """
+    CREATE TABLE chronicle (
+        id INTEGER PRIMARY KEY, time REAL, kind TEXT, gpu INTEGER, uuid TEXT, state TEXT, text TEXT
+    );
+    CREATE INDEX chronicle_by_time ON chronicle (time);
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 

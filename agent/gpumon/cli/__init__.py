@@ -18,6 +18,7 @@ from gpumon.errors import GpumonError, UsageError
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
+    "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
     "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
     "metrics": "List the metrics: name, type, unit, meaning.",
     "record": "Write readings to a file that can be replayed.",

@@ -129,3 +129,31 @@ def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
     answer = send(state_dir, order)
     click.echo(answer.get("text", ""), err=not answer.get("done"))
     return 0 if answer.get("done") else 3
+
+
+def state_file(state_dir: Path | None, source: str) -> Path:
+    """Return where the memory of a source's agent is: the service's folder, else this user's."""
+    from gpumon.agent.statefile import state_file_name
+    from gpumon.sources.spec import SourceSpec
+
+    name = state_file_name(SourceSpec.parse(source))
+    if state_dir is None:
+        service = (SERVICE_STATE_DIR / name).exists()
+        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
+    return state_dir / name
+
+
+def moment(text: str, now: float, option: str) -> float:
+    """Return unix seconds of a time, or of so long ago; UsageError where it is neither."""
+    from gpumon.times import parse_duration, parse_time
+
+    try:
+        return now - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r}", "write 24h, 30d or a time such as 2026-11-01T00:00Z"
+        ) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import SERVICE_STATE_DIR, declare, default_state_dir
+from gpumon.cli.base import declare, moment, state_file
 
 if typing.TYPE_CHECKING:
     from gpumon.report.hours import Hours, Progress
@@ -125,7 +125,7 @@ def report(
         target=target,
         since=first,
         until=last,
-        memory=_state_file(state_dir, source),
+        memory=state_file(state_dir, source),
         node=socket.gethostname(),
         hourly=form == "html" or meter is not None or _by_the_hour(terms),
         by_gpu=by == "gpu",
@@ -178,8 +178,8 @@ def _span(since: str, until: str | None) -> tuple[int, int]:
     from gpumon.times import format_time
 
     now = time.time()
-    first = int(_moment(since, now, "--since") // 3600)
-    last = -int(-(now if until is None else _moment(until, now, "--until")) // 3600)
+    first = int(moment(since, now, "--since") // 3600)
+    last = -int(-(now if until is None else moment(until, now, "--until")) // 3600)
     if last <= first:
         raise UsageError(
             f"nothing lies between {format_time(first * 3600)} and {format_time(last * 3600)}",
@@ -238,17 +238,6 @@ def _only(job_id: str, hours: Hours) -> Hours:
     return hours
 
 
-def _state_file(state_dir: Path | None, source: str) -> Path:
-    from gpumon.agent.statefile import state_file_name
-    from gpumon.sources.spec import SourceSpec
-
-    name = state_file_name(SourceSpec.parse(source))
-    if state_dir is None:
-        service = (SERVICE_STATE_DIR / name).exists()
-        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
-    return state_dir / name
-
-
 @contextlib.contextmanager
 def _progress() -> Iterator[Progress]:
     """Show a bar on a terminal's standard error; nothing elsewhere."""
@@ -277,23 +266,6 @@ def _write(sheet: Sheet, form: str) -> None:
     else:
         write = {"json": render.to_json, "csv": render.to_csv, "html": html.to_html}[form]
         click.echo(write(sheet), nl=False)
-
-
-def _moment(text: str, now: float, option: str) -> float:
-    """Return unix seconds of a time, or of so long ago; UsageError where it is neither."""
-    from gpumon.errors import UsageError
-    from gpumon.times import parse_duration, parse_time
-
-    try:
-        return now - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return parse_time(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} {text!r}", "write 24h, 30d or a time such as 2026-11-01T00:00Z"
-        ) from None
 
 
 command = report

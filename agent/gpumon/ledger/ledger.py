@@ -97,6 +97,7 @@ class Ledger:
         self._steady = steady
         self._read_at: dict[str, float] = {}
         self._corrections = dict.fromkeys(CORRECTIONS, 0)
+        self._corrected: list[tuple[str, int, str]] = []
         self._shares: dict[tuple[str, str], float] = {}
         self._present: tuple[str, ...] = ()
 
@@ -126,6 +127,7 @@ class Ledger:
         for job_id in {holding.job_id for holding in allocation.holdings}:
             self._meet(allocation.jobs.get(job_id), job_id, time)
         self._shares = {}
+        self._corrected = []
         longest = 0.0
         counted = _each_once(snapshot.gpus)
         for gpu in counted:
@@ -171,6 +173,10 @@ class Ledger:
         """How often a device's counter had to be corrected, or a gap was nobody's."""
         return dict(self._corrections)
 
+    def corrected(self) -> list[tuple[str, int, str]]:
+        """Return (uuid, index, correction) of what had to be corrected in the last tick."""
+        return self._corrected
+
     def holders(self) -> dict[str, tuple[str, ...]]:
         """Return the ids of the jobs that hold each GPU, by its uuid."""
         return {uuid: account.holders for uuid, account in self._accounts.items()}
@@ -208,7 +214,7 @@ class Ledger:
         limit = max(gpu.power_limit_watts or 0.0, gpu.power_limit_default_watts or 0.0)
         amount = drawn(account.mark, now, tick.seconds, limit)
         if amount.correction:
-            self._corrections[amount.correction] += 1
+            self._correct(account, amount.correction)
         reason = "idle"
         if tick.end > tick.begin and 0 < tick.seconds <= GAP_SECONDS:
             # Where the clock was set meanwhile, the tick was no longer for it.
@@ -219,11 +225,15 @@ class Ledger:
         else:
             if account.holders or holders:
                 reason = "gap"
-                self._corrections["gap"] += 1
+                self._correct(account, "gap")
             parts = [Part(NOBODY, amount.millijoules, tick.seconds)]
         active = (_activity(gpu) or 0.0) >= ACTIVE_RATIO
         for part in parts:
             self._post(account, part, (tick.begin, tick.end), reason, active=active)
+
+    def _correct(self, account: Account, correction: str) -> None:
+        self._corrections[correction] += 1
+        self._corrected.append((account.uuid, account.gpu, correction))
 
     def _post(
         self, account: Account, part: Part, span: tuple[float, float], reason: str, *, active: bool

@@ -1,0 +1,112 @@
+"""``gpumon events``."""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+
+import click
+
+from gpumon.cli.base import declare, moment, state_file
+
+if typing.TYPE_CHECKING:
+    from gpumon.views.events import Event
+
+
+@declare(
+    "events",
+    "gpumon events\n"
+    "gpumon events --since 24h --kind xid,state\n"
+    "gpumon events --gpu 3 -o json\n"
+    "gpumon events --follow",
+)
+@click.option(
+    "--since",
+    default="7d",
+    show_default=True,
+    metavar="WHEN",
+    help="From when: 24h or 30d back, or a time such as 2026-11-01T00:00Z.",
+)
+@click.option("--until", metavar="WHEN", help="Until when, likewise.  [default: now]")
+@click.option("--gpu", metavar="INDEX|UUID", help="Of one GPU only.")
+@click.option("--kind", "kinds", metavar="KIND,…", help="Of some kinds only.  [default: all]")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where the agent's memory is.  [default: the service's, else this user's]",
+)
+@click.option("--source", default="nvml", show_default=True, help="Which source's memory.")
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json", "ndjson", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to write it.",
+)
+def events(
+    since: str,
+    until: str | None,
+    gpu: str | None,
+    kinds: str | None,
+    state_dir: Path | None,
+    source: str,
+    form: str,
+    *,
+    follow: bool,
+) -> None:
+    """Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.
+
+    From the memory of this machine's agent; no server is asked.
+    """
+    import time
+
+    from gpumon.views.events import about, load_events
+
+    path = state_file(state_dir, source)
+    wanted = _kinds(kinds)
+    now = time.time()
+    first = moment(since, now, "--since")
+    last = float("inf") if until is None else moment(until, now, "--until")
+    found = about(load_events(path, first, last), gpu, wanted)
+    _write(found, form)
+    while follow:
+        time.sleep(1.0)
+        seen = set(found)
+        more = [e for e in about(load_events(path, first, last), gpu, wanted) if e not in seen]
+        found += more
+        if more:
+            _write(more, form)
+
+
+def _kinds(text: str | None) -> tuple[str, ...]:
+    from gpumon.errors import UsageError, hint
+    from gpumon.views.events import KINDS
+
+    if text is None:
+        return KINDS
+    wanted = tuple(text.split(","))
+    for kind in wanted:
+        if kind not in KINDS:
+            raise UsageError(
+                f"--kind {kind!r} is not known", f"known are {', '.join(KINDS)}{hint(kind, KINDS)}"
+            )
+    return wanted
+
+
+def _write(found: list[Event], form: str) -> None:
+    from gpumon.views.events import show, to_text
+    from gpumon.views.table import make_console
+
+    if form != "table":
+        click.echo(to_text(found, form), nl=False)
+    elif found:
+        show(make_console(), found)
+    else:
+        click.echo("nothing happened in this span")
+
+
+command = events
