@@ -223,8 +223,11 @@ def test_a_meter_can_be_a_query(server: Prometheus) -> None:
 def test_a_job_has_a_card_by_node(server: Prometheus) -> None:
     """Which a user can be sent."""
     text = report(server, "job", "1")
+    assert text.startswith("Job 1 train of alice (account physics, partition gpu)\n")
     assert "n1" in text
     assert "28.000" in text
+    assert "Job 1 train of alice" in report(server, "job", "1", "-o", "html")
+    assert "has no hours in this span" in report(server, "job", 'x"}', code=3)
     assert "(unallocated)" not in text
 
 

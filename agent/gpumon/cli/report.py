@@ -111,6 +111,7 @@ def report(
     """
     import socket
 
+    from gpumon.report.asking import Scope
     from gpumon.report.gather import Wanted, gather, metered, reckoned
     from gpumon.report.hours import placed
     from gpumon.report.meter import reconcile
@@ -127,8 +128,11 @@ def report(
         until=last,
         memory=state_file(state_dir, source),
         node=socket.gethostname(),
-        hourly=form == "html" or meter is not None or _by_the_hour(terms),
-        by_gpu=by == "gpu",
+        scope=Scope(
+            hourly=form == "html" or meter is not None or _by_the_hour(terms),
+            by_gpu=by == "gpu",
+            job_id=job_id,
+        ),
     )
     with _progress() as progress:
         gathered = gather(wanted, progress)
@@ -145,6 +149,7 @@ def report(
     sheet = Sheet(
         report=made,
         source=target or source,
+        job=next((row.job for row in hours.rows), None) if job_id is not None else None,
         currency=currency or ("" if price else site.currency),
         meter=reconciled,
         recorded=(gathered.fine.curve.since, gathered.fine.curve.until) if gathered.fine else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 
 from gpumon.promapi import PrometheusApi, Series
@@ -40,6 +41,19 @@ _UP = 'up{job="gpumon"}'
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """How much is wanted.
+
+    By the hour, or by the day where nothing depends on the hour; each GPU, or a node's together;
+    all jobs, or one and what is nobody's.
+    """
+
+    hourly: bool = True
+    by_gpu: bool = False
+    job_id: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """What was told of one chunk.
 
@@ -58,13 +72,14 @@ class Answers:
 class Asker:
     """Asks for recorded series where they are, which are eight times fewer, else for the raw."""
 
-    def __init__(self, api: PrometheusApi, *, hourly: bool, by_gpu: bool) -> None:
-        """Ask by the hour or by the chunk, for GPUs apart or together."""
+    def __init__(self, api: PrometheusApi, scope: Scope) -> None:
+        """Prepare to ask a server for as much as is wanted."""
         self._api = api
-        self._hourly = hourly
-        self._labels: tuple[str, ...] = ("gpu", "uuid") if by_gpu else ()
+        self._hourly = scope.hourly
+        self._job = "" if scope.job_id is None else f"{{job_id={json.dumps(scope.job_id)}}}"
+        self._labels: tuple[str, ...] = ("gpu", "uuid") if scope.by_gpu else ()
         # Of one GPU only its joules are told, and whose they are.
-        self._quantities = (UNALLOCATED, JOBS) if by_gpu else QUANTITIES
+        self._quantities = (UNALLOCATED, JOBS) if scope.by_gpu else QUANTITIES
 
     def baselines(self, since: int) -> dict[Quantity, dict[Key, float]]:
         """Return where counters stood at an hour; UnavailableError where there is no answer."""
@@ -123,10 +138,11 @@ class Asker:
         *,
         both: bool,
     ) -> list[Series]:
-        found = [] if self._labels else ask(quantity.query(quantity.recorded, window))
+        only = self._job if "job_id" in quantity.labels else ""
+        found = [] if self._labels else ask(quantity.query(f"{quantity.recorded}{only}", window))
         if found and not both:
             return found
-        return [*found, *ask(quantity.query(quantity.metric, window, self._labels))]
+        return [*found, *ask(quantity.query(f"{quantity.metric}{only}", window, self._labels))]
 
     def _key(self, quantity: Quantity, labels: Mapping[str, str]) -> Key:
         names = (*TARGET, *quantity.labels, *self._labels)
@@ -158,8 +174,8 @@ class Asker:
     def _facts(self, chunk: Span) -> list[Mapping[str, str]]:
         """Return whose the jobs are."""
         names = ("cluster", *FACTS)
-        recorded = self._labels_of(INFO_RECORDED, names, chunk)
-        return recorded or self._labels_of(INFO, names, chunk)
+        recorded = self._labels_of(f"{INFO_RECORDED}{self._job}", names, chunk)
+        return recorded or self._labels_of(f"{INFO}{self._job}", names, chunk)
 
     def _labels_of(self, metric: str, names: Sequence[str], chunk: Span) -> list[Mapping[str, str]]:
         query = f"group by ({', '.join(names)}) (max_over_time({metric}[{window_of(chunk.hours)}]))"

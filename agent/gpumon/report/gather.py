@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.promapi import PrometheusApi
+from gpumon.report.asking import Scope
 from gpumon.report.hours import HOUR_SECONDS, Hours, Progress, silent
 from gpumon.report.memory import load_memory
 from gpumon.report.meter import Curve, Reckoned, integral_of, read_meter
@@ -24,8 +25,8 @@ _MOST_POINTS = 10_000
 class Wanted:
     """What is asked for: hours since 1970, ``until`` excluded.
 
-    ``target`` is ``prom:URL``, ``replay:FILE``, or empty for the state file at ``memory``.
-    ``hourly`` where a price or factor changes by the hour, ``by_gpu`` where GPUs are told apart.
+    ``target`` is ``prom:URL``, ``replay:FILE``, or empty for the state file at ``memory``. Only a
+    Prometheus is asked for less than all, as ``scope`` says.
     """
 
     target: str
@@ -33,8 +34,7 @@ class Wanted:
     until: int
     memory: Path
     node: str
-    hourly: bool = True
-    by_gpu: bool = False
+    scope: Scope
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +52,7 @@ def gather(wanted: Wanted, progress: Progress = silent) -> Gathered:
     kind, _, rest = wanted.target.partition(":")
     if kind == "prom":
         with PrometheusApi(rest) as api:
-            hours = load_prometheus(
-                api,
-                wanted.since,
-                wanted.until,
-                hourly=wanted.hourly,
-                by_gpu=wanted.by_gpu,
-                progress=progress,
-            )
+            hours = load_prometheus(api, wanted.since, wanted.until, wanted.scope, progress)
         return Gathered(hours=hours, since=wanted.since, until=wanted.until)
     if kind == "replay":
         recorded = load_recording(SourceSpec.parse(wanted.target))

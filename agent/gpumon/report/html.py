@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from gpumon.report.hours import HOUR_SECONDS
-from gpumon.report.render import Sheet, cells, name_of, notes, titles
+from gpumon.report.render import Sheet, cells, heading, name_of, notes, titles
 from gpumon.report.sums import JOULES_PER_KILOWATT_HOUR
 from gpumon.times import format_time
 
@@ -39,7 +39,8 @@ def to_html(sheet: Sheet) -> str:
     """Return the report as a page."""
     report = sheet.report
     since, until = (format_time(h * HOUR_SECONDS)[:16] for h in (report.since, report.until))
-    title = f"GPU energy by {report.by}, {since}Z to {until}Z"
+    what = heading(sheet.job) if sheet.job else f"GPU energy by {report.by}"
+    title = f"{what}, {since}Z to {until}Z"
     return "".join(
         (
             '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',

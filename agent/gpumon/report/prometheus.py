@@ -15,7 +15,7 @@ from typing import TypedDict
 from gpumon.errors import UnavailableError
 from gpumon.model import Job
 from gpumon.promapi import PrometheusApi
-from gpumon.report.asking import CHUNK_HOURS, Answers, Asker
+from gpumon.report.asking import CHUNK_HOURS, Answers, Asker, Scope
 from gpumon.report.counters import Counter, Key, Span
 from gpumon.report.hours import Demand, HourRow, Hours, Progress, silent
 from gpumon.report.quantities import (
@@ -53,21 +53,18 @@ def load_prometheus(
     api: PrometheusApi,
     since: int,
     until: int,
-    *,
-    hourly: bool = True,
-    by_gpu: bool = False,
+    scope: Scope,
     progress: Progress = silent,
 ) -> Hours:
     """Return the hours from ``since`` up to, not including, ``until`` (since 1970).
 
-    Without ``hourly`` a row may stand for a whole day; with ``by_gpu`` each is of one GPU.
     Raises UnavailableError where the server does not answer, or knows nothing of that time.
     """
     chunks = [
         Span(start, min(start + CHUNK_HOURS, until)) for start in range(since, until, CHUNK_HOURS)
     ]
-    asker = Asker(api, hourly=hourly, by_gpu=by_gpu)
-    books = _Books(since, hourly=hourly, by_gpu=by_gpu)
+    asker = Asker(api, scope)
+    books = _Books(since, scope)
     books.begin(asker.baselines(since))
     for done, (chunk, answers) in enumerate(_ask_all(asker, chunks)):
         progress(done, len(chunks))
@@ -99,10 +96,10 @@ def _ask_all(asker: Asker, chunks: Sequence[Span]) -> Iterator[tuple[Span, Answe
 class _Books:
     """Adds up chunk after chunk, in order."""
 
-    def __init__(self, since: int, *, hourly: bool, by_gpu: bool) -> None:
+    def __init__(self, since: int, scope: Scope) -> None:
         self._since = since
-        self._step = 1 if hourly else CHUNK_HOURS
-        self._by_gpu = by_gpu
+        self._step = 1 if scope.hourly else CHUNK_HOURS
+        self._by_gpu = scope.by_gpu
         self._counters = {
             quantity: Counter(begins_at_zero="job_id" in quantity.labels) for quantity in QUANTITIES
         }

@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gpumon.model import Job
 from gpumon.report.hours import HOUR_SECONDS, Demand
 from gpumon.report.meter import Reconciliation
-from gpumon.report.sums import JOULES_PER_KILOWATT_HOUR, Line, Report
+from gpumon.report.sums import JOULES_PER_KILOWATT_HOUR, UNKNOWN, Line, Report
 from gpumon.times import format_time
 
 BOUNDARIES = {
@@ -29,11 +30,13 @@ BOUNDARIES = {
 class Sheet:
     """A report with what stands around it: its currency, where it is from, a meter beside it.
 
-    ``recorded`` is the span of a recording (unix seconds), which begins and ends in an hour.
+    ``job`` is the one that it is all about. ``recorded`` is the span of a recording (unix
+    seconds), which begins and ends within an hour.
     """
 
     report: Report
     source: str
+    job: Job | None = None
     currency: str = ""
     meter: Reconciliation | None = None
     recorded: tuple[float, float] | None = None
@@ -61,6 +64,7 @@ def to_json(sheet: Sheet) -> str:
         "simulated": sheet.simulated,
         "boundary": terms.boundary,
         "by": report.by,
+        "job": dataclasses.asdict(sheet.job) if sheet.job else None,
         "error_ratio": report.error_ratio,
         "without_data_ratio": report.without_data_ratio,
         "missing": list(report.missing),
@@ -93,6 +97,8 @@ def to_table(console: Console, sheet: Sheet) -> None:
     report = sheet.report
     if sheet.simulated:
         console.print("SIMULATED: no hardware was measured", style="bold magenta")
+    if sheet.job:
+        console.print(heading(sheet.job), style="bold", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(report.by)
     for title in titles(sheet):
@@ -105,6 +111,14 @@ def to_table(console: Console, sheet: Sheet) -> None:
     console.print(table)
     for note in notes(sheet):
         console.print(note, style="dim", markup=False)
+
+
+def heading(job: Job) -> str:
+    """Return who a job is, in a line."""
+    of = f"of {job.user}" if job.user else ""
+    facts = (("account", job.account), ("partition", job.partition))
+    told = ", ".join(f"{name} {value}" for name, value in facts if value)
+    return " ".join(filter(None, (f"Job {job.job_id}", job.name, of, f"({told})" if told else "")))
 
 
 def titles(sheet: Sheet) -> list[str]:
@@ -166,10 +180,13 @@ def notes(sheet: Sheet) -> Iterator[str]:
     yield f"{since}Z to {until}Z{'.' if sheet.recorded else ', by whole hours.'}"
     charged = " and charged" if terms.price or terms.carbon else ""
     yield f"Boundary{charged}: {BOUNDARIES[terms.boundary]}."
-    yield (
-        f"GPU joules to within {report.error_ratio:.0%} (the boards' own sensors); waste is held "
-        "and idle."
-    )
+    within = f"GPU joules to within {report.error_ratio:.0%} (the boards' own sensors); "
+    yield f"{'' if sheet.simulated else within}waste is held and idle."
+    if report.by == "user" and any(line.key == UNKNOWN for line in report.lines):
+        yield (
+            "Unknown users: agents show whose a job is only with --web.expose-users, or to a "
+            "scrape with a password."
+        )
     yield from _node_notes(report)
     for boundary, demand in report.demands.items():
         yield (
