@@ -405,6 +405,8 @@ def _check_grows(state: LedgerState, before: dict[str, int]) -> dict[str, int]:
 
 def _sum_of_hours(db: Any) -> int:
     (total,) = db.execute("SELECT coalesce(sum(millijoules), 0) FROM hourly").fetchone()
+    quarters = "SELECT coalesce(sum(millijoules), 0) FROM quarters"
+    assert db.execute(quarters).fetchone() == (total,)
     return int(total)
 
 

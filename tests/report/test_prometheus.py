@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -9,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -27,7 +29,17 @@ from gpumon.report.quantities import (
 )
 from gpumon.times import format_time
 from tests.report.test_report import call
-from tests.support.servers import ROOT, Prometheus, require, run_prometheus
+from tests.support.servers import (
+    ROOT,
+    Prometheus,
+    answers,
+    free_port,
+    get,
+    require,
+    run,
+    run_prometheus,
+    wait_for,
+)
 
 HOUR = 3600
 BEGIN = 490_000 * HOUR
@@ -107,19 +119,44 @@ def series(*, recorded: bool) -> Iterator[str]:
             yield f"{name}{{{labels}}} 1 {BEGIN + hour * HOUR}"
 
 
-@pytest.fixture(scope="module", params=["recorded", "raw"])
+@pytest.fixture(scope="module", params=["recorded", "raw", "victoria-metrics"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
-    """Run a Prometheus that has these series, with the rules that ship or without."""
+    """Run a Prometheus with these series, recorded or raw, and a VictoriaMetrics."""
     folder = tmp_path_factory.mktemp(request.param)
+    lines = sorted(series(recorded=request.param != "raw"), key=lambda x: x.split("{")[0])
+    run_one = run_victoria if request.param == "victoria-metrics" else run_backfilled
+    with run_one(folder, lines) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def run_backfilled(folder: Path, lines: list[str]) -> Iterator[Prometheus]:
+    """Run a Prometheus that has had these series."""
     text = folder / "series.om"
-    lines = sorted(
-        series(recorded=request.param == "recorded"), key=lambda line: line.split("{")[0]
-    )
     text.write_text("\n".join([*lines, "# EOF\n"]))
     argv = [require("promtool"), "tsdb", "create-blocks-from", "openmetrics", "-q"]
     subprocess.run([*argv, str(text), str(folder / "tsdb")], check=True, capture_output=True)
     with run_prometheus(folder, "", "--storage.tsdb.retention.time=50y") as prometheus:
         yield prometheus
+
+
+@contextlib.contextmanager
+def run_victoria(folder: Path, lines: list[str]) -> Iterator[Prometheus]:
+    """Run a VictoriaMetrics that was told these series."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    argv = [require("victoria-metrics"), f"-storageDataPath={folder / 'data'}"]
+    argv += [f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=100y"]
+    told = (line.rsplit(" ", 1) for line in lines)
+    body = "".join(f"{sample} {int(time) * 1000}\n" for sample, time in told).encode()
+    with run([*argv, "-search.latencyOffset=1s"], folder / "log"):
+        wait_for(lambda: answers(f"{url}/health"), 20, "VictoriaMetrics")
+        httpx.post(f"{url}/api/v1/import/prometheus", content=body).raise_for_status()
+        get(f"{url}/internal/force_flush")
+        told_all = Prometheus(port)
+        query = f"count(last_over_time({UNALLOCATED.recorded}[30d]))&time={BEGIN + 48 * HOUR}"
+        wait_for(lambda: '"2"' in get(f"{url}/api/v1/query?query={query}").text, 10, "the series")
+        yield told_all
 
 
 def report(server: Prometheus, *args: str, code: int = 0) -> str:

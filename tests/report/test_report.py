@@ -226,3 +226,10 @@ def test_a_site_says_prices_and_racks(state_dir: Path, tmp_path: Path) -> None:
     args = ("--site", str(site), "--price", "1", "-o", "json")
     cheaper = json.loads(report(state_dir, "--since", "1d", *args))
     assert cheaper["total"]["cost"] == pytest.approx(kilowatt_hours)
+
+
+def test_the_highest_quarter_of_an_hour_is_told(state_dir: Path) -> None:
+    """Of both GPUs together, whosever the joules are."""
+    demand = json.loads(report(state_dir, "--since", "1d", "-o", "json"))["demand"]
+    assert demand["gpu"]["power_watts"] == pytest.approx(720)
+    assert set(demand) == {"gpu"}

@@ -32,6 +32,11 @@ _HOURLY = """
         idle_millijoules = idle_millijoules + excluded.idle_millijoules,
         active_ms = active_ms + excluded.active_ms, idle_ms = idle_ms + excluded.idle_ms
 """
+_QUARTERLY = """
+    INSERT INTO quarters VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET millijoules = millijoules + excluded.millijoules,
+        host_millijoules = host_millijoules + excluded.host_millijoules
+"""
 
 
 Rows = dict[tuple[str, object], tuple[object, ...]]
@@ -39,6 +44,10 @@ Rows = dict[tuple[str, object], tuple[object, ...]]
 
 Sums = dict[tuple[int, str, str, str], list[int]]
 """What is to be added by (hour, GPU, job or nobody, why nobody's)."""
+
+
+Quarters = dict[int, list[int]]
+"""What is to be added by quarter of an hour since 1970: of the GPUs, and beyond them."""
 
 
 class LedgerFile:
@@ -50,6 +59,7 @@ class LedgerFile:
         self._lock = threading.Lock()
         self._rows: Rows = {}
         self._hours: Sums = {}
+        self._quarters: Quarters = {}
         self._queued = False
         self._pruned = 0.0
 
@@ -57,6 +67,11 @@ class LedgerFile:
         """Add to (hour, GPU, job or nobody, why nobody's)."""
         with self._lock:
             _add(self._hours, key, sums)
+
+    def quarterly(self, quarter: int, millijoules: int, *, host: bool) -> None:
+        """Add to a quarter of an hour what GPUs, or the host beyond them, drew."""
+        with self._lock:
+            self._quarters.setdefault(quarter, [0, 0])[host] += millijoules
 
     def account(self, account: Account) -> None:
         """Keep a GPU's account as it is."""
@@ -117,7 +132,7 @@ class LedgerFile:
         """Have all that was kept written as one."""
         with self._lock:
             if not self._state.keeps:
-                self._rows, self._hours = {}, {}
+                self._rows, self._hours, self._quarters = {}, {}, {}
                 return
             if self._queued or not (self._rows or self._hours):
                 return
@@ -133,12 +148,12 @@ class LedgerFile:
         with self._lock:
             self._rows[statement, key] = row
 
-    def take(self) -> tuple[Rows, Sums]:
+    def take(self) -> tuple[Rows, Sums, Quarters]:
         """Return what is to be written, and hold it no longer; called by the writing thread."""
         with self._lock:
-            rows, hours = self._rows, self._hours
-            self._rows, self._hours, self._queued = {}, {}, False
-            return rows, hours
+            taken = self._rows, self._hours, self._quarters
+            self._rows, self._hours, self._quarters, self._queued = {}, {}, {}, False
+            return taken
 
 
 class _Writer:
@@ -149,14 +164,20 @@ class _Writer:
         self._oldest = oldest
         self._rows: Rows = {}
         self._hours: Sums = {}
+        self._quarters: Quarters = {}
 
     def __call__(self, db: sqlite3.Connection) -> None:
-        rows, hours = self._file.take()
+        rows, hours, quarters = self._file.take()
         self._rows.update(rows)
         for key, sums in hours.items():
             _add(self._hours, key, sums)
+        for quarter, (gpus, host) in quarters.items():
+            held = self._quarters.setdefault(quarter, [0, 0])
+            held[0] += gpus
+            held[1] += host
         for (statement, _), row in self._rows.items():
             db.execute(statement, row)
+        db.executemany(_QUARTERLY, [(key, *sums) for key, sums in self._quarters.items()])
         db.executemany(_HOURLY, [(*key, *sums) for key, sums in self._hours.items()])
         if self._oldest is not None:
             _prune(db, self._oldest)
@@ -175,6 +196,7 @@ def _add(
 def _prune(db: sqlite3.Connection, oldest: int) -> None:
     """Forget hours, and jobs that ended, before an hour."""
     db.execute("DELETE FROM hourly WHERE hour < ?", (oldest,))
+    db.execute("DELETE FROM quarters WHERE quarter < ?", (oldest * 4,))
     db.execute("DELETE FROM jobs WHERE NOT shown AND ended < ?", (oldest * HOUR,))
     db.execute(
         "DELETE FROM ledger_jobs WHERE (job_id, began) NOT IN (SELECT job_id, began FROM jobs)"

@@ -89,6 +89,11 @@ MIGRATIONS = (
     );
     CREATE INDEX chronicle_by_time ON chronicle (time);
     """,
+    # Joules by the quarter of an hour: of the GPUs, and of the host beyond them.
+    """
+    CREATE TABLE quarters
+        (quarter INTEGER PRIMARY KEY, millijoules INTEGER, host_millijoules INTEGER);
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 

@@ -9,6 +9,7 @@ from gpumon.ledger.measure import Mark
 from gpumon.ledger.shares import NOBODY
 
 HOUR = 3600.0
+QUARTER = 900.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -66,13 +67,16 @@ class Account:
             self.ended += job.millijoules
 
 
-def hours_of(begin: float, end: float) -> Iterator[tuple[int, float]]:
-    """Yield (hour since 1970, seconds) of a span of unix seconds; the last hour of an empty one."""
+def pieces_of(begin: float, end: float, length: float) -> Iterator[tuple[int, float]]:
+    """Yield (number since 1970, seconds) of the hours, or quarters, that a span lies in.
+
+    ``begin`` and ``end`` are unix seconds, ``length`` seconds; an empty span lies at its end.
+    """
     if end <= begin:
-        yield int(end // HOUR), 1.0
+        yield int(end // length), 1.0
         return
     while begin < end:
-        hour = int(begin // HOUR)
-        until = min(end, (hour + 1) * HOUR)
-        yield hour, until - begin
+        number = int(begin // length)
+        until = min(end, (number + 1) * length)
+        yield number, until - begin
         begin = until

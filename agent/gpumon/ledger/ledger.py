@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gpumon.derive.mig_energy import divide
-from gpumon.ledger.account import Account, JobAccount, hours_of
+from gpumon.ledger.account import HOUR, QUARTER, Account, JobAccount, pieces_of
 from gpumon.ledger.measure import Mark, drawn
 from gpumon.ledger.shares import NOBODY, Part, Tick, parts_of_gap, parts_of_tick, weights_of
 from gpumon.model import Allocation, GpuReading, Holding, Job, Snapshot
@@ -60,6 +60,9 @@ class Journal(Protocol):
 
         The sums are millijoules, those of them while idle, and milliseconds active and idle.
         """
+
+    def quarterly(self, quarter: int, millijoules: int, *, host: bool) -> None:
+        """Add to a quarter of an hour (since 1970) what GPUs, or the host beyond them, drew."""
 
     def account(self, account: Account) -> None:
         """Keep a GPU's account as it is."""
@@ -241,7 +244,8 @@ class Ledger:
         """Enter a part in the account, and by the hour in the journal."""
         milliseconds = round(part.seconds * 1000) if part.owner != NOBODY else 0
         account.enter(part.owner, part.millijoules, milliseconds, active=active)
-        hours = list(hours_of(*span))
+        self._demand(part.millijoules, span, host=False)
+        hours = list(pieces_of(*span, HOUR))
         lengths = [length for _, length in hours]
         amounts = divide(part.millijoules, lengths)
         times = divide(milliseconds, lengths)
@@ -253,6 +257,13 @@ class Ledger:
         if part.owner != NOBODY:
             job = self._jobs[part.owner]
             self._journal.job_account(job, account.uuid, account.jobs[part.owner])
+
+    def _demand(self, millijoules: int, span: tuple[float, float], *, host: bool) -> None:
+        """Enter joules by the quarter of an hour, whosever they are: what a contract meters."""
+        quarters = list(pieces_of(*span, QUARTER))
+        amounts = divide(millijoules, [length for _, length in quarters])
+        for (quarter, _), amount in zip(quarters, amounts, strict=True):
+            self._journal.quarterly(quarter, amount, host=host)
 
     def _seconds(self, account: Account, gpu: GpuReading) -> float:
         """Return how long ago the last mark was; 0 or less where the clock was set back."""
@@ -282,7 +293,8 @@ class Ledger:
         self, owner: str, method: str, millijoules: int, span: tuple[float, float]
     ) -> None:
         """Enter an owner's part of the host's joules, and by the hour in the journal."""
-        hours = list(hours_of(*span))
+        self._demand(millijoules, span, host=True)
+        hours = list(pieces_of(*span, HOUR))
         amounts = divide(millijoules, [length for _, length in hours])
         for (hour, _), amount in zip(hours, amounts, strict=True):
             self._journal.hourly((hour, HOST, owner, method), (amount, 0, 0, 0))

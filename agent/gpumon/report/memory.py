@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpumon.errors import UnavailableError
+from gpumon.ledger.account import QUARTER
 from gpumon.ledger.ledger import HOST
 from gpumon.model import Job
-from gpumon.report.hours import HOUR_SECONDS, HourRow, Hours
+from gpumon.report.hours import HOUR_SECONDS, Demand, HourRow, Hours
 from gpumon.sources.energy import SENSOR_ERROR
 
 
@@ -62,8 +63,26 @@ def _read(db: sqlite3.Connection, since: int, until: int, node: str) -> Hours:
     return Hours(
         rows=tuple(rows),
         without_data_ratio=_without_data(rows, gpus, until - since),
+        demands=_demands(db, since, until),
         error_ratio=SENSOR_ERROR,
     )
+
+
+def _demands(db: sqlite3.Connection, since: int, until: int) -> dict[str, Demand]:
+    """Return the quarter of an hour in which most was drawn, by boundary."""
+    quarters = db.execute(
+        "SELECT quarter, millijoules, host_millijoules FROM quarters "
+        "WHERE quarter >= ? AND quarter < ?",
+        (since * 4, until * 4),
+    ).fetchall()
+    boundaries = {"gpu": [(gpus, quarter) for quarter, gpus, _ in quarters]}
+    boundaries["node"] = [(gpus + host, quarter) for quarter, gpus, host in quarters if host]
+    return {
+        boundary: Demand(highest[1] * QUARTER, highest[0] / 1000 / QUARTER)
+        for boundary, sums in boundaries.items()
+        for highest in [max(sums, default=None)]
+        if highest is not None
+    }
 
 
 def _jobs(db: sqlite3.Connection) -> dict[str, list[tuple[float, Job]]]:

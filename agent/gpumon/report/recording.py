@@ -85,6 +85,9 @@ class _Journal:
             held[at] += more
         self.millijoules += 0 if key[1] == HOST else sums[0]
 
+    def quarterly(self, quarter: int, millijoules: int, *, host: bool) -> None:
+        """Not needed."""
+
     def account(self, account: Account) -> None:
         """Not needed."""
 

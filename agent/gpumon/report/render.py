@@ -164,8 +164,7 @@ def cells(report: Report, line: Line) -> Iterator[str]:
     held = line.held_seconds
     yield number(held / 3600, 2) if held else "-"
     yield f"{line.active_seconds / held:.0%}" if held else "-"
-    watts = line.mean_power_watts if line is not report.total else None
-    yield number(watts, 0)
+    yield number(line.mean_power_watts, 0)
     yield number(line.waste_joules / joules, 3)
     if report.terms.price:
         yield number(line.cost, 2)

@@ -50,9 +50,9 @@ class Terms:
 class Line:
     """One of whom the report tells.
 
-    Joules are the GPUs' own; ``host_joules`` what the node drew beyond them, of which
-    ``estimated_joules`` are not measured; ``facility_joules`` all of it times PUE. Cost and carbon
-    are None where no factor is known.
+    Joules are the GPUs' own, ``held_joules`` those of them that a job pays for; ``host_joules``
+    what the node drew beyond them, of which ``estimated_joules`` are not measured;
+    ``facility_joules`` all of it times PUE. Cost and carbon are None where no factor is known.
     """
 
     key: str
@@ -61,6 +61,7 @@ class Line:
     host_joules: float = 0.0
     estimated_joules: float = 0.0
     facility_joules: float | None = None
+    held_joules: float = 0.0
     waste_joules: float = 0.0
     active_seconds: float = 0.0
     idle_seconds: float = 0.0
@@ -79,8 +80,8 @@ class Line:
 
     @property
     def mean_power_watts(self) -> float | None:
-        """Energy over held GPU time: watts of a held GPU."""
-        return self.energy_joules / self.held_seconds if self.held_seconds else None
+        """Watts of a held GPU, while it was held."""
+        return self.held_joules / self.held_seconds if self.held_seconds else None
 
     def add(self, row: HourRow, terms: Terms) -> bool:
         """Add an hour, and tell whether all factors that are wanted are known for it."""
@@ -105,6 +106,7 @@ class Line:
             self.estimated_joules += row.joules if row.method == "estimated" else 0.0
             return
         self.energy_joules += row.joules
+        self.held_joules += row.joules if row.job else 0.0
         self.waste_joules += row.idle_joules
         self.active_seconds += row.active_seconds
         self.idle_seconds += row.idle_seconds
