@@ -13,19 +13,24 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gpumon.agent.chronicle import Chronicle
 from gpumon.agent.expected import ExpectedGpus
+from gpumon.agent.ledgerfile import LedgerFile, load_books
 from gpumon.agent.node import Node
 from gpumon.agent.statefile import StateFile
 from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition import Encoder, Format
+from gpumon.exposition.owners import owners_of
+from gpumon.ledger import Ledger
+from gpumon.ledger.ledger import Books
 from gpumon.model import (
-    GpuAge,
+    Allocation,
     GpuReading,
-    HostReading,
-    MigReading,
-    NodeReading,
+    Holding,
+    Job,
     NvswitchReading,
     Snapshot,
     SourceInfo,
@@ -56,6 +61,29 @@ class AheadClock:
         return 1000.0 + self.now
 
 
+class HalfHours:
+    """A workload manager that gives GPU 0 to another job each half hour; see ``Manager``."""
+
+    name = "slurm"
+    errors = 0
+    success = True
+
+    def __init__(self, clock: AheadClock) -> None:
+        """Go by a clock."""
+        self._clock = clock
+
+    def allocation(
+        self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
+    ) -> Allocation:
+        """Return who has it now."""
+        job = Job(job_id=f"{self._clock.now // HALF_HOUR:.0f}", user="alice", manager="slurm")
+        held = Holding(job_id=job.job_id, uuid=gpus[0].identity.uuid) if gpus else None
+        return Allocation(jobs={job.job_id: job}, holdings=(held,) if held else ())
+
+    async def run(self) -> None:
+        """Nothing takes longer."""
+
+
 def read(sock: socket.socket, ticks: int, interval: float) -> None:
     """Read the driver for so many ticks."""
     clock = AheadClock()
@@ -78,7 +106,16 @@ def serve(sock: socket.socket, state: Path) -> None:
     clock = AheadClock()
     file = StateFile(state / "state.db")
     source = SourceInfo("nvml")
-    node = Node("n1", ExpectedGpus(None, file), source, xids=XidMemory(file, clock), clock=clock)
+    node = Node(
+        "n1",
+        ExpectedGpus(None, file),
+        source,
+        xids=XidMemory(file, clock),
+        ledger=Ledger(file.load(load_books, Books()), LedgerFile(file)),
+        manager=HalfHours(clock),
+        chronicle=Chronicle(file, clock),
+        clock=clock,
+    )
     encoders = {form: Encoder(form, Tier.FULL) for form in Format}
     series, due = 0, 0.0
     while header := frames.exactly(sock, frames.HEADER_BYTES):
@@ -91,14 +128,7 @@ def serve(sock: socket.socket, state: Path) -> None:
         due = clock.now + SCRAPE_SECONDS
         now = node.now()
         assert now is not None
-        owners = {
-            NodeReading: [now.power],
-            HostReading: [now.host],
-            GpuReading: now.gpus,
-            MigReading: [instance for gpu in now.gpus for instance in gpu.mig],
-            GpuAge: [GpuAge(gpu.label_values, 0.0) for gpu in now.gpus],
-            NvswitchReading: node.nvswitches(),
-        }
+        owners = {**owners_of(now, clock.monotonic()), NvswitchReading: node.nvswitches()}
         for encoder in encoders.values():
             series = encoder.encode(owners).count(b"\n")
         to_document(now)

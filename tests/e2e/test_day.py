@@ -71,7 +71,7 @@ def happen(driver: FakeDriver, half_hour: int) -> None:
 def test_a_day_leaves_nothing_behind(
     tmp_path: Path, library: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """GPUs lost and found, MIG layouts, processes, Xids, driver reloads: memory, threads, files."""
+    """GPUs lost, MIG layouts, jobs, processes, Xids, driver reloads: memory, threads, files."""
     driver = FakeDriver(tmp_path / "driver", profiles.h100(2), library=library)
     ours, theirs = socket.socketpair()
     ticks = str(round(DAY_SECONDS / INTERVAL))

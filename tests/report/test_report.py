@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import socket
+import sqlite3
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from gpumon.agent.ledgerfile import LedgerFile
-from gpumon.agent.statefile import StateFile
+from gpumon.agent.statefile import MIGRATIONS, StateFile
 from gpumon.cli import run
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
@@ -74,8 +76,6 @@ def report(state_dir: Path, *args: str, code: int = 0) -> str:
 
 def call(argv: list[str], code: int) -> str:
     """Run a command in this process."""
-    import contextlib
-
     out, wrong = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(wrong):
         assert run(argv) == code, wrong.getvalue()
@@ -233,3 +233,12 @@ def test_the_highest_quarter_of_an_hour_is_told(state_dir: Path) -> None:
     demand = json.loads(report(state_dir, "--since", "1d", "-o", "json"))["demand"]
     assert demand["gpu"]["power_watts"] == pytest.approx(720)
     assert set(demand) == {"gpu"}
+
+
+@pytest.mark.parametrize("command", ["report", "events"])
+def test_a_file_of_an_older_agent_is_said(tmp_path: Path, command: str) -> None:
+    """The command never changes the file: only an agent brings it up to date."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db:
+        db.executescript(MIGRATIONS[0])
+    said = call([command, "--state-dir", str(tmp_path)], 3)
+    assert "is of an older agent: restart gpumon agent" in said

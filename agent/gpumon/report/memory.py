@@ -30,6 +30,10 @@ def load_memory(path: Path, since: int, until: int, node: str) -> Hours:
             "gpumon agent writes it; --state-dir names another folder",
         ) from None
     except (OSError, sqlite3.Error) as error:
+        if "no such table" in str(error):
+            raise UnavailableError(
+                f"{path} is of an older agent", "restart gpumon agent, which brings it up to date"
+            ) from None
         raise UnavailableError(
             f"{path} cannot be read ({error})", "read it as the agent's user or as root"
         ) from None

@@ -56,7 +56,10 @@ def load_site(path: Path) -> Site:
         modified = path.stat().st_mtime
         tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise UnavailableError(f"cannot read {path} ({error.strerror})", "see --config") from None
+        raise UnavailableError(
+            f"cannot read {path} ({error.strerror})",
+            "name it with --site; deploy/site/site.toml is an example",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {error}", "mend the line") from None
     return _Reader(path, modified).site(Table(tables, str(path)))
