@@ -10,14 +10,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "agent" / "gpumon"
 
 LAYERS = [
-    {"__init__", "errors", "clock", "times", "logs", "xids"},
+    {"__init__", "errors", "clock", "times", "logs", "xids", "thresholds"},
     {"model"},
     {"derive", "serialize", "config", "assets", "exposition"},
     {"ledger"},
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
     {"agent", "promapi", "site", "targets"},
-    {"recorder", "views", "demonstration", "report"},
+    {"recorder", "views", "demonstration", "report", "rules", "fleet"},
     {"cli", "__main__"},
 ]
 """From the ground up: a part may import from its own layer and from those before it."""

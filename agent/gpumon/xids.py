@@ -21,7 +21,11 @@ SEVERITIES = ("info", "warning", "critical")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Xid:
-    """One code: ``action`` is what to do now, ``repeat_action`` if it comes back on this GPU."""
+    """One code: ``action`` is what to do now, ``repeat_action`` if it comes back on this GPU.
+
+    ``needs`` is ``reboot`` where no reset reaches the GPU any more, ``reset`` for the other critical
+    ones, else empty.
+    """
 
     code: int
     meaning: str
@@ -29,6 +33,7 @@ class Xid:
     severity: str
     action: str
     repeat_action: str
+    needs: str = ""
 
 
 @functools.cache
@@ -43,6 +48,7 @@ def xids() -> dict[int, Xid]:
             severity=row["severity"],
             action=row["action"],
             repeat_action=row["repeat"],
+            needs=row.get("needs", "reset" if row["severity"] == "critical" else ""),
         )
         for row in tomllib.loads(text)["xid"]
         for code in row["codes"]

@@ -25,6 +25,8 @@ COMMANDS = {
     "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",
     "report": "Say who used how many joules and GPU hours, and what they cost.",
     "resume": "Have this machine's agent take the GPUs up again that it has released.",
+    "rules": "List, write out and check the recording and alert rules.",
+    "simulate": "Serve a simulated fleet, with faults on demand, to Prometheus.",
     "site": "Serve a site's nodes, budgets, prices and factors to Prometheus.",
     "status": "Show every GPU once (the default command).",
 }

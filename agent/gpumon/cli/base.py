@@ -94,6 +94,12 @@ def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Com
     return click.command(name, cls=Command, epilog=f"Examples:\n\n\b\n{lines}")
 
 
+def declare_group(name: str, example: str) -> Callable[[Callable[..., Any]], click.Group]:
+    """Declare a command that has commands of its own, with examples of their use for the help."""
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
+    return click.group(name, epilog=f"Examples:\n\n\b\n{lines}")
+
+
 def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Function]:
     """Declare an option that the environment can set too: ``--web.x-y`` is ``GPUMON_WEB_X_Y``."""
     word = flag.removeprefix("--").replace(".", "_").replace("-", "_").upper()

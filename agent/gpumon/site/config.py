@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpumon.errors import UnavailableError, UsageError, hint
-from gpumon.site.factors import DAYS, Constant, Factor, Period, Tariff, read_hours
+from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, Tariff, read_hours
 from gpumon.site.nodes import PLACES, SiteNode
 from gpumon.site.toml import Table
 from gpumon.workloads.slurmcommand import expand, ranges
@@ -197,7 +197,13 @@ def _of_country(country: str, table: Table) -> Factor:
     for year, values in data.items():
         if country.upper() in values:
             end = dt.datetime(int(year) + 1, 1, 1, tzinfo=dt.timezone.utc).timestamp()
-            return Constant(f"{source}, {country.upper()} {year}", values[country.upper()], end)
+            return Constant(
+                f"{source}, {country.upper()} {year}",
+                values[country.upper()],
+                end,
+                # A year's means are published within the next year or so.
+                lifetime=2 * YEARLY_SECONDS,
+            )
     known = sorted(name for values in data.values() for name in values)
     raise UsageError(
         f"{table.where}: country {country!r} is not in the table",

@@ -14,6 +14,13 @@ from gpumon.errors import UsageError
 from gpumon.times import parse_time
 
 HOUR_SECONDS = 3600
+DAY_SECONDS = 86400.0
+YEARLY_SECONDS = 400 * DAY_SECONDS
+"""How old a contract or a year's mean may be: a year, and a month to replace it."""
+
+HOURLY_SECONDS = 2 * 3600.0
+"""How old the value of an hour may be: its own hour, and one for the next to arrive."""
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -28,6 +35,11 @@ class Factor(Protocol):
     @property
     def varies(self) -> bool:
         """Whether it depends on the hour."""
+        ...
+
+    @property
+    def lifetime(self) -> float:
+        """How old it may be, in seconds, before it is out of date."""
         ...
 
     def at(self, hour: int) -> float | None:
@@ -47,6 +59,7 @@ class Constant:
     value: float
     since: float | None = None
     varies: bool = False
+    lifetime: float = YEARLY_SECONDS
 
     def at(self, hour: int) -> float | None:
         """Return the value."""
@@ -65,6 +78,7 @@ class ByHour:
     hours: tuple[int, ...]
     values: tuple[float, ...]
     varies: bool = True
+    lifetime: float = HOURLY_SECONDS
 
     def at(self, hour: int) -> float | None:
         """Return the value that holds in an hour."""
@@ -105,6 +119,7 @@ class Tariff:
     otherwise: float
     since: float | None = None
     varies: bool = True
+    lifetime: float = YEARLY_SECONDS
 
     def at(self, hour: int) -> float | None:
         """Return the value in an hour."""

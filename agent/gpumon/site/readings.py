@@ -58,6 +58,11 @@ class SiteReading:
         "How old a fact is: since the hour, file, year or answer that it is from.",
         labels=["fact"],
     )
+    fact_lifetime_seconds: Mapping[str, float] | None = gauge(
+        "How old such a fact may be before it is out of date: an hour's value two hours, a contract "
+        "or a year's mean more than a year.",
+        labels=["fact"],
+    )
     collector_success: Mapping[str, int] | None = gauge(
         "1 where a source of facts could be read last time; what it said before holds meanwhile.",
         labels=["collector"],

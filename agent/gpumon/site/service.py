@@ -32,6 +32,9 @@ from gpumon.workloads.slurmcommand import SlurmError
 
 log = logging.getLogger(__name__)
 
+MISSED_ANSWERS = 10
+"""So many times Slurm may not answer before what it said of its nodes is out of date."""
+
 LOOK_SECONDS = 5.0
 """How often the files are looked at."""
 
@@ -101,6 +104,7 @@ class SiteFacts:
                 None if carbon is None else {(site.zone, source): carbon}
             ),
             fact_age_seconds=self._ages(now) or None,
+            fact_lifetime_seconds=self._lifetimes() or None,
             collector_success=self._collectors(),
         )
 
@@ -124,16 +128,19 @@ class SiteFacts:
             for node in self.nodes
         ]
 
+    def _factors(self) -> dict[str, Factor]:
+        site = self.site
+        factors = {"price": site.price, "carbon": site.carbon, "pue": site.pue}
+        return {name: factor for name, factor in factors.items() if factor is not None}
+
+    def _lifetimes(self) -> dict[str, float]:
+        lifetimes = {name: factor.lifetime for name, factor in self._factors().items()}
+        if self.site.slurm_seconds is not None:
+            lifetimes["nodes"] = MISSED_ANSWERS * self.site.slurm_seconds
+        return lifetimes
+
     def _ages(self, now: float) -> dict[str, float]:
-        facts: dict[str, float | None] = {
-            name: factor.known_since(now)
-            for name, factor in (
-                ("price", self.site.price),
-                ("carbon", self.site.carbon),
-                ("pue", self.site.pue),
-            )
-            if factor is not None
-        }
+        facts = {name: factor.known_since(now) for name, factor in self._factors().items()}
         if self.site.slurm_seconds is not None:
             facts["nodes"] = self._asked_at
         return {name: now - since for name, since in facts.items() if since is not None}

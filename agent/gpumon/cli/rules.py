@@ -1,0 +1,142 @@
+"""``gpumon rules``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpumon.cli.base import declare_group, option
+
+_THRESHOLDS = option(
+    "--thresholds",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A site's own thresholds (TOML), in place of those that ship.",
+)
+_TIME_SCALE = click.option(
+    "--time-scale",
+    type=click.FloatRange(min=1, max=3600),
+    default=1.0,
+    metavar="N",
+    help="Divide every duration by N: for drills, never for production.",
+)
+
+
+@declare_group(
+    "rules",
+    "gpumon rules list\n"
+    "gpumon rules export --to /etc/prometheus/rules\n"
+    "gpumon rules export --format kubernetes | kubectl apply -f -\n"
+    "gpumon rules check /etc/prometheus/rules/*.yml",
+)
+def rules() -> None:
+    """List, write out and check the recording and alert rules."""
+
+
+@rules.command("list")
+@_THRESHOLDS
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    help="How to print it.",
+)
+def list_(path: Path | None, output: str) -> None:
+    """List the alerts: name, severity, whose it is, after how long, and why."""
+    from gpumon.rules import load
+    from gpumon.thresholds import with_site
+    from gpumon.views.rules import render_alerts
+
+    alerts = [alert for group in load(with_site(path)) for alert in group.alerts]
+    click.echo(render_alerts(alerts, output), nl=False)
+
+
+@rules.command("thresholds")
+@_THRESHOLDS
+def thresholds(path: Path | None) -> None:
+    """List the thresholds by name, with their values."""
+    from gpumon.thresholds import with_site
+
+    for name, value in with_site(path).items():
+        click.echo(f"{name} = {value!r}" if isinstance(value, str) else f"{name} = {value:g}")
+
+
+@rules.command("export")
+@_THRESHOLDS
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["prometheus", "vmalert", "kubernetes"]),
+    default="prometheus",
+    show_default=True,
+    help="For whom: files of groups, or one PrometheusRule object.",
+)
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where to write the files; without it they are printed.",
+)
+@option(
+    "--runbook-url",
+    metavar="URL",
+    help="Where the runbooks are: a URL with {alert} in it.",
+)
+@_TIME_SCALE
+def export(
+    path: Path | None,
+    form: str,
+    folder: Path | None,
+    runbook_url: str | None,
+    time_scale: float,
+) -> None:
+    """Write the rules out for Prometheus, vmalert, or Kubernetes."""
+    from gpumon.errors import UnavailableError, UsageError
+    from gpumon.rules import Rendering, load, render
+    from gpumon.rules.render import RUNBOOK_URL
+    from gpumon.thresholds import with_site
+
+    url = runbook_url or RUNBOOK_URL
+    if "{alert}" not in url:
+        raise UsageError(f"--runbook-url {url!r}", "it has {alert} where the alert's name goes")
+    rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale)
+    files = render(load(with_site(path), time_scale), rendering)
+    if folder is None:
+        click.echo("---\n".join(files.values()), nl=False)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            new = folder / f"{name}.new"
+            new.write_text(text, "utf-8")
+            new.replace(folder / name)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write to {folder} ({error.strerror})", "name another with --to"
+        ) from None
+    click.echo(f"{folder}: {len(files)} files; have Prometheus reload them (SIGHUP)", err=True)
+
+
+@rules.command("check")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@_THRESHOLDS
+def check(files: tuple[Path, ...], path: Path | None) -> int:
+    """Check rule files, or the rules as they would be written; with promtool, where it is found.
+
+    Exits with 1 where something is wrong, and 3 where a file cannot be read.
+    """
+    from gpumon.rules.check import problems_of_files, problems_of_ours
+    from gpumon.thresholds import with_site
+
+    problems = problems_of_files(files) if files else problems_of_ours(with_site(path))
+    for problem in problems.found:
+        click.echo(problem)
+    click.echo(problems.verdict, err=True)
+    return 1 if problems.found else 0
+
+
+command = rules

@@ -1,0 +1,11 @@
+"""Recording and alert rules: written once, rendered for a site's thresholds and its rule engine.
+
+``source/*.yml`` are rules as Prometheus knows them, with a reason (``why``) beside each, names of
+thresholds in place of numbers, and one line for what is repeated at every level of the fleet.
+"""
+
+from gpumon.rules.model import Alert, Group, Recording, Rule
+from gpumon.rules.render import FORMATS, Rendering, render
+from gpumon.rules.source import load
+
+__all__ = ["FORMATS", "Alert", "Group", "Recording", "Rendering", "Rule", "load", "render"]

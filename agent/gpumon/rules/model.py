@@ -1,0 +1,58 @@
+"""What a rule is, before it is rendered."""
+
+from __future__ import annotations
+
+import dataclasses
+
+SEVERITIES = ("critical", "warning", "info", "none")
+"""What a person must do: come now, take a ticket, know; ``none`` is the Watchdog's."""
+
+TEAMS = ("operations", "hardware", "facility", "job_owner")
+"""Whose it is."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A series that is computed once for all who ask."""
+
+    record: str
+    expr: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """A condition that somebody should know of.
+
+    ``hold`` and ``keep`` are Prometheus's ``for`` and ``keep_firing_for``, durations as text, empty
+    for none; ``why`` is the reason for them and for the severity, ``action`` the next step. Texts
+    are Prometheus's templates.
+    """
+
+    alert: str
+    expr: str
+    severity: str
+    team: str
+    summary: str
+    description: str
+    action: str
+    why: str
+    hold: str = ""
+    keep: str = ""
+
+
+Rule = Recording | Alert
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rules that are evaluated one after another; ``file`` is that of the source, without suffix."""
+
+    file: str
+    name: str
+    rules: tuple[Rule, ...]
+    interval: str = ""
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The alerts among the rules."""
+        return tuple(rule for rule in self.rules if isinstance(rule, Alert))

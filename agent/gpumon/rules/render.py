@@ -1,0 +1,114 @@
+"""Rules as their engines read them: files for Prometheus or vmalert, one PrometheusRule object."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+
+from gpumon.rules.model import Alert, Group, Recording, Rule
+
+FORMATS = ("prometheus", "vmalert", "kubernetes")
+
+RUNBOOK_URL = "https://github.com/gpumon/gpumon/blob/main/docs/runbooks/{alert}.md"
+"""Where an alert's runbook is; a site that keeps its own copy says so (``--runbook-url``)."""
+
+_HEADER = """\
+# Written by `gpumon rules export`; do not edit. The reasons are beside the rules' sources, in
+# agent/gpumon/rules/source/{file}.yml; thresholds are those of thresholds.toml{scale}.
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rendering:
+    """For whom rules are written."""
+
+    form: str = "prometheus"
+    runbook_url: str = RUNBOOK_URL
+    time_scale: float = 1.0
+
+
+def render(groups: Sequence[Group], rendering: Rendering) -> dict[str, str]:
+    """Return the files to write, by name; a Kubernetes object is one file."""
+    files = dict.fromkeys(group.file for group in groups)
+    if rendering.form == "kubernetes":
+        return {"gpumon-rules.yml": _object(groups, rendering)}
+    return {
+        f"{file}.yml": _header(file, rendering)
+        + _dump({"groups": _groups((g for g in groups if g.file == file), rendering)})
+        for file in files
+    }
+
+
+def _header(file: str, rendering: Rendering) -> str:
+    scale = f", times divided by {rendering.time_scale:g}" if rendering.time_scale != 1 else ""
+    return _HEADER.format(file=file, scale=scale)
+
+
+def _object(groups: Sequence[Group], rendering: Rendering) -> str:
+    return _header("*", rendering) + _dump(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "gpumon", "labels": {"app.kubernetes.io/name": "gpumon"}},
+            "spec": {"groups": _groups(groups, rendering)},
+        }
+    )
+
+
+def _groups(groups: Iterable[Group], rendering: Rendering) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": group.name,
+            **({"interval": group.interval} if group.interval else {}),
+            "rules": [_rule(rule, rendering) for rule in group.rules],
+        }
+        for group in groups
+    ]
+
+
+def _rule(rule: Rule, rendering: Rendering) -> dict[str, Any]:
+    if isinstance(rule, Recording):
+        return {"record": rule.record, "expr": rule.expr}
+    return _alert(rule, rendering)
+
+
+def _alert(alert: Alert, rendering: Rendering) -> dict[str, Any]:
+    # The vmalert of VictoriaMetrics before 1.89 refuses keep_firing_for; without it an alert that
+    # comes and goes is told more often, and no less.
+    keep = alert.keep if rendering.form != "vmalert" else ""
+    return {
+        "alert": alert.alert,
+        "expr": alert.expr,
+        **({"for": alert.hold} if alert.hold else {}),
+        **({"keep_firing_for": keep} if keep else {}),
+        "labels": {"severity": alert.severity, "team": alert.team},
+        "annotations": {
+            "summary": alert.summary,
+            "description": alert.description,
+            "action": alert.action,
+            "runbook_url": rendering.runbook_url.replace("{alert}", alert.alert),
+        },
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as such."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def _dump(document: dict[str, Any]) -> str:
+    # A PyYAML without its types is one of two that are in use.
+    text: str = yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
+    )
+    return text

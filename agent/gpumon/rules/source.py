@@ -1,0 +1,210 @@
+"""Reads the rules' sources: placeholders are filled, levels are made, mistakes are named."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from gpumon.rules.model import SEVERITIES, TEAMS, Alert, Group, Recording, Rule
+from gpumon.thresholds import Value
+from gpumon.times import parse_duration
+from gpumon.xids import Xid, xids
+
+LEVELS = (
+    ("instance", ""),
+    ("rack", "instance, node, node_partition"),
+    ("row", "rack"),
+    ("hall", "row"),
+    ("cluster", "hall"),
+)
+"""The levels of a fleet, from below, with the labels that the step to each leaves out."""
+
+PLACES = {
+    "gpu": (
+        "GPU {{ $labels.gpu }} of {{ or $labels.node $labels.instance }}"
+        "{{ with $labels.rack }} in rack {{ . }}{{ end }}"
+    ),
+    "node": (
+        "{{ or $labels.node $labels.instance }}{{ with $labels.rack }} in rack {{ . }}{{ end }}"
+    ),
+    "cluster": "{{ with $labels.cluster }}Cluster {{ . }}{{ else }}The cluster{{ end }}",
+    "partition": (
+        "{{ with $labels.node_partition }}Partition {{ . }}{{ else }}The cluster{{ end }}"
+    ),
+    "budget": (
+        '{{ if eq $labels.level "site" }}The site'
+        "{{ else }}{{ $labels.level | title }} {{ $labels.name }}{{ end }}"
+    ),
+    "job": (
+        "{{ if $labels.job_id }}Job {{ $labels.job_id }}"
+        "{{ with $labels.user }} of {{ . }}{{ end }}: {{ end }}"
+    ),
+}
+"""Where something is, in words, of the labels that are there; node and rack are optional."""
+
+_PLACEHOLDER = re.compile(
+    r"<<(?P<name>[a-z_]+\.[a-z_0-9]+)(?P<seconds>\|seconds)?>>"
+    r"|(?P<range>(?<=\[)\d+[smhd](?=\]))"
+)
+"""What is replaced in a text: a name, and, so that a drill can scale it, a range such as [5m]."""
+_GSP = frozenset({119, 120})
+"""Xids with an alert of their own, since the agent acts upon the first."""
+
+
+class RuleError(Exception):
+    """A source is wrong: a bug of ours, which the tests find."""
+
+
+def load(thresholds: Mapping[str, Value], time_scale: float = 1.0) -> tuple[Group, ...]:
+    """Return all groups with a site's thresholds in place.
+
+    ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
+    """
+    fill = _Fill(thresholds, time_scale)
+    groups: list[Group] = []
+    folder = importlib.resources.files("gpumon.rules").joinpath("source")
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".yml"):
+            document = yaml.safe_load(file.read_text("utf-8"))
+            groups += [
+                _group(file.name.removesuffix(".yml"), group, fill) for group in document["groups"]
+            ]
+    return tuple(groups)
+
+
+class _Fill:
+    """Puts thresholds, codes and words in place of their names."""
+
+    def __init__(self, thresholds: Mapping[str, Value], time_scale: float) -> None:
+        self._values = thresholds
+        self._scale = time_scale
+
+    def text(self, text: str) -> str:
+        """Return words or PromQL with everything in place."""
+        return _PLACEHOLDER.sub(self._value, text)
+
+    def duration(self, text: str) -> str:
+        """Return a duration of a rule: a literal is scaled here, a threshold as it is filled in."""
+        filled = self.text(text)
+        return filled if filled != text or not text else scaled(text, self._scale)
+
+    def _value(self, match: re.Match[str]) -> str:
+        if match["range"]:
+            return scaled(match["range"], self._scale)
+        section, _, name = match["name"].partition(".")
+        if section == "place":
+            return PLACES[name]
+        if section == "xids":
+            return _codes()[name]
+        value = self._values.get(match["name"])
+        if value is None:
+            raise RuleError(f"no threshold {match['name']}")
+        if isinstance(value, str):
+            if match["seconds"]:
+                return f"{parse_duration(value) / self._scale:g}"
+            return scaled(value, self._scale)
+        return f"{value:g}"
+
+
+def scaled(duration: str, scale: float) -> str:
+    """Return a duration divided by a scale, as Prometheus writes it: whole milliseconds."""
+    if scale == 1.0:
+        return duration
+    return f"{max(1, round(parse_duration(duration) * 1000 / scale))}ms"
+
+
+def _group(file: str, group: Mapping[str, Any], fill: _Fill) -> Group:
+    _known(group, {"name", "why", "interval", "rules"}, group.get("name", file))
+    rules: list[Rule] = []
+    for entry in group["rules"]:
+        if "alert" in entry:
+            rules.append(_alert(entry, fill))
+        else:
+            rules += _recordings(entry, fill)
+    return Group(
+        file=file,
+        name=group["name"],
+        rules=tuple(rules),
+        interval=fill.duration(group.get("interval", "")),
+    )
+
+
+def _alert(entry: Mapping[str, Any], fill: _Fill) -> Alert:
+    name = entry["alert"]
+    texts = ("severity", "team", "summary", "description", "action", "why")
+    _known(entry, {"alert", "expr", "for", "keep_firing_for", *texts}, name)
+    if entry["severity"] not in SEVERITIES or entry["team"] not in TEAMS:
+        raise RuleError(f"{name}: severity or team")
+    return Alert(
+        alert=name,
+        expr=fill.text(entry["expr"].strip()),
+        hold=fill.duration(entry.get("for", "")),
+        keep=fill.duration(entry.get("keep_firing_for", "")),
+        **{text: fill.text(entry[text].strip()) for text in texts},
+    )
+
+
+def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[Recording]:
+    """Yield a rule, and where it goes up, that of each higher level."""
+    name = entry["record"]
+    _known(entry, {"record", "expr", "up"}, name)
+    yield Recording(record=name, expr=fill.text(entry["expr"].strip()))
+    if "up" not in entry:
+        return
+    level, _, quantity = name.partition(":")
+    if level != LEVELS[0][0]:
+        raise RuleError(f"{name}: only a node's series go up")
+    aggregate = {"sum": _sum, "min": _min, "mean": _mean}[entry["up"]]
+    for (below, _), (above, without) in zip(LEVELS, LEVELS[1:], strict=False):
+        yield Recording(
+            record=f"{above}:{quantity}", expr=aggregate(f"{below}:{quantity}", without, below)
+        )
+
+
+def _sum(series: str, without: str, below: str) -> str:
+    return f"sum without ({without}) ({series})"
+
+
+def _min(series: str, without: str, below: str) -> str:
+    return f"min without ({without}) ({series})"
+
+
+def _mean(series: str, without: str, below: str) -> str:
+    """Return the mean over GPUs, not over racks of different sizes."""
+    gpus = f"({below}:gpumon_gpus_up:sum > 0)"
+    return (
+        f"sum without ({without}) ({series} * {gpus})\n"
+        f"/ sum without ({without}) ({gpus} and {series})"
+    )
+
+
+def _known(entry: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
+    unknown = entry.keys() - set(keys)
+    if unknown:
+        raise RuleError(f"{where}: {', '.join(sorted(unknown))}")
+
+
+@functools.cache
+def _codes() -> Mapping[str, str]:
+    """Return the Xids that an alert is about, by its word, as a regular expression."""
+    known = [xid for xid in xids().values() if xid.code not in _GSP]
+    grave = [xid for xid in known if xid.severity == "critical"]
+    mild = [xid for xid in known if xid.severity != "critical"]
+    return {
+        "known": _regex(list(xids().values())),
+        "reboot": _regex([xid for xid in grave if xid.needs == "reboot"]),
+        "reset": _regex([xid for xid in grave if xid.needs != "reboot"]),
+        "hardware": _regex([x for x in mild if x.xid_class == "hardware"]),
+        "driver": _regex([x for x in mild if x.xid_class == "driver"]),
+        # 45 follows every killed job, and says nothing by itself.
+        "application": _regex([x for x in mild if x.xid_class == "application" and x.code != 45]),
+    }
+
+
+def _regex(found: Sequence[Xid]) -> str:
+    return "|".join(str(code) for code in sorted(xid.code for xid in found))
