@@ -135,15 +135,26 @@ _PAGE_HEADERS = {
 }
 
 
-def exposition(node: Node, encoder: Encoder, more: str, *, users: bool = False) -> bytes:
-    """Return the exposition of all that is known of a node now; ``users`` whose jobs they are."""
+def exposition(
+    node: Node,
+    encoder: Encoder,
+    more: str,
+    *,
+    users: bool = False,
+    monotonic: float | None = None,
+) -> bytes:
+    """Return the exposition of all that is known of a node now; ``users`` whose jobs they are.
+
+    Ages are those at a moment of the monotonic clock, by default now.
+    """
+    monotonic = SYSTEM.monotonic() if monotonic is None else monotonic
     now = node.now()
     if now is not None and not users:
         now = dataclasses.replace(now, ledger=_nameless(now.ledger))
     return encoder.encode(
         {
             AgentReading: [node.agent_reading()],
-            **(owners_of(now, SYSTEM.monotonic()) if now else {}),
+            **(owners_of(now, monotonic) if now else {}),
             NvswitchReading: node.nvswitches(),
         },
         more,

@@ -16,7 +16,7 @@ from gpumon.agent.statefile import StateFile
 from gpumon.agent.xidmemory import XidMemory
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
-from gpumon.host import Host
+from gpumon.host import HostView
 from gpumon.kernellog import KernelLog
 from gpumon.ledger import Ledger
 from gpumon.model import (
@@ -60,7 +60,7 @@ class Node:
         source: SourceInfo,
         *,
         xids: XidMemory | None = None,
-        host: Host | None = None,
+        host: HostView | None = None,
         kernel_log: KernelLog | None = None,
         ledger: Ledger | None = None,
         manager: Manager | None = None,

@@ -35,6 +35,10 @@ STEP_SECONDS = 0.9
 SPACING_SECONDS = 5.0
 """Of the checkpoints, so many seconds apart are remembered."""
 
+COARSE_SECONDS = 2.0
+"""Over a longer tick the mean of its two ends tells nothing of a load that swings within seconds: its
+samples do, where it has some."""
+
 HOLE_SECONDS = 60.0
 """Over a longer hole nobody knows the power."""
 
@@ -114,7 +118,10 @@ class _Counter:
                 self._restart(gpu.time, joules)
                 self._jumped_at = gpu.time
             else:
-                integral = last.integral + seconds * (self._watts + watts) / 2
+                mean = (self._watts + watts) / 2
+                if seconds > COARSE_SECONDS:
+                    mean = _mean_of_samples(gpu, last.time) or mean
+                integral = last.integral + seconds * mean
                 self._remember(_Point(gpu.time, joules, integral))
             self._watts = watts
 
@@ -152,3 +159,13 @@ class _Counter:
             self._points.append(point)
         while point.time - self._points[0].time > WINDOW_SECONDS:
             self._points.popleft()
+
+
+def _mean_of_samples(gpu: GpuReading, since: float) -> float | None:
+    """Return the mean power since a time, each sample for the time up to it; None without any."""
+    joules, at = 0.0, since
+    for sample in gpu.power_samples:
+        if sample.time > at:
+            joules += sample.watts * (sample.time - at)
+            at = sample.time
+    return joules / (at - since) if at > since else None

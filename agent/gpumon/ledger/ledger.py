@@ -88,9 +88,17 @@ class Books:
 class Ledger:
     """Belongs to the agent's event loop; pure arithmetic but for its journal."""
 
-    def __init__(self, books: Books, journal: Journal, *, steady: bool = False) -> None:
+    def __init__(
+        self,
+        books: Books,
+        journal: Journal,
+        *,
+        steady: bool = False,
+        gap_seconds: float = GAP_SECONDS,
+    ) -> None:
         """Go on from what an earlier ledger left.
 
+        ``gap_seconds``: longer without a reading is a gap.
         ``steady`` where readings are taken in this machine's own time: how long a tick was is then
         told by the monotonic clock, which nobody sets, and the source's time only says when.
         """
@@ -98,6 +106,7 @@ class Ledger:
         self._jobs = books.jobs
         self._journal = journal
         self._steady = steady
+        self._gap_seconds = gap_seconds
         self._read_at: dict[str, float] = {}
         self._corrections = dict.fromkeys(CORRECTIONS, 0)
         self._corrected: list[tuple[str, int, str]] = []
@@ -138,7 +147,7 @@ class Ledger:
             longest = max(longest, self._enter(gpu, holdings, allocation.pids))
         self._present = tuple(gpu.identity.uuid for gpu in snapshot.gpus)
         held = {h.job_id for h in allocation.holdings if h.until is None or h.until > time}
-        if host is not None and counted and longest <= GAP_SECONDS:
+        if host is not None and counted and longest <= self._gap_seconds:
             self._enter_host(host, held, len(counted), (time - longest, time))
         self._end(held, allocation, time)
         self._journal.commit(time)
@@ -219,7 +228,7 @@ class Ledger:
         if amount.correction:
             self._correct(account, amount.correction)
         reason = "idle"
-        if tick.end > tick.begin and 0 < tick.seconds <= GAP_SECONDS:
+        if tick.end > tick.begin and 0 < tick.seconds <= self._gap_seconds:
             # Where the clock was set meanwhile, the tick was no longer for it.
             tick = dataclasses.replace(tick, begin=tick.end - tick.seconds)
             parts = parts_of_tick(amount.millijoules, tick)

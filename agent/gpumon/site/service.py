@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -92,34 +92,13 @@ class SiteFacts:
 
     def reading(self) -> SiteReading:
         """Return what holds now."""
-        now = self._clock.time()
-        site, hour = self.site, int(now // HOUR_SECONDS)
-        price, carbon, pue = (_at(fact, hour) for fact in (site.price, site.carbon, site.pue))
-        source = site.carbon.source if site.carbon else ""
-        return SiteReading(
-            power_budget_watts=dict(site.budgets) or None,
-            pue_ratio=pue,
-            energy_price_per_kilowatt_hour=None if price is None else {site.currency: price},
-            carbon_intensity_grams_per_kilowatt_hour=(
-                None if carbon is None else {(site.zone, source): carbon}
-            ),
-            fact_age_seconds=self._ages(now) or None,
-            fact_lifetime_seconds=self._lifetimes() or None,
-            collector_success=self._collectors(),
+        return site_reading(
+            self.site, self._clock.time(), self._collectors(), asked_at=self._asked_at
         )
 
     def node_readings(self) -> list[SiteNodeReading]:
         """Return what is told of each node."""
-        return [
-            SiteNodeReading(
-                node=node.node,
-                node_info=NodePlace(
-                    node.rack, node.row, node.hall, node.node_partition, node.state or "unknown"
-                ),
-                expected_gpus=node.expected_gpus,
-            )
-            for node in self.nodes
-        ]
+        return [node_reading(node) for node in self.nodes]
 
     def targets(self) -> list[dict[str, object]]:
         """Return all nodes' agents as Prometheus's ``http_sd_configs`` wants them."""
@@ -127,23 +106,6 @@ class SiteFacts:
             {"targets": [node.address], "labels": node.target_labels(self.site.cluster)}
             for node in self.nodes
         ]
-
-    def _factors(self) -> dict[str, Factor]:
-        site = self.site
-        factors = {"price": site.price, "carbon": site.carbon, "pue": site.pue}
-        return {name: factor for name, factor in factors.items() if factor is not None}
-
-    def _lifetimes(self) -> dict[str, float]:
-        lifetimes = {name: factor.lifetime for name, factor in self._factors().items()}
-        if self.site.slurm_seconds is not None:
-            lifetimes["nodes"] = MISSED_ANSWERS * self.site.slurm_seconds
-        return lifetimes
-
-    def _ages(self, now: float) -> dict[str, float]:
-        facts = {name: factor.known_since(now) for name, factor in self._factors().items()}
-        if self.site.slurm_seconds is not None:
-            facts["nodes"] = self._asked_at
-        return {name: now - since for name, since in facts.items() if since is not None}
 
     def _collectors(self) -> dict[str, int]:
         parts = ["config", *(["slurm"] if self.site.slurm_seconds is not None else [])]
@@ -170,6 +132,44 @@ def _stamp(path: Path) -> tuple[str, int, int, int] | None:
     except OSError:
         return None
     return str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+def site_reading(
+    site: Site, now: float, collectors: Mapping[str, int], *, asked_at: float | None = None
+) -> SiteReading:
+    """Return what holds at a time (unix seconds); ``asked_at`` is when Slurm answered last."""
+    hour = int(now // HOUR_SECONDS)
+    factors = {"price": site.price, "carbon": site.carbon, "pue": site.pue}
+    known = {name: factor for name, factor in factors.items() if factor is not None}
+    price, carbon, pue = (_at(fact, hour) for fact in factors.values())
+    since = {name: factor.known_since(now) for name, factor in known.items()}
+    lifetimes = {name: factor.lifetime for name, factor in known.items()}
+    if site.slurm_seconds is not None:
+        since["nodes"] = asked_at
+        lifetimes["nodes"] = MISSED_ANSWERS * site.slurm_seconds
+    source = site.carbon.source if site.carbon else ""
+    return SiteReading(
+        power_budget_watts=dict(site.budgets) or None,
+        pue_ratio=pue,
+        energy_price_per_kilowatt_hour=None if price is None else {site.currency: price},
+        carbon_intensity_grams_per_kilowatt_hour=(
+            None if carbon is None else {(site.zone, source): carbon}
+        ),
+        fact_age_seconds={name: now - at for name, at in since.items() if at is not None} or None,
+        fact_lifetime_seconds=lifetimes or None,
+        collector_success=collectors,
+    )
+
+
+def node_reading(node: SiteNode) -> SiteNodeReading:
+    """Return what is told of a node."""
+    return SiteNodeReading(
+        node=node.node,
+        node_info=NodePlace(
+            node.rack, node.row, node.hall, node.node_partition, node.state or "unknown"
+        ),
+        expected_gpus=node.expected_gpus,
+    )
 
 
 def _at(factor: Factor | None, hour: int) -> float | None:

@@ -356,7 +356,7 @@ def test_lost_gpu(open_sim: Opener, clock: Any) -> None:
     """A GPU that has switched itself off is lost, with its identity and a reason, nothing else."""
     source = open_sim("2xH100")
     lost = source._node.gpus[1]
-    lost.die._inlet = 93.0
+    lost.die.inlet = 93.0
     clock.seconds = 120.0
     well, gone = source.read().gpus
     assert well.state is GpuState.OK

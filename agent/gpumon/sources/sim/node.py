@@ -21,16 +21,19 @@ from gpumon.model import (
 from gpumon.sources.sim.identity import identity
 from gpumon.sources.sim.models import MIB, NVLINK_ERROR_KINDS, GpuModel
 from gpumon.sources.sim.physics import CLOCK_STEP, STRIDE, Die, Traits
-from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program, Totals, programs
+from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program, Totals
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpumon.sources.sim.options import SimOptions
+    from gpumon.sources.sim.workload import Load
 
 MEGA = 1_000_000
 
 LOST = "the GPU switched itself off at {:g} degrees C (Xid 79: GPU has fallen off the bus)"
 
-_WARM_UP = 60 * TICKS_PER_SECOND
+WARM_UP = 60 * TICKS_PER_SECOND
 """Ticks before tick 0 from which on it is simulated, so that a node begins warm."""
 
 _FINE_WARM_UP = 2 * TICKS_PER_SECOND
@@ -54,19 +57,22 @@ _LOCATIONS = [
 class SimNode:
     """GPUs of one model in one chassis; seconds count from the opening, ``start`` in unix time."""
 
-    def __init__(self, options: SimOptions, start: float) -> None:
-        """Bring the node to the steady state of its workload; its counters begin here."""
+    def __init__(
+        self, options: SimOptions, start: float, programs: Sequence[Program]
+    ) -> None:
+        """Bring the node to the steady state of its workload; its counters begin here.
+
+        ``programs`` are those of its GPUs, from WARM_UP ticks before the opening on; GPUs that work
+        in step share theirs.
+        """
         self._start = start
-        self.programs = programs(options, start=start, tick=-_WARM_UP)
-        # Those that train together are one program.
-        self._distinct = list(dict.fromkeys(self.programs))
-        self.gpus = [SimGpu(options, index, self.programs[index]) for index in range(options.count)]
-        self.tick = -_WARM_UP
+        self.gpus = [SimGpu(options, index, program) for index, program in enumerate(programs)]
+        self.tick = -WARM_UP
         self._warm_up()
 
     def _warm_up(self) -> None:
         """Let the poles of heat, of minutes, catch up in a few steps of mean power."""
-        for until in (-2 * _WARM_UP // 3, -_WARM_UP // 3):
+        for until in (-2 * WARM_UP // 3, -WARM_UP // 3):
             before = [gpu.die.joules for gpu in self.gpus]
             seconds = (until - self.tick) / TICKS_PER_SECOND
             self._run(until, STRIDE)
@@ -89,9 +95,12 @@ class SimNode:
     def _run(self, tick: int, stride: int) -> None:
         if tick <= self.tick:
             return
-        pieces = {id(program): program.advance(tick) for program in self._distinct}
+        # Those that work in step share a program, which goes on once.
+        pieces: dict[Program, list[tuple[int, Load]]] = {}
         for gpu in self.gpus:
-            gpu.die.run(pieces[id(gpu.program)], stride)
+            if gpu.program not in pieces:
+                pieces[gpu.program] = gpu.program.advance(tick)
+            gpu.die.run(pieces[gpu.program], stride)
         self.tick = tick
 
     def readings(self, time: float, read_at: float) -> tuple[GpuReading, ...]:
@@ -117,7 +126,7 @@ class SimGpu:
             inlet=options.ambient + warmer,
             tick=program.tick,
         )
-        self._constant = _constant(options.model, options.power_limit)
+        self._constant = _constant(options.model)
         self._began = self._since = Totals()
         self._means: dict[str, float] = {}
 
@@ -125,6 +134,13 @@ class SimGpu:
         """Let the means of the first reading, and its samples, begin here."""
         self._since = self._began = self.program.totals()
         self.die.samples.clear()
+
+    def switch(self, program: Program) -> None:
+        """Go on with another program, which is at the same tick; counters and means go on."""
+        before, after = self.program.totals(), program.totals()
+        self._began = after.minus(before.minus(self._began))
+        self._since = after.minus(before.minus(self._since))
+        self.program = program
 
     def reading(self, start: float, time: float, read_at: float) -> GpuReading:
         """Return the reading now; means and samples are those since the reading before."""
@@ -170,6 +186,7 @@ class SimGpu:
             held_by=self._processes(),
             **self._activity(),
             **self._constant,
+            power_limit_watts=die.limit,
         )
 
     def _processes(self) -> tuple[GpuProcess, ...]:
@@ -208,7 +225,7 @@ class SimGpu:
             ticks |= {
                 "sw_thermal": die.sw_thermal_ticks,
                 "hw_thermal": die.hw_thermal_ticks,
-                "hw_power_brake": 0,
+                "hw_power_brake": die.brake_ticks,
             }
         return {reason: count / TICKS_PER_SECOND for reason, count in ticks.items()}
 
@@ -267,13 +284,12 @@ def _each_link(links: int, total: int) -> dict[str, dict[str, int]]:
 
 
 @functools.cache
-def _constant(model: GpuModel, limit: float) -> dict[str, Any]:
+def _constant(model: GpuModel) -> dict[str, Any]:
     """Return the readings that never change, of a board without a fault."""
     link_numbers = [str(link) for link in range(model.nvlinks)]
     kinds = NVLINK_ERROR_KINDS[model.nvlink_version]
     told = set(_KINDS_OF_A_LINK) & set(kinds)
     constant: dict[str, Any] = {
-        "power_limit_watts": limit,
         "power_limit_default_watts": model.limit_default,
         "energy_info": EnergyInfo("counter"),
         "energy_error_ratio": 0.0,

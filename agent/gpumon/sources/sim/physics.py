@@ -177,23 +177,33 @@ class Die:
     * ``samples``: (tick, watts) each 100 ms, as many as the driver's buffer holds;
     * ``temperature``, ``memory_temperature``: degrees Celsius;
     * ``down``: clock steps below the maximum, ``power_down`` those that the power cap wants;
-    * ``capped_ticks``, ``sw_thermal_ticks``, ``hw_thermal_ticks``: how long each held the clock.
+    * ``capped_ticks``, ``sw_thermal_ticks``, ``hw_thermal_ticks``, ``brake_ticks``: how long each
+      held the clock.
+
+    These may be set, and hold from the next step on:
+
+    * ``limit``: the power limit in watts; ``inlet``: degrees Celsius of what cools this slot;
+    * ``held_down``: clock steps below the maximum that it is held at least; ``braked``: whether it
+      is the external power brake that holds it.
     """
 
     __slots__ = (
         "_fast",
-        "_inlet",
-        "_limit",
         "_model",
         "_random",
         "_slow",
         "_smooth",
         "_tables",
         "_traits",
+        "brake_ticks",
+        "braked",
         "capped_ticks",
         "down",
+        "held_down",
         "hw_thermal_ticks",
+        "inlet",
         "joules",
+        "limit",
         "lost",
         "marks",
         "memory_temperature",
@@ -213,14 +223,16 @@ class Die:
         self._model = model
         self._traits = traits
         self._tables = tables(model)
-        self._limit = limit
-        self._inlet = inlet
+        self.limit = limit
+        self.inlet = inlet
         self._random = random.Random(f"noise/{traits.seed}").random
         self.tick = tick
         self.watts = self.sample_watts = self._smooth = model.power.idle
         self.joules = 0.0
-        self.power_down = self.down = 0
+        self.power_down = self.down = self.held_down = 0
+        self.braked = False
         self.capped_ticks = self.sw_thermal_ticks = self.hw_thermal_ticks = 0
+        self.brake_ticks = 0
         self.lost = False
         self._fast = self._slow = 0.0
         self.temperature = self.memory_temperature = inlet
@@ -231,10 +243,10 @@ class Die:
     def place_heat(self, watts: float) -> None:
         """Put the temperatures where a constant power would bring them, below any slowdown."""
         thermal = self._model.thermal
-        rise = min(watts * thermal.resistance, thermal.max_operating - 1 - self._inlet)
+        rise = min(watts * thermal.resistance, thermal.max_operating - 1 - self.inlet)
         self._fast = FAST_SHARE * rise
         self._slow = rise - self._fast
-        self.temperature = self._inlet + rise
+        self.temperature = self.inlet + rise
         self.memory_temperature = self.temperature + 2
 
     def rebase(self) -> None:
@@ -244,12 +256,14 @@ class Die:
         )
         self.joules = 0.0
         self.capped_ticks = self.sw_thermal_ticks = self.hw_thermal_ticks = 0
+        self.brake_ticks = 0
 
     def run(self, pieces: Sequence[tuple[int, Load]], stride: int) -> None:
         """Live through pieces of phases (tick at its end, load), in steps of ``stride`` ticks.
 
         Strides end where a piece does and at multiples of ``stride``.
         """
+        began = self.tick
         for until, load in pieces:
             if self.lost:
                 self.tick = until
@@ -258,6 +272,8 @@ class Die:
             else:
                 while self.tick < until:
                     self._stride(min(until, (self.tick // stride + 1) * stride), load)
+        if self.braked and not self.lost:
+            self.brake_ticks += self.tick - began
 
     def _powers(self, load: Load) -> tuple[float, float, float, float]:
         """Return watts: idle at 40 degrees, held (memory, context), dynamic; and memory's rise."""
@@ -282,8 +298,9 @@ class Die:
         thermal = self._model.thermal
         to_fast_watts = to_fast * thermal.resistance * FAST_SHARE
         to_slow_watts = to_slow * thermal.resistance * (1 - FAST_SHARE)
-        inlet, hot, memory_hot = self._inlet, thermal.max_operating, thermal.memory_max
-        limit, burst, release = self._limit, BURST * self._limit, CAP_RELEASE * self._limit
+        held_down = self.held_down
+        inlet, hot, memory_hot = self.inlet, thermal.max_operating, thermal.memory_max
+        limit, burst, release = self.limit, BURST * self.limit, CAP_RELEASE * self.limit
         cold, leakage = idle * (1 - 40 * LEAKAGE), idle * LEAKAGE
 
         joules, smooth, fast, slow = self.joules, self._smooth, self._fast, self._slow
@@ -310,9 +327,9 @@ class Die:
                 power_down = min(power_down + 1, lowest)
             elif power_down and smooth < release:
                 power_down -= 1
-            down = power_down
+            down = power_down if power_down > held_down else held_down
             if temperature >= hot or memory >= memory_hot:
-                down = self._slow_down(temperature, memory, power_down, 1)
+                down = self._slow_down(temperature, memory, down, 1)
                 if self.lost:
                     watts = 0.0
                     break
@@ -334,14 +351,14 @@ class Die:
         self.power_down = self._settled(idle, held, dynamic, ticks)
         if self.power_down:
             self.capped_ticks += ticks
-        self.down = max(self.power_down, self.down if self._hot() else 0)
+        self.down = max(self.power_down, self.held_down, self.down if self._hot() else 0)
         watts = idle + held * self._tables.starve[self.down] + dynamic * self._tables.phi[self.down]
         watts *= response.noise_low + response.noise_width * self._random()
         self.joules += watts * response.seconds
         rise = watts * thermal.resistance
         self._fast += response.fast * (rise * FAST_SHARE - self._fast)
         self._slow += response.slow * (rise * (1 - FAST_SHARE) - self._slow)
-        self.temperature = self._inlet + self._fast + self._slow
+        self.temperature = self.inlet + self._fast + self._slow
         self.memory_temperature += response.memory * (
             self.temperature + memory_rise - self.memory_temperature
         )
@@ -349,17 +366,17 @@ class Die:
         self.tick = until
         self.marks.append((until, self.joules))
         self.samples.append((until, watts))
-        self.down = self.power_down
+        self.down = max(self.power_down, self.held_down)
         if self._hot():
             self.down = self._slow_down(
-                self.temperature, self.memory_temperature, self.power_down, ticks
+                self.temperature, self.memory_temperature, self.down, ticks
             )
 
     def _settled(self, idle: float, held: float, dynamic: float, ticks: int) -> int:
         """Return the clock steps down at which the cap's controller would come to rest."""
         down = self._least_down(self.power_down, idle, held, dynamic)
         phis, starve = self._tables.phi, self._tables.starve
-        free = CAP_RELEASE * self._limit
+        free = CAP_RELEASE * self.limit
         up = min(down, ticks)
         while up and idle + held * starve[down] + dynamic * phis[down] < free:
             down -= 1
@@ -369,7 +386,7 @@ class Die:
     def _least_down(self, down: int, idle: float, held: float, dynamic: float) -> int:
         """Return the clock steps down, from ``down`` on, at which the limit is kept."""
         phis, starve, lowest = self._tables.phi, self._tables.starve, self._tables.lowest
-        while down < lowest and idle + held * starve[down] + dynamic * phis[down] > self._limit:
+        while down < lowest and idle + held * starve[down] + dynamic * phis[down] > self.limit:
             down += 1
         return down
 
@@ -380,7 +397,7 @@ class Die:
             or self.memory_temperature >= thermal.memory_max
         )
 
-    def _slow_down(self, temperature: float, memory: float, power_down: int, ticks: int) -> int:
+    def _slow_down(self, temperature: float, memory: float, down: int, ticks: int) -> int:
         """Return the clock steps down that heat demands; count the time; give up at shutdown."""
         thermal, lowest = self._model.thermal, self._tables.lowest
         if temperature >= thermal.shutdown:
@@ -388,7 +405,7 @@ class Die:
             return lowest
         self.sw_thermal_ticks += ticks
         excess = max(temperature - thermal.max_operating, memory - thermal.memory_max)
-        down = max(power_down, 1 + int(THERMAL_STEPS * excess))
+        down = max(down, 1 + int(THERMAL_STEPS * excess))
         if temperature >= thermal.slowdown:
             self.hw_thermal_ticks += ticks
             down = max(down, self._model.sm_clock // 2 // CLOCK_STEP)
@@ -403,6 +420,8 @@ class Die:
             reasons.add("sw_thermal")
         if self.temperature >= self._model.thermal.slowdown:
             reasons |= {"hw_thermal", "hw_slowdown"}
+        if self.braked:
+            reasons |= {"hw_power_brake", "hw_slowdown"}
         return frozenset(reasons)
 
     def mean_watts(self) -> float:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typing
 
 from gpumon.model import Snapshot, SourceInfo
-from gpumon.sources.sim.node import SimNode
+from gpumon.sources.sim.node import WARM_UP, SimNode
 from gpumon.sources.sim.options import SimOptions
 from gpumon.sources.sim.physics import STRIDE
+from gpumon.sources.sim.workload import programs
 
 if typing.TYPE_CHECKING:
     from gpumon.clock import Clock
@@ -46,7 +47,9 @@ class SimSource:
         self._speed = options.speed
         self._stride = 1 if options.speed * options.count <= _FINE_GPU_SECONDS else STRIDE
         self._start = clock.time() if options.start is None else options.start
-        self._node = SimNode(options, self._start)
+        self._node = SimNode(
+            options, self._start, programs(options, start=self._start, tick=-WARM_UP)
+        )
         self._seconds = 0.0
         self._opened = clock.monotonic()
         self._info = SourceInfo(

@@ -82,6 +82,15 @@ class Totals:
             pcie_receive=self.pcie_receive + load.pcie_receive * seconds,
         )
 
+    def minus(self, other: Totals) -> Totals:
+        """Return what was added since another, field by field."""
+        return Totals(
+            *(
+                getattr(self, name) - getattr(other, name)
+                for name in Totals.__dataclass_fields__
+            )
+        )
+
 
 class Program(abc.ABC):
     """A sequence of phases, each a load that holds for a whole number of ticks.
@@ -116,6 +125,10 @@ class Program(abc.ABC):
             self.tick = min(self._ends, tick)
             pieces.append((self.tick, self.load))
         return pieces
+
+    def interrupt(self) -> None:
+        """End the phase at hand here: the next one is asked for when time goes on."""
+        self._ends = self.tick
 
     def totals(self) -> Totals:
         """Return the integrals since the program began.

@@ -1,0 +1,242 @@
+"""Faults: what may go wrong, where, from when, for how long; and how that is written.
+
+``xid=79@n0003:2`` is an Xid 79 of GPU 2 of node n0003, now; ``hot=30@rack:r001,start=60s,for=10m``
+warms a rack's air by 30 degrees, from a minute after on, for ten minutes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Mapping
+
+from gpumon.errors import UsageError, hint
+from gpumon.model.terms import RECOVERY_ACTIONS
+from gpumon.simulate.plan import Plan
+from gpumon.times import parse_duration
+
+
+class Scope(enum.Enum):
+    """What a fault is of."""
+
+    GPU = "GPU"
+    NODE = "node"
+    SITE = "site"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault; ``default`` is the value where none is given, None where it has none.
+
+    A default that is a number wants numbers.
+    """
+
+    scope: Scope
+    help: str
+    default: float | str | None = None
+
+
+KINDS: Mapping[str, Kind] = {
+    # A GPU as the driver tells of it.
+    "lost": Kind(Scope.GPU, "off the bus"),
+    "hung": Kind(Scope.GPU, "a call to the driver does not return"),
+    "reset_required": Kind(Scope.GPU, "the driver wants a reset and answers nothing else"),
+    "error": Kind(Scope.GPU, "the driver answers with errors"),
+    "xid": Kind(Scope.GPU, "an Xid of this code, once", 79),
+    "recovery": Kind(Scope.GPU, "the driver asks for this action", "gpu_reset"),
+    "ecc_uncorrected": Kind(Scope.GPU, "so many uncorrectable errors, at once", 1),
+    "ecc_corrected": Kind(Scope.GPU, "so many corrected errors a second", 5),
+    "remap_pending": Kind(Scope.GPU, "a row waits for a reset to be replaced"),
+    "remap_failed": Kind(Scope.GPU, "a row could not be replaced"),
+    "remap_exhausted": Kind(Scope.GPU, "so many banks without a spare row", 1),
+    "sram_exceeded": Kind(Scope.GPU, "more SRAM errors than NVIDIA accepts"),
+    "nvlink_down": Kind(Scope.GPU, "so many NVLinks down", 1),
+    "nvlink_errors": Kind(Scope.GPU, "so many NVLink errors a second", 1),
+    "fabric_stuck": Kind(Scope.GPU, "it does not join its NVLink fabric"),
+    "fabric_unhealthy": Kind(Scope.GPU, "its fabric is in this condition", "degraded_bandwidth"),
+    "pcie_width": Kind(Scope.GPU, "PCI Express with so many lanes", 8),
+    "pcie_generation": Kind(Scope.GPU, "PCI Express of this generation", 3),
+    "pcie_replays": Kind(Scope.GPU, "so many PCI Express packets a second are sent again", 1),
+    "memory_hot": Kind(Scope.GPU, "its HBM at so many degrees C", 97),
+    "energy_stuck": Kind(Scope.GPU, "its energy counter stands still"),
+    "energy_diverging": Kind(Scope.GPU, "its energy counter goes at this share of its pace", 0.7),
+    "smoothing_life": Kind(Scope.GPU, "this share of its power smoothing's life is left", 0.05),
+    "vbios": Kind(Scope.GPU, "this version of its firmware", "96.00.A5.00.01"),
+    "current_limited": Kind(Scope.GPU, "the power cap holds it far below its limit"),
+    # Its physics: everything else follows.
+    "hot": Kind(Scope.GPU, "what cools it is so many kelvins warmer", 30),
+    "power_cap": Kind(Scope.GPU, "a power limit of so many watts", 400),
+    "power_brake": Kind(Scope.GPU, "the external power brake is on"),
+    "straggler": Kind(Scope.GPU, "its clock is held at this share of the highest", 0.4),
+    # What runs on it.
+    "idle": Kind(Scope.GPU, "held, with a process, and doing nothing"),
+    "stalled": Kind(Scope.GPU, "a collective that waits for ever"),
+    "stray": Kind(Scope.GPU, "a process on it, and no job"),
+    "overdraw": Kind(Scope.GPU, "works as hard as it can"),
+    "swing": Kind(Scope.GPU, "works as hard as it can, and not at all, for so many seconds each", 20),
+    # A node and its agent.
+    "missing": Kind(Scope.NODE, "so many GPUs are not there", 1),
+    "driver_dead": Kind(Scope.NODE, "the driver does not answer at all"),
+    "driver": Kind(Scope.NODE, "this version of the driver", "570.86.15"),
+    "released": Kind(Scope.NODE, "gpumon release, and nobody resumes"),
+    "agent_dead": Kind(Scope.NODE, "the agent does not answer"),
+    "node_dead": Kind(Scope.NODE, "nothing of it answers, and the scheduler knows"),
+    "agent_slow": Kind(Scope.NODE, "a scrape takes so many seconds", 3),
+    "agent_stale": Kind(Scope.NODE, "its readings are not renewed"),
+    "collector": Kind(Scope.NODE, "this collector fails", "ipmi"),
+    "workload_silent": Kind(Scope.NODE, "Slurm does not say who holds which GPU"),
+    "reader_restarts": Kind(Scope.NODE, "so many readers an hour are replaced", 60),
+    "unattributed_xid": Kind(Scope.NODE, "an Xid 79 at an address where no GPU was ever seen"),
+    "sxid": Kind(Scope.NODE, "a fatal error of this code of an NVSwitch", 20034),
+    "scheduler": Kind(Scope.NODE, "the scheduler calls it this", "drained"),
+    "unlisted": Kind(Scope.NODE, "in the site's list, and no target"),
+    # The site's service.
+    "fact_stale": Kind(Scope.SITE, "this fact is out of date", "carbon"),
+    "site_collector": Kind(Scope.SITE, "this cannot be read", "config"),
+}
+
+_FACTS = ("price", "carbon", "pue")
+_CHOICES = {
+    "recovery": RECOVERY_ACTIONS,
+    "fact_stale": _FACTS,
+    "site_collector": ("config", "slurm"),
+}
+_LEVELS = ("rack", "row", "hall")
+
+_FORM = re.compile(r"(?P<kind>[a-z_]+)(=(?P<value>[^@,]+))?@(?P<where>[^,]+)(?P<options>(,.*)?)")
+
+EXAMPLE = "write KIND[=VALUE]@WHERE[,start=60s][,for=10m], such as xid=79@n0003:2 or hot=30@rack:r001"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault; ``gpus`` are the GPUs it is of, by node, None standing for all of a node's.
+
+    ``begin`` and ``end`` are seconds since the fleet's opening; ``end`` is None while it lasts.
+    """
+
+    number: int
+    kind: str
+    value: float | str | None
+    where: str
+    gpus: Mapping[str, frozenset[int] | None]
+    begin: float
+    end: float | None = None
+
+    def active(self, seconds: float) -> bool:
+        """Tell whether it is there at a time."""
+        return self.begin <= seconds and (self.end is None or seconds < self.end)
+
+    def lasted(self, seconds: float) -> float:
+        """Return for how many seconds it has been there by a time."""
+        until = seconds if self.end is None else min(seconds, self.end)
+        return max(0.0, until - self.begin)
+
+    def number_value(self) -> float:
+        """Return the value of a kind that has a number."""
+        assert not isinstance(self.value, str) and self.value is not None
+        return self.value
+
+    def document(self, seconds: float) -> dict[str, object]:
+        """Return it as JSON has it."""
+        return {
+            "id": self.number,
+            "kind": self.kind,
+            "value": self.value,
+            "where": self.where,
+            "active": self.active(seconds),
+            "begin_seconds": self.begin,
+            "end_seconds": self.end,
+        }
+
+
+def parse_fault(text: str, plan: Plan, *, number: int, now: float) -> Fault:
+    """Return the fault that a text says, from ``now`` (seconds since the opening) on.
+
+    Raises UsageError, with what would be right.
+    """
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"fault {text!r}", EXAMPLE)
+    name = match["kind"]
+    kind = KINDS.get(name)
+    if kind is None:
+        raise UsageError(
+            f"fault {text!r}: no kind {name!r}",
+            f"known are {', '.join(KINDS)}{hint(name, list(KINDS))}",
+        )
+    begin, lasts = _times(text, match["options"])
+    begin += now
+    return Fault(
+        number=number,
+        kind=name,
+        value=_value(text, name, kind, match["value"]),
+        where=match["where"],
+        gpus=_where(text, match["where"], kind.scope, plan),
+        begin=begin,
+        end=None if lasts is None else begin + lasts,
+    )
+
+
+def _value(text: str, name: str, kind: Kind, given: str | None) -> float | str | None:
+    if given is None:
+        return kind.default
+    if kind.default is None:
+        raise UsageError(f"fault {text!r}: {name} has no value", f"leave ={given} out")
+    if isinstance(kind.default, str):
+        choices = _CHOICES.get(name)
+        if choices and given not in choices:
+            raise UsageError(f"fault {text!r}", f"{name} is one of {', '.join(choices)}")
+        return given
+    try:
+        value = float(given)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise UsageError(f"fault {text!r}: {given!r} is no number", f"for example {name}=5")
+    return value
+
+
+def _times(text: str, options: str) -> tuple[float, float | None]:
+    """Return after how many seconds it begins, and how long it lasts, None for ever."""
+    found: dict[str, float] = {}
+    for option in filter(None, options.split(",")):
+        name, _, value = option.partition("=")
+        if name not in ("start", "for"):
+            raise UsageError(f"fault {text!r}: no option {name!r}", "known are start and for")
+        try:
+            found[name] = parse_duration(value)
+        except ValueError as error:
+            raise UsageError(f"fault {text!r}", str(error)) from None
+    return found.get("start", 0.0), found.get("for")
+
+
+def _where(
+    text: str, where: str, scope: Scope, plan: Plan
+) -> dict[str, frozenset[int] | None]:
+    if where == "site":
+        return dict.fromkeys((node.node for node in plan.nodes), None)
+    if scope is Scope.SITE:
+        raise UsageError(f"fault {text!r} is the site's", "write @site")
+    level, _, name = where.partition(":")
+    if level in _LEVELS:
+        there = [node.node for node in plan.nodes if getattr(node, level) == name]
+        if not there:
+            known = list(dict.fromkeys(getattr(node, level) for node in plan.nodes))
+            raise UsageError(
+                f"fault {text!r}: no {level} {name!r}", f"there is {known[0]}{hint(name, known)}"
+            )
+        return dict.fromkeys(there, None)
+    node = next((node for node in plan.nodes if node.node == level), None)
+    if node is None:
+        known = [n.node for n in plan.nodes]
+        raise UsageError(
+            f"fault {text!r}: no node {level!r}", f"the first is {known[0]}{hint(level, known)}"
+        )
+    if not name:
+        return {level: None}
+    if scope is not Scope.GPU or not name.isdigit() or int(name) >= plan.gpus_of(node):
+        wanted = f"a GPU from 0 to {plan.gpus_of(node) - 1}" if scope is Scope.GPU else "no GPU"
+        raise UsageError(f"fault {text!r}: {name!r}", f"{level} takes {wanted} there")
+    return {level: frozenset({int(name)})}

@@ -1,0 +1,131 @@
+"""All nodes of a simulated fleet, its site, and the faults that it has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from gpumon.clock import Clock
+from gpumon.errors import UsageError
+from gpumon.simulate.clock import FleetClock
+from gpumon.simulate.faults import Fault, parse_fault
+from gpumon.simulate.jobs import Timeline, shifts, slots_of
+from gpumon.simulate.node import FleetNode, Lane
+from gpumon.simulate.plan import Plan
+from gpumon.site.nodes import SiteNode
+from gpumon.site.readings import SiteNodeReading, SiteReading
+from gpumon.site.service import node_reading, site_reading
+
+MOST_FAULTS = 100_000
+
+
+class Fleet:
+    """The nodes by name; belongs to one event loop."""
+
+    def __init__(
+        self, plan: Plan, base: Clock, *, start: float | None = None, speed: float = 1.0
+    ) -> None:
+        """Open the fleet at unix second ``start`` (the base's own without one)."""
+        self.plan = plan
+        self.clock = FleetClock(base, start=start, speed=speed)
+        slots = slots_of(plan)
+        self._timelines = {slot.number: Timeline(plan, slot) for slot in slots}
+        lanes: dict[str, list[Lane]] = {node.node: [] for node in plan.nodes}
+        for slot in slots:
+            for name, gpus in slot.gpus.items():
+                lanes[name].append(Lane(self._timelines[slot.number], gpus))
+        programs = shifts(plan, slots, self._timelines, self.clock.start)
+        self.nodes = {
+            node.node: FleetNode(node, plan, lanes[node.node], programs[node.node], self.clock)
+            for node in plan.nodes
+        }
+        self._slots = slots
+        self._faults: dict[int, Fault] = {}
+
+    @property
+    def faults(self) -> list[Fault]:
+        """All faults there are, were, and will be, in order."""
+        return list(self._faults.values())
+
+    def add_faults(self, texts: list[str]) -> list[Fault]:
+        """Let faults begin, all or none; UsageError where one is wrong."""
+        now, first = self.clock.seconds(), len(self._faults) + 1
+        if first + len(texts) > MOST_FAULTS:
+            raise UsageError(f"more than {MOST_FAULTS} faults", "start the simulation anew")
+        new = [
+            parse_fault(text, self.plan, number=first + place, now=now)
+            for place, text in enumerate(texts)
+        ]
+        self._faults.update({fault.number: fault for fault in new})
+        self._spread()
+        return new
+
+    def end_faults(self, numbers: list[int] | None = None) -> int:
+        """End faults that last, all of them without numbers; return how many."""
+        now, ended = self.clock.seconds(), 0
+        for number in self._faults if numbers is None else numbers:
+            fault = self._faults.get(number)
+            if fault is not None and (fault.end is None or fault.end > now):
+                self._faults[number] = dataclasses.replace(fault, end=max(now, fault.begin))
+                ended += 1
+        self._spread()
+        return ended
+
+    def site_reading(self) -> SiteReading:
+        """Return what the site's service would serve now."""
+        now = self.clock.seconds()
+        active = {f.kind: str(f.value) for f in self._faults.values() if f.active(now)}
+        collectors = {"config": 1, "slurm": 1}
+        if "site_collector" in active:
+            collectors[active["site_collector"]] = 0
+        reading = site_reading(self.plan.site, self.clock.time(), collectors)
+        ages = dict(reading.fact_age_seconds or {})
+        lifetimes = reading.fact_lifetime_seconds or {}
+        stale = active.get("fact_stale")
+        if stale is not None:
+            ages[stale] = 3 * lifetimes.get(stale, 3600.0)
+        return dataclasses.replace(reading, fact_age_seconds=ages)
+
+    def node_readings(self) -> list[SiteNodeReading]:
+        """Return what the site's service would say of each node."""
+        return [node_reading(self._scheduled(node)) for node in self.nodes.values()]
+
+    def targets(self, address: str) -> list[dict[str, object]]:
+        """Return what to scrape, as ``http_sd_configs`` wants it; all of it at one address."""
+        return [
+            {
+                "targets": [address],
+                "labels": {
+                    **node.place.target_labels(self.plan.site.cluster),
+                    "instance": f"{name}:9842",
+                    "__metrics_path__": f"/nodes/{name}/metrics",
+                },
+            }
+            for name, node in self.nodes.items()
+            if node.active("unlisted") is None
+        ]
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """Yield the jobs that run now."""
+        now = self.clock.seconds()
+        for slot in self._slots:
+            span = self._timelines[slot.number].at(now)
+            if span is not None:
+                yield {
+                    **dataclasses.asdict(span.job),
+                    "kind": span.kind,
+                    "nodes": sorted(slot.gpus),
+                    "gpus": sum(len(gpus) for gpus in slot.gpus.values()),
+                }
+
+    def _scheduled(self, node: FleetNode) -> SiteNode:
+        fault = node.active("scheduler")
+        state = str(fault.value) if fault else "allocated" if node.busy else "idle"
+        return dataclasses.replace(
+            node.place, state="down" if node.active("node_dead") else state
+        )
+
+    def _spread(self) -> None:
+        for name, node in self.nodes.items():
+            node.set_faults(fault for fault in self._faults.values() if name in fault.gpus)

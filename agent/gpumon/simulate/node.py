@@ -1,0 +1,374 @@
+"""One node of the fleet: simulated GPUs and jobs, under the agent's own code."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from gpumon.agent.app import exposition
+from gpumon.agent.expected import ExpectedGpus
+from gpumon.agent.ledgerfile import LedgerFile
+from gpumon.agent.node import Node
+from gpumon.agent.statefile import StateFile
+from gpumon.agent.xidmemory import XidMemory
+from gpumon.exposition import Encoder, Format
+from gpumon.host.node_power import NodePower, Sample
+from gpumon.ledger import Ledger
+from gpumon.ledger.ledger import Books
+from gpumon.model import (
+    Allocation,
+    Denied,
+    GpuReading,
+    Holding,
+    HostReading,
+    Job,
+    Snapshot,
+    SourceInfo,
+    SxidEvent,
+    Tier,
+    XidEvent,
+)
+from gpumon.model.events import LOG, kernel_address
+from gpumon.simulate.clock import FleetClock
+from gpumon.simulate.effects import Counter, in_readings, on_physics, program_of
+from gpumon.simulate.faults import Fault
+from gpumon.simulate.jobs import Timeline
+from gpumon.simulate.plan import Plan, node_watts
+from gpumon.site.nodes import SiteNode
+from gpumon.sources.sim.node import SimNode
+from gpumon.sources.sim.options import SimOptions
+from gpumon.sources.sim.physics import STRIDE
+from gpumon.sources.sim.workload import Program
+
+GAP_SECONDS = 300.0
+"""A simulated agent ticks when it is scraped, and not every second: that is no gap."""
+
+LATE_SECONDS = 60.0
+"""A job that ended this long ago is still told of, so that it pays for its part of a tick."""
+
+READ_SECONDS = 0.02
+READ_AGO_SECONDS = 0.4
+"""How long a reading took, and how old it is when it is scraped: on average half of a tick."""
+
+CPUS = 224
+MEMORY_BYTES = 2 * 1024**4
+RACK_KELVINS = 2.5
+"""Racks stand in air that differs by so much either way (assumed)."""
+
+NOWHERE = "0000:fe:00"
+"""A PCI address at which no simulated GPU stands."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lane:
+    """Some GPUs of the node and the jobs that are given them."""
+
+    timeline: Timeline
+    gpus: tuple[int, ...]
+
+
+class FleetNode:
+    """A node that goes on when it is looked at."""
+
+    def __init__(
+        self,
+        place: SiteNode,
+        plan: Plan,
+        lanes: Sequence[Lane],
+        programs: Sequence[Program],
+        clock: FleetClock,
+    ) -> None:
+        """Open it, warm; ``programs`` are those of its GPUs."""
+        self.place = place
+        self._plan = plan
+        self._clock = clock
+        air = random.Random(f"air/{plan.seed}/{place.hall}/{place.row}/{place.rack}")
+        self._ambient = plan.model.thermal.inlet + air.uniform(-RACK_KELVINS, RACK_KELVINS)
+        options = SimOptions(
+            model=plan.model,
+            count=len(programs),
+            seed=random.Random(f"node/{plan.seed}/{place.node}").getrandbits(32),
+            power_limit=plan.model.limit_default,
+            ambient=self._ambient,
+        )
+        self._sim = SimNode(options, clock.start, programs)
+        self._own = list(programs)
+        self._inlets = [gpu.die.inlet for gpu in self._sim.gpus]
+        self._counters: dict[int, Counter] = {}
+        self._stood_in: dict[int, int] = {}
+        uuids = [gpu.identity.uuid for gpu in self._sim.gpus]
+        self._scheduler = Scheduler(lanes, uuids, clock)
+        self._host = SimHost(clock)
+        state = StateFile(None)
+        self._xids = XidMemory(state, clock)
+        self._info = SourceInfo("sim", f"{len(programs)}x{plan.model.key}", **_VERSIONS, simulated=True)
+        self._agent = Node(
+            place.node,
+            ExpectedGpus(len(programs), state),
+            self._info,
+            xids=self._xids,
+            host=self._host,
+            ledger=Ledger(Books(), LedgerFile(state), gap_seconds=GAP_SECONDS),
+            manager=self._scheduler,
+            interval=GAP_SECONDS,
+            clock=clock,
+        )
+        self._faults: tuple[Fault, ...] = ()
+        self._told: set[int] = set()
+        self._restarts = 0
+        self._stale: tuple[GpuReading, ...] = ()
+        self._encoders: dict[tuple[Format, Tier], Encoder] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job holds any of its GPUs now."""
+        return self._scheduler.busy()
+
+    def set_faults(self, faults: Iterable[Fault]) -> None:
+        """Take note of all faults that are or were this node's."""
+        self._faults = tuple(faults)
+
+    def active(self, kind: str) -> Fault | None:
+        """Return the last fault of a kind that is there now, or None."""
+        now = self._clock.seconds()
+        found = (f for f in reversed(self._faults) if f.kind == kind and f.active(now))
+        return next(found, None)
+
+    def scrape(self, format_: Format, tier: Tier = Tier.STANDARD) -> bytes:
+        """Go on to now and return what the agent would serve, to whom may see users."""
+        self.advance()
+        encoder = self._encoders.get((format_, tier))
+        if encoder is None:
+            encoder = self._encoders[format_, tier] = Encoder(format_, tier)
+        return exposition(self._agent, encoder, "", users=True, monotonic=self._clock.monotonic())
+
+    def advance(self) -> None:
+        """Go on to now."""
+        now = self._clock.seconds()
+        begun = tuple(fault for fault in self._faults if fault.begin <= now)
+        active = tuple(fault for fault in begun if fault.active(now))
+        if begun:
+            self._disturb(active)
+        self._sim.advance(now, STRIDE)
+        time = self._clock.start + now
+        readings = self._sim.readings(time, max(0.5, self._clock.monotonic() - READ_AGO_SECONDS))
+        if begun:
+            readings = self._disturbed(readings, begun, now)
+        self._tell(begun, now)
+        if any(fault.kind == "released" for fault in active):
+            if not self._agent.released:
+                self._agent.release("released for a repair that was forgotten")
+            return
+        if self._agent.released:
+            self._agent.resume()
+        self._host.tick(sum(gpu.power_watts or 0.0 for gpu in readings))
+        self._agent.snapshot(self._snapshot(time, readings, active))
+
+    def _snapshot(
+        self, time: float, readings: tuple[GpuReading, ...], active: Sequence[Fault]
+    ) -> Snapshot:
+        kinds = {fault.kind: fault for fault in active}
+        info = self._info
+        if "driver" in kinds:
+            info = dataclasses.replace(info, driver_version=str(kinds["driver"].value))
+        if "driver_dead" in kinds:
+            reason = "the driver does not answer: look at dmesg"
+            return Snapshot(time=time, source=info, up=False, errors=(reason,))
+        if "missing" in kinds:
+            readings = readings[: -int(kinds["missing"].number_value()) or None]
+        if "agent_stale" in kinds:
+            readings = self._stale = self._stale or readings
+        else:
+            self._stale = ()
+        self._scheduler.silent = "workload_silent" in kinds
+        failing = kinds.get("collector")
+        self._host.failing = str(failing.value) if failing else ""
+        return Snapshot(time=time, source=info, gpus=readings, read_seconds=READ_SECONDS)
+
+    def _disturb(self, active: Sequence[Fault]) -> None:
+        """Set what faults do to the physics, and to what runs."""
+        free = set()
+        for gpu in self._sim.gpus:
+            index = gpu.identity.index
+            mine = [fault for fault in active if _is_of(fault, self.place.node, index)]
+            on_physics(gpu, self._inlets[index], self._plan.model.limit_default, mine)
+            free |= {index for fault in mine if fault.kind == "stray"}
+            self._stand_in(gpu.identity.index, mine)
+            if any(fault.kind.startswith("energy_") for fault in mine):
+                self._counters.setdefault(index, Counter(gpu.die.marks[-1][1]))
+        self._scheduler.free = frozenset(free)
+
+    def _stand_in(self, index: int, faults: Sequence[Fault]) -> None:
+        """Have a fault's program run on a GPU in place of its own, or its own again."""
+        gpu = self._sim.gpus[index]
+        for fault in faults:
+            program = program_of(fault, self._plan.model, self._sim.tick)
+            if program is not None:
+                if self._stood_in.get(index) != fault.number:
+                    self._stood_in[index] = fault.number
+                    gpu.switch(program)
+                return
+        if self._stood_in.pop(index, None) is not None:
+            own = self._own[index]
+            own.advance(self._sim.tick)
+            gpu.switch(own)
+
+    def _disturbed(
+        self, readings: tuple[GpuReading, ...], begun: Sequence[Fault], now: float
+    ) -> tuple[GpuReading, ...]:
+        """Return the readings as the driver gives them under these faults."""
+        found = []
+        for reading in readings:
+            index = reading.identity.index
+            mine = [fault for fault in begun if _is_of(fault, self.place.node, index)]
+            counter = self._counters.get(index)
+            if counter is not None and reading.energy_joules is not None:
+                active = [fault for fault in mine if fault.active(now)]
+                shown = counter.show(reading.energy_joules, active)
+                reading = dataclasses.replace(reading, energy_joules=shown)  # noqa: PLW2901
+            found.append(in_readings(reading, mine, now))
+        return tuple(found)
+
+    def _tell(self, begun: Sequence[Fault], now: float) -> None:
+        """Have the agent hear, once, of what only happens."""
+        for fault in begun:
+            if fault.kind == "reader_restarts":
+                while self._restarts < fault.number_value() / 3600 * fault.lasted(now):
+                    self._restarts += 1
+                    self._agent.restarted()
+            if fault.number in self._told:
+                continue
+            self._told.add(fault.number)
+            time = self._clock.start + fault.begin
+            if fault.kind == "xid":
+                self._xids.observe([self._xid(fault, gpu, time) for gpu in self._gpus_of(fault)])
+            elif fault.kind == "unattributed_xid":
+                self._xids.observe([XidEvent(time, 79, NOWHERE, LOG)])
+            elif fault.kind == "sxid":
+                code = int(fault.number_value())
+                self._xids.observe([SxidEvent(time, code, "0000:05:00", 0, fatal=True)])
+
+    def _gpus_of(self, fault: Fault) -> list[int]:
+        return [
+            gpu.identity.index
+            for gpu in self._sim.gpus
+            if _is_of(fault, self.place.node, gpu.identity.index)
+        ]
+
+    def _xid(self, fault: Fault, index: int, time: float) -> XidEvent:
+        pci = kernel_address(self._sim.gpus[index].identity.pci_bus_id)
+        return XidEvent(time, int(fault.number_value()), pci, LOG, text="simulated")
+
+
+_VERSIONS = {
+    "driver_version": "580.105.08",
+    "nvml_version": "13.580.105.08",
+    "cuda_version": "13.0",
+}
+
+
+def _is_of(fault: Fault, node: str, gpu: int) -> bool:
+    gpus = fault.gpus.get(node, frozenset())
+    return gpus is None or gpu in gpus
+
+
+class Scheduler:
+    """Slurm as the node's agent knows it; see ``gpumon.workloads.manager.Manager``."""
+
+    name = "slurm"
+
+    def __init__(self, lanes: Sequence[Lane], uuids: Sequence[str], clock: FleetClock) -> None:
+        """Know the jobs of each lane; ``free`` are GPUs that are given to nobody all the same."""
+        self._lanes = lanes
+        self._uuids = uuids
+        self._clock = clock
+        self.errors = 0
+        self.silent = False
+        self.free: frozenset[int] = frozenset()
+        self._last: Allocation | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether it answered last time."""
+        return not self.silent
+
+    def busy(self) -> bool:
+        """Whether any job runs now."""
+        now = self._clock.seconds()
+        return any(lane.timeline.at(now) for lane in self._lanes)
+
+    def allocation(
+        self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
+    ) -> Allocation | None:
+        """Return who holds what now, and who did a moment ago."""
+        del gpus, shown
+        if self.silent:
+            self.errors += 1
+            return self._last
+        now, start = time - self._clock.start, self._clock.start
+        jobs: dict[str, Job] = {}
+        holdings: list[Holding] = []
+        for lane in self._lanes:
+            for span in lane.timeline.between(now - LATE_SECONDS, now):
+                jobs[span.job.job_id] = span.job
+                holdings += [
+                    Holding(
+                        job_id=span.job.job_id,
+                        uuid=self._uuids[index],
+                        since=start + span.begin,
+                        until=start + span.end if span.end <= now else None,
+                    )
+                    for index in lane.gpus
+                    if index not in self.free
+                ]
+        self._last = Allocation(jobs=jobs, holdings=tuple(holdings))
+        return self._last
+
+    async def run(self) -> None:
+        """There is nothing to do beside the ticks."""
+
+
+class SimHost:
+    """The node beyond its GPUs, by a BMC that always answers; see ``gpumon.host.HostView``."""
+
+    def __init__(self, clock: FleetClock) -> None:
+        """Start at zero joules; ``failing`` names a collector that fails."""
+        self._clock = clock
+        self._power = NodePower()
+        self.failing = ""
+
+    def tick(self, gpu_watts: float) -> None:
+        """Take note of what the GPUs draw now."""
+        now = self._clock.monotonic()
+        measured = {} if self.failing == "ipmi" else {"ipmi": Sample(node_watts(gpu_watts), now)}
+        self._power.update(now, measured, gpu_watts, None)
+
+    def reading(self) -> HostReading:
+        """Return what is known now."""
+        now = self._power.now
+        return HostReading(
+            power_watts=None if now is None else {now[0]: now[1]},
+            energy_joules=self._power.joules,
+            cpus=CPUS,
+            cpu_utilization_ratio=0.12,
+            memory_total_bytes=MEMORY_BYTES,
+            memory_available_bytes=MEMORY_BYTES * 3 // 4,
+        )
+
+    def node_watts(self) -> tuple[str, float] | None:
+        """Return what the BMC measures."""
+        now = self._power.now
+        return None if now is None else (now[0][0], now[1])
+
+    def collector_success(self) -> Mapping[str, int]:
+        """Return 1 or 0 of each collector."""
+        return {name: int(name != self.failing) for name in ("host", "ipmi")}
+
+    def collector_seconds(self) -> Mapping[str, float]:
+        """Return how long each took."""
+        return {"host": 0.001, "ipmi": 0.4}
+
+    def denied(self) -> tuple[Denied, ...]:
+        """Return nothing: it may read everything."""
+        return ()

@@ -1,0 +1,158 @@
+"""The fleet over HTTP: every node's metrics, the targets, the site, and the faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from gpumon.errors import UsageError
+from gpumon.exposition import Encoder, negotiate
+from gpumon.model import Tier
+from gpumon.simulate.fleet import Fleet
+from gpumon.site.readings import SiteNodeReading, SiteReading
+from gpumon.web.answer import answer, json_answer
+from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 1_000_000
+"""Of a list of faults."""
+
+INDEX = """\
+gpumon simulate: {nodes} nodes with {gpus} GPUs. SIMULATED: no hardware was measured.
+
+/nodes/NAME/metrics   what the agent of a node would serve
+/sd                   the nodes as targets (http_sd_configs)
+/site/metrics         what gpumon site would serve
+/jobs                 the jobs that run now
+/faults               GET lists them, POST {{"faults": ["xid=79@{first}:0,for=10m"]}} adds some,
+                      DELETE ends all of them, DELETE /faults/N one
+"""
+
+
+def make_fleet_app(fleet: Fleet, tier: Tier = Tier.STANDARD) -> Starlette:
+    """Return the ASGI application of a fleet."""
+
+    async def metrics(request: Request) -> Response:
+        node = fleet.nodes.get(request.path_params["name"])
+        if node is None:
+            return PlainTextResponse("no such node: see /sd\n", 404)
+        if node.active("agent_dead") or node.active("node_dead"):
+            return PlainTextResponse("nobody answers here\n", 503)
+        slow = node.active("agent_slow")
+        if slow is not None:
+            await asyncio.sleep(slow.number_value())
+        format_ = negotiate(request.headers.get("accept", ""))
+        return answer(request, node.scrape(format_, tier), {"content-type": format_.value})
+
+    async def targets(request: Request) -> Response:
+        return json_answer(request, fleet.targets(request.url.netloc))
+
+    async def site(request: Request) -> Response:
+        format_ = negotiate(request.headers.get("accept", ""))
+        owners: dict[type, Sequence[SiteReading | SiteNodeReading]] = {
+            SiteReading: [fleet.site_reading()],
+            SiteNodeReading: fleet.node_readings(),
+        }
+        body = Encoder(format_).encode(owners)
+        return answer(request, body, {"content-type": format_.value})
+
+    async def jobs(request: Request) -> Response:
+        return json_answer(request, list(fleet.jobs()))
+
+    async def listed(request: Request) -> Response:
+        now = fleet.clock.seconds()
+        return json_answer(request, [fault.document(now) for fault in fleet.faults])
+
+    async def added(request: Request) -> Response:
+        try:
+            texts = _texts(await _body(request))
+            new = fleet.add_faults(texts)
+        except UsageError as error:
+            return json_answer(request, {"error": str(error)}, 400)
+        for fault in new:
+            log.info("fault %d: %s@%s", fault.number, fault.kind, fault.where)
+        now = fleet.clock.seconds()
+        return json_answer(request, [fault.document(now) for fault in new], 201)
+
+    async def ended(request: Request) -> Response:
+        number = request.path_params.get("number")
+        count = fleet.end_faults(None if number is None else [number])
+        return json_answer(request, {"ended": count}, 200 if number is None or count else 404)
+
+    async def index(_: Request) -> Response:
+        plan = fleet.plan
+        return PlainTextResponse(
+            INDEX.format(
+                nodes=len(plan.nodes),
+                gpus=sum(map(plan.gpus_of, plan.nodes)),
+                first=plan.nodes[0].node,
+            )
+        )
+
+    async def healthy(_: Request) -> Response:
+        return PlainTextResponse("gpumon simulate is healthy\n")
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/nodes/{name}/metrics", metrics),
+            Route("/sd", targets),
+            Route("/site/metrics", site),
+            Route("/jobs", jobs),
+            Route("/faults", listed),
+            Route("/faults", added, methods=["POST"]),
+            Route("/faults", ended, methods=["DELETE"]),
+            Route("/faults/{number:int}", ended, methods=["DELETE"]),
+            Route("/-/healthy", healthy),
+            Route("/-/ready", healthy),
+        ]
+    )
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise UsageError(f"more than {MOST_BYTES} bytes", "send fewer faults at a time")
+    return body
+
+
+def _texts(body: bytes) -> list[str]:
+    """Return the faults of a request; UsageError where it is something else."""
+    try:
+        texts = json.loads(body)["faults"]
+        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
+            return texts
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UsageError("not a list of faults", 'send {"faults": ["xid=79@n0001:0"]}')
+
+
+async def serve_fleet(fleet: Fleet, sock: socket.socket, tier: Tier) -> None:
+    """Serve a fleet on a listening socket until a signal; KeyboardInterrupt after Ctrl-C."""
+    # Prometheus keeps a connection for each target that it scrapes at the same time.
+    allow_connections(max(256, 2 * len(fleet.nodes)))
+    stop = asyncio.Event()
+    received = stop_on_signals(stop)
+    server = HttpServer(make_fleet_app(fleet, tier), sock, None)
+    http = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({http, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.end()
+        stopping.cancel()
+        await asyncio.gather(http, return_exceptions=True)
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
