@@ -23,8 +23,8 @@ SEVERITIES = ("info", "warning", "critical")
 class Xid:
     """One code: ``action`` is what to do now, ``repeat_action`` if it comes back on this GPU.
 
-    ``needs`` is ``reboot`` where no reset reaches the GPU any more, ``reset`` for the other critical
-    ones, else empty.
+    ``needs`` is ``reboot`` where no reset reaches the GPU any more, ``reset`` for the other
+    critical ones, else empty.
     """
 
     code: int

@@ -1,4 +1,4 @@
-"""The first configuration of Alertmanager."""
+"""Who is told what: the configuration of Alertmanager that ships."""
 
 from __future__ import annotations
 
@@ -11,53 +11,88 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.servers import ROOT, answers, free_port, get, require, run, wait_for
+from gpumon.rules import load
+from gpumon.thresholds import shipped
+from tests.support.alerting import SHIPPED, run_alertmanager
+from tests.support.servers import get, require, wait_for
 
-CONFIG = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
+CONFIG = yaml.safe_load(SHIPPED.read_text())
+ALERTS = {alert.alert: alert for group in load(shipped()) for alert in group.alerts}
+
+
+def amtool(*arguments: str) -> str:
+    """Run amtool and return what it prints; fail where it does not like something."""
+    done = subprocess.run(
+        [require("amtool"), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
 
 
 def test_amtool_accepts_it() -> None:
     """Alertmanager would start with it."""
-    done = subprocess.run(
-        [require("amtool"), "check-config", CONFIG], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    amtool("check-config", str(SHIPPED))
 
 
 def test_it_holds_no_secret_and_tells_nobody() -> None:
     """Whom to tell is the site's decision, and secrets are kept in files of their own."""
-    config = yaml.safe_load(CONFIG.read_text())
-    assert config["receivers"] == [{"name": "nobody"}]
-    assert config["route"]["receiver"] == "nobody"
-    settings = re.sub("#.*", "", CONFIG.read_text())
+    assert all(receiver.keys() == {"name"} for receiver in CONFIG["receivers"])
+    settings = re.sub("#.*", "", SHIPPED.read_text())
     assert not re.search("password|token|secret|://", settings)
+
+
+@pytest.mark.parametrize(
+    ("alert", "receiver"),
+    [
+        ("Watchdog", "watchdog"),
+        ("RackHot", "pager"),
+        ("GpuSickButSchedulable", "pager"),
+        ("GpuLost", "hardware"),
+        ("GpuMarginLow", "facility"),
+        ("AgentDown", "operations"),
+        ("DriverDrift", "information"),
+        ("GpuXidApplication", "job-owners"),
+        ("JobStalled", "job-owners"),
+    ],
+)
+def test_each_kind_has_its_receiver(alert: str, receiver: str) -> None:
+    """Critical wakes somebody, tickets go to whose they are, a job's trouble to its owner."""
+    labels = [f"severity={ALERTS[alert].severity}", f"team={ALERTS[alert].team}"]
+    found = amtool(
+        "config", "routes", "test", f"--config.file={SHIPPED}", f"alertname={alert}", *labels
+    )
+    assert found == receiver
+
+
+def test_no_job_owners_alert_pages() -> None:
+    """A program's fault is never for the pager, whatever its severity."""
+    assert not [a for a in ALERTS.values() if a.team == "job_owner" and a.severity == "critical"]
+
+
+def test_inhibitions_name_alerts_that_exist() -> None:
+    """A renamed alert cannot leave an inhibition without effect."""
+    named = re.findall(r'alertname!?=~?"([^"]+)"', SHIPPED.read_text())
+    for name in {name for names in named for name in names.split("|")}:
+        assert any(re.fullmatch(name, alert) for alert in ALERTS), name
 
 
 @pytest.mark.e2e
 def test_one_trouble_of_one_node_is_one_group(tmp_path: Path) -> None:
     """Two GPUs of a node with the same trouble are one message, another node's is a second."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [
-        require("prometheus-alertmanager"),
-        f"--config.file={CONFIG}",
-        f"--storage.path={tmp_path}",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--cluster.listen-address=",
-    ]
     alerts = [
         {"labels": {"alertname": "Hot", "cluster": "a", "node": node, "gpu": gpu}}
         for node, gpu in (("n1", "0"), ("n1", "1"), ("n2", "0"))
     ]
-    with run(argv, tmp_path / "alertmanager.log"):
-        wait_for(lambda: answers(f"{url}/-/ready"), 30, "Alertmanager")
+    with run_alertmanager(tmp_path, SHIPPED.read_text()) as address:
         request = urllib.request.Request(
-            f"{url}/api/v2/alerts",
+            f"http://{address}/api/v2/alerts",
             data=json.dumps(alerts).encode(),
             headers={"Content-Type": "application/json"},
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         opener.open(request, timeout=10).close()
-        groups = wait_for(lambda: get(f"{url}/api/v2/alerts/groups").json(), 30, "groups")
+        groups = wait_for(
+            lambda: get(f"http://{address}/api/v2/alerts/groups").json(), 30, "groups"
+        )
     counts = {group["labels"]["node"]: len(group["alerts"]) for group in groups}
     assert counts == {"n1": 2, "n2": 1}

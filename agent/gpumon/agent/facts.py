@@ -44,6 +44,11 @@ class AgentReading:
         tier=Tier.CORE,
         required=True,
     )
+    released: bool = gauge(
+        "1 while the agent has let go of the driver on purpose (gpumon release).",
+        tier=Tier.CORE,
+        required=True,
+    )
     gpus: int = gauge("GPUs the source shows.", tier=Tier.CORE, required=True)
     gpus_expected: int | None = gauge(
         "GPUs there should be: as declared, else the most this source showed in seven days.",

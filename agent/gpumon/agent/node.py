@@ -257,6 +257,7 @@ class Node:
             build=BuildInfo(),
             source_info=source,
             source_up=up,
+            released=bool(self._released),
             gpus=len(snapshot.gpus) if snapshot and up else 0,
             gpus_expected=self._expected.count(source, self._clock.time()),
             collector_success=self._collectors(snapshot, up=up),
@@ -282,7 +283,7 @@ class Node:
 
     def _collectors(self, snapshot: Snapshot | None, *, up: bool) -> dict[str, int]:
         """Return which collectors work; what is left alone on purpose does not fail."""
-        host = self._host.collector_success() if self._host else {}
+        host = dict(self._host.collector_success()) if self._host else {}
         if self._kernel_log is not None and self._kernel_log.denied is None:
             host["kernel_log"] = int(not self._kernel_log.problem)
         if self._manager is not None:

@@ -12,7 +12,7 @@ import click
 
 from gpumon import config
 from gpumon.cli import COMMANDS
-from gpumon.errors import UsageError, hint
+from gpumon.errors import UnavailableError, UsageError, hint
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -122,6 +122,16 @@ SERVICE_STATE_DIR = Path("/var/lib/gpumon")
 """Where the systemd unit that ships keeps the agent's state."""
 
 
+def _service_has(name: str) -> bool:
+    """Tell whether the service keeps a file of that name; UnavailableError for whom may not see."""
+    try:
+        return (SERVICE_STATE_DIR / name).exists()
+    except PermissionError:
+        raise UnavailableError(
+            f"{SERVICE_STATE_DIR} is not for this user to read", "run it with sudo"
+        ) from None
+
+
 def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
     """Give an order to this machine's agent, print its answer, and return the exit code.
 
@@ -130,8 +140,7 @@ def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
     from gpumon.agent.control import NAME, send
 
     if state_dir is None:
-        service = (SERVICE_STATE_DIR / NAME).exists()
-        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
+        state_dir = SERVICE_STATE_DIR if _service_has(NAME) else default_state_dir()
     answer = send(state_dir, order)
     click.echo(answer.get("text", ""), err=not answer.get("done"))
     return 0 if answer.get("done") else 3
@@ -144,8 +153,7 @@ def state_file(state_dir: Path | None, source: str) -> Path:
 
     name = state_file_name(SourceSpec.parse(source))
     if state_dir is None:
-        service = (SERVICE_STATE_DIR / name).exists()
-        state_dir = SERVICE_STATE_DIR if service else default_state_dir()
+        state_dir = SERVICE_STATE_DIR if _service_has(name) else default_state_dir()
     return state_dir / name
 
 

@@ -62,7 +62,7 @@ from gpumon.cli.base import Finite, declare, option
     help="HOST:PORT, :PORT or [IPv6]:PORT to serve on.",
 )
 @click.pass_context
-def simulate(  # noqa: PLR0914 - its flags
+def simulate(
     ctx: click.Context,
     nodes: int | None,
     gpus: int,
@@ -109,9 +109,7 @@ def simulate(  # noqa: PLR0914 - its flags
     with bind(parse_listen_address(listen_address)) as sock:
         fleet = Fleet(plan, SYSTEM, start=opening, speed=speed)
         fleet.add_faults([*faults, *_lines(schedule)])
-        logging.getLogger("gpumon").info(
-            "SIMULATED: %d nodes on %s", len(plan.nodes), url_of(sock)
-        )
+        logging.getLogger("gpumon").info("SIMULATED: %d nodes on %s", len(plan.nodes), url_of(sock))
         asyncio.run(serve_fleet(fleet, sock, Tier[tier.upper()]))
 
 

@@ -36,8 +36,8 @@ SPACING_SECONDS = 5.0
 """Of the checkpoints, so many seconds apart are remembered."""
 
 COARSE_SECONDS = 2.0
-"""Over a longer tick the mean of its two ends tells nothing of a load that swings within seconds: its
-samples do, where it has some."""
+"""Over a longer tick the mean of its two ends tells nothing of a load that swings within seconds:
+its samples do, where it has some."""
 
 HOLE_SECONDS = 60.0
 """Over a longer hole nobody knows the power."""

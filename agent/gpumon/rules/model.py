@@ -45,7 +45,7 @@ Rule = Recording | Alert
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Rules that are evaluated one after another; ``file`` is that of the source, without suffix."""
+    """Rules that are evaluated one after another; ``file`` is the source's, without suffix."""
 
     file: str
     name: str

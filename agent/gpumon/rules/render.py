@@ -108,7 +108,5 @@ _Dumper.add_representer(str, _text)
 
 def _dump(document: dict[str, Any]) -> str:
     # A PyYAML without its types is one of two that are in use.
-    text: str = yaml.dump(
-        document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True
-    )
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -54,6 +55,10 @@ _PLACEHOLDER = re.compile(
 """What is replaced in a text: a name, and, so that a drill can scale it, a range such as [5m]."""
 _GSP = frozenset({119, 120})
 """Xids with an alert of their own, since the agent acts upon the first."""
+
+_FOLLOWING = frozenset({45, 154})
+"""Xids that follow others and say nothing by themselves: a killed job, a change of the recovery
+action (which is an alert by its own reading)."""
 
 
 class RuleError(Exception):
@@ -160,17 +165,17 @@ def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[Recording]:
     if level != LEVELS[0][0]:
         raise RuleError(f"{name}: only a node's series go up")
     aggregate = {"sum": _sum, "min": _min, "mean": _mean}[entry["up"]]
-    for (below, _), (above, without) in zip(LEVELS, LEVELS[1:], strict=False):
+    for (below, _), (above, without) in itertools.pairwise(LEVELS):
         yield Recording(
             record=f"{above}:{quantity}", expr=aggregate(f"{below}:{quantity}", without, below)
         )
 
 
-def _sum(series: str, without: str, below: str) -> str:
+def _sum(series: str, without: str, _below: str) -> str:
     return f"sum without ({without}) ({series})"
 
 
-def _min(series: str, without: str, below: str) -> str:
+def _min(series: str, without: str, _below: str) -> str:
     return f"min without ({without}) ({series})"
 
 
@@ -192,17 +197,16 @@ def _known(entry: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
 @functools.cache
 def _codes() -> Mapping[str, str]:
     """Return the Xids that an alert is about, by its word, as a regular expression."""
-    known = [xid for xid in xids().values() if xid.code not in _GSP]
-    grave = [xid for xid in known if xid.severity == "critical"]
-    mild = [xid for xid in known if xid.severity != "critical"]
+    known = [xid for xid in xids().values() if xid.code not in _GSP | _FOLLOWING]
+    grave = [xid for xid in known if xid.needs]
+    mild = [xid for xid in known if not xid.needs]
     return {
         "known": _regex(list(xids().values())),
         "reboot": _regex([xid for xid in grave if xid.needs == "reboot"]),
         "reset": _regex([xid for xid in grave if xid.needs != "reboot"]),
         "hardware": _regex([x for x in mild if x.xid_class == "hardware"]),
         "driver": _regex([x for x in mild if x.xid_class == "driver"]),
-        # 45 follows every killed job, and says nothing by itself.
-        "application": _regex([x for x in mild if x.xid_class == "application" and x.code != 45]),
+        "application": _regex([x for x in mild if x.xid_class == "application"]),
     }
 
 

@@ -90,7 +90,7 @@ def _rate(fault: Fault, lasted: float) -> int:
     return int(fault.number_value() * lasted)
 
 
-def _at_once(fault: Fault, lasted: float) -> int:
+def _at_once(fault: Fault, _lasted: float) -> int:
     return int(fault.number_value())
 
 
@@ -166,7 +166,7 @@ class Counter:
 
 
 def on_physics(gpu: SimGpu, inlet: float, limit: float, faults: Iterable[Fault]) -> None:
-    """Set what the active faults do to a die; ``inlet`` and ``limit`` are those of a healthy one."""
+    """Set what the active faults do to a die; ``inlet`` and ``limit`` are a healthy one's."""
     die, model = gpu.die, gpu.model
     die.inlet, die.limit = inlet, limit
     die.held_down, die.braked = 0, False

@@ -72,9 +72,10 @@ KINDS: Mapping[str, Kind] = {
     # What runs on it.
     "idle": Kind(Scope.GPU, "held, with a process, and doing nothing"),
     "stalled": Kind(Scope.GPU, "a collective that waits for ever"),
+    "other_job": Kind(Scope.GPU, "the scheduler gives it to the job of this id", "9999"),
     "stray": Kind(Scope.GPU, "a process on it, and no job"),
     "overdraw": Kind(Scope.GPU, "works as hard as it can"),
-    "swing": Kind(Scope.GPU, "works as hard as it can, and not at all, for so many seconds each", 20),
+    "swing": Kind(Scope.GPU, "works hard, and not at all, for so many seconds each", 20),
     # A node and its agent.
     "missing": Kind(Scope.NODE, "so many GPUs are not there", 1),
     "driver_dead": Kind(Scope.NODE, "the driver does not answer at all"),
@@ -93,6 +94,7 @@ KINDS: Mapping[str, Kind] = {
     "unlisted": Kind(Scope.NODE, "in the site's list, and no target"),
     # The site's service.
     "fact_stale": Kind(Scope.SITE, "this fact is out of date", "carbon"),
+    "site_dead": Kind(Scope.SITE, "the site's service does not answer"),
     "site_collector": Kind(Scope.SITE, "this cannot be read", "config"),
 }
 
@@ -106,7 +108,9 @@ _LEVELS = ("rack", "row", "hall")
 
 _FORM = re.compile(r"(?P<kind>[a-z_]+)(=(?P<value>[^@,]+))?@(?P<where>[^,]+)(?P<options>(,.*)?)")
 
-EXAMPLE = "write KIND[=VALUE]@WHERE[,start=60s][,for=10m], such as xid=79@n0003:2 or hot=30@rack:r001"
+EXAMPLE = (
+    "write KIND[=VALUE]@WHERE[,start=60s][,for=10m], such as xid=79@n0003:2 or hot=30@rack:r001"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,7 @@ class Fault:
 
     def number_value(self) -> float:
         """Return the value of a kind that has a number."""
-        assert not isinstance(self.value, str) and self.value is not None
+        assert isinstance(self.value, (float, int))
         return self.value
 
     def document(self, seconds: float) -> dict[str, object]:
@@ -212,9 +216,7 @@ def _times(text: str, options: str) -> tuple[float, float | None]:
     return found.get("start", 0.0), found.get("for")
 
 
-def _where(
-    text: str, where: str, scope: Scope, plan: Plan
-) -> dict[str, frozenset[int] | None]:
+def _where(text: str, where: str, scope: Scope, plan: Plan) -> dict[str, frozenset[int] | None]:
     if where == "site":
         return dict.fromkeys((node.node for node in plan.nodes), None)
     if scope is Scope.SITE:

@@ -72,6 +72,11 @@ class Fleet:
         self._spread()
         return ended
 
+    def site_answers(self) -> bool:
+        """Tell whether the site's service is there."""
+        now = self.clock.seconds()
+        return not any(f.kind == "site_dead" and f.active(now) for f in self._faults.values())
+
     def site_reading(self) -> SiteReading:
         """Return what the site's service would serve now."""
         now = self.clock.seconds()
@@ -122,9 +127,7 @@ class Fleet:
     def _scheduled(self, node: FleetNode) -> SiteNode:
         fault = node.active("scheduler")
         state = str(fault.value) if fault else "allocated" if node.busy else "idle"
-        return dataclasses.replace(
-            node.place, state="down" if node.active("node_dead") else state
-        )
+        return dataclasses.replace(node.place, state="down" if node.active("node_dead") else state)
 
     def _spread(self) -> None:
         for name, node in self.nodes.items():

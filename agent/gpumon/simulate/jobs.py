@@ -25,7 +25,7 @@ from gpumon.sources.sim.workload import (
 )
 
 SIZES = (16, 4, 1, 8, 1, 2)
-"""Nodes of the training slots, again and again: most GPU hours are in large jobs, most jobs small."""
+"""Nodes of the training slots, again and again: few jobs are large, and have most GPU hours."""
 
 HOUR = 3600.0
 TRAINING_HOURS = (6.0, 72.0)
@@ -72,9 +72,8 @@ def slots_of(plan: Plan) -> list[Slot]:
     for node in serving:
         # A node that serves is shared by two jobs.
         half = (len(whole[node.node]) + 1) // 2
-        for part in (whole[node.node][:half], whole[node.node][half:]):
-            if part:
-                groups.append(("inference", {node.node: part}))
+        parts = (whole[node.node][:half], whole[node.node][half:])
+        groups += [("inference", {node.node: part}) for part in parts if part]
     return [Slot(number, kind, gpus) for number, (kind, gpus) in enumerate(groups)]
 
 
@@ -85,9 +84,7 @@ class Timeline:
         """Begin with a job that has been running for a while."""
         self._seed = f"{plan.seed}/{slot.number}"
         self._slot = slot
-        self._partition = next(
-            node.node_partition for node in plan.nodes if node.node in slot.gpus
-        )
+        self._partition = next(node.node_partition for node in plan.nodes if node.node in slot.gpus)
         source = random.Random(f"slot/{self._seed}")
         first = self._span(0, 0.0)
         # It has still a third of its time and more, so a fleet does not end all jobs at once.
@@ -145,7 +142,7 @@ class Shift(Program):
     def __init__(self, plan: Plan, timeline: Timeline, *, start: float, lane: str = "") -> None:
         """Begin at the warm-up's first tick; ``start`` is the unix time of the opening.
 
-        ``lane`` tells GPUs apart that do not work in step: each that serves has requests of its own.
+        ``lane`` tells GPUs apart that do not work in step: each that serves has its own requests.
         """
         super().__init__(-WARM_UP)
         self._plan = plan
@@ -183,7 +180,9 @@ class Shift(Program):
 class Fixed(Program):
     """Swings between a load and none, or holds one for ever: for faults."""
 
-    def __init__(self, tick: int, load: Load, *, memory_used: float, half_period: float = 0) -> None:
+    def __init__(
+        self, tick: int, load: Load, *, memory_used: float, half_period: float = 0
+    ) -> None:
         """Begin at a tick; with ``half_period`` seconds of load, then as long idle, and so on."""
         super().__init__(tick)
         self.memory_used = memory_used

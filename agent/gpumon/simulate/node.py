@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gpumon.agent.app import exposition
 from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.ledgerfile import LedgerFile
 from gpumon.agent.node import Node
 from gpumon.agent.statefile import StateFile
 from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition import Encoder, Format
 from gpumon.host.node_power import NodePower, Sample
 from gpumon.ledger import Ledger
-from gpumon.ledger.ledger import Books
+from gpumon.ledger.account import Account, JobAccount
+from gpumon.ledger.ledger import Books, OpenJob
 from gpumon.model import (
     Allocation,
     Denied,
@@ -38,8 +38,8 @@ from gpumon.simulate.plan import Plan, node_watts
 from gpumon.site.nodes import SiteNode
 from gpumon.sources.sim.node import SimNode
 from gpumon.sources.sim.options import SimOptions
-from gpumon.sources.sim.physics import STRIDE
-from gpumon.sources.sim.workload import Program
+from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
+from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program
 
 GAP_SECONDS = 300.0
 """A simulated agent ticks when it is scraped, and not every second: that is no gap."""
@@ -48,13 +48,25 @@ LATE_SECONDS = 60.0
 """A job that ended this long ago is still told of, so that it pays for its part of a tick."""
 
 READ_SECONDS = 0.02
-READ_AGO_SECONDS = 0.4
-"""How long a reading took, and how old it is when it is scraped: on average half of a tick."""
+"""How long a reading took."""
+
+MANY_GPUS = 2000
+"""A larger fleet goes on in steps of three seconds, a smaller one in steps of one."""
 
 CPUS = 224
 MEMORY_BYTES = 2 * 1024**4
 RACK_KELVINS = 2.5
 """Racks stand in air that differs by so much either way (assumed)."""
+
+OTHER = Job(
+    job_id="",
+    user="zoe",
+    account="guests",
+    partition="train",
+    name="another",
+    manager="slurm",
+)
+"""The job of the fault ``other_job``, whose value is its id."""
 
 NOWHERE = "0000:fe:00"
 """A PCI address at which no simulated GPU stands."""
@@ -102,14 +114,14 @@ class FleetNode:
         self._host = SimHost(clock)
         state = StateFile(None)
         self._xids = XidMemory(state, clock)
-        self._info = SourceInfo("sim", f"{len(programs)}x{plan.model.key}", **_VERSIONS, simulated=True)
+        self._info = dataclasses.replace(_INFO, detail=f"{len(programs)}x{plan.model.key}")
         self._agent = Node(
             place.node,
             ExpectedGpus(len(programs), state),
             self._info,
             xids=self._xids,
             host=self._host,
-            ledger=Ledger(Books(), LedgerFile(state), gap_seconds=GAP_SECONDS),
+            ledger=Ledger(Books(), Forgetful(), gap_seconds=GAP_SECONDS),
             manager=self._scheduler,
             interval=GAP_SECONDS,
             clock=clock,
@@ -118,6 +130,8 @@ class FleetNode:
         self._told: set[int] = set()
         self._restarts = 0
         self._stale: tuple[GpuReading, ...] = ()
+        many = len(plan.nodes) * plan.gpus > MANY_GPUS
+        self._stride = WIDEST_STRIDE if many else STRIDE
         self._encoders: dict[tuple[Format, Tier], Encoder] = {}
 
     @property
@@ -150,9 +164,11 @@ class FleetNode:
         active = tuple(fault for fault in begun if fault.active(now))
         if begun:
             self._disturb(active)
-        self._sim.advance(now, STRIDE)
-        time = self._clock.start + now
-        readings = self._sim.readings(time, max(0.5, self._clock.monotonic() - READ_AGO_SECONDS))
+        self._sim.advance(now, self._stride)
+        # The readings are of the grid's last point: what happens does not depend on who looks when.
+        at = self._sim.tick / TICKS_PER_SECOND
+        time = self._clock.start + at
+        readings = self._sim.readings(time, 1.0 + at)
         if begun:
             readings = self._disturbed(readings, begun, now)
         self._tell(begun, now)
@@ -188,16 +204,18 @@ class FleetNode:
 
     def _disturb(self, active: Sequence[Fault]) -> None:
         """Set what faults do to the physics, and to what runs."""
-        free = set()
+        free: set[int] = set()
+        given: dict[int, str] = {}
         for gpu in self._sim.gpus:
             index = gpu.identity.index
             mine = [fault for fault in active if _is_of(fault, self.place.node, index)]
             on_physics(gpu, self._inlets[index], self._plan.model.limit_default, mine)
             free |= {index for fault in mine if fault.kind == "stray"}
+            given.update((index, str(f.value)) for f in mine if f.kind == "other_job")
             self._stand_in(gpu.identity.index, mine)
             if any(fault.kind.startswith("energy_") for fault in mine):
                 self._counters.setdefault(index, Counter(gpu.die.marks[-1][1]))
-        self._scheduler.free = frozenset(free)
+        self._scheduler.free, self._scheduler.given = frozenset(free), given
 
     def _stand_in(self, index: int, faults: Sequence[Fault]) -> None:
         """Have a fault's program run on a GPU in place of its own, or its own again."""
@@ -261,16 +279,40 @@ class FleetNode:
         return XidEvent(time, int(fault.number_value()), pci, LOG, text="simulated")
 
 
-_VERSIONS = {
-    "driver_version": "580.105.08",
-    "nvml_version": "13.580.105.08",
-    "cuda_version": "13.0",
-}
+_INFO = SourceInfo(
+    "sim",
+    driver_version="580.105.08",
+    nvml_version="13.580.105.08",
+    cuda_version="13.0",
+    simulated=True,
+)
 
 
 def _is_of(fault: Fault, node: str, gpu: int) -> bool:
     gpus = fault.gpus.get(node, frozenset())
     return gpus is None or gpu in gpus
+
+
+class Forgetful:
+    """A journal that nobody goes on from; see ``gpumon.ledger.ledger.Journal``."""
+
+    def hourly(self, key: tuple[int, str, str, str], sums: tuple[int, int, int, int]) -> None:
+        """Forget it."""
+
+    def quarterly(self, quarter: int, millijoules: int, *, host: bool) -> None:
+        """Forget it."""
+
+    def account(self, account: Account) -> None:
+        """Forget it."""
+
+    def job_account(self, job: OpenJob, uuid: str, account: JobAccount) -> None:
+        """Forget it."""
+
+    def job(self, job: OpenJob, *, shown: bool) -> None:
+        """Forget it."""
+
+    def commit(self, time: float) -> None:
+        """Forget it."""
 
 
 class Scheduler:
@@ -279,13 +321,17 @@ class Scheduler:
     name = "slurm"
 
     def __init__(self, lanes: Sequence[Lane], uuids: Sequence[str], clock: FleetClock) -> None:
-        """Know the jobs of each lane; ``free`` are GPUs that are given to nobody all the same."""
+        """Know the jobs of each lane.
+
+        ``free`` are GPUs that are given to nobody all the same, ``given`` to other jobs, by id.
+        """
         self._lanes = lanes
         self._uuids = uuids
         self._clock = clock
         self.errors = 0
         self.silent = False
         self.free: frozenset[int] = frozenset()
+        self.given: Mapping[int, str] = {}
         self._last: Allocation | None = None
 
     @property
@@ -320,8 +366,11 @@ class Scheduler:
                         until=start + span.end if span.end <= now else None,
                     )
                     for index in lane.gpus
-                    if index not in self.free
+                    if index not in self.free and index not in self.given
                 ]
+        for index, job_id in self.given.items():
+            jobs[job_id] = dataclasses.replace(OTHER, job_id=job_id)
+            holdings.append(Holding(job_id=job_id, uuid=self._uuids[index]))
         self._last = Allocation(jobs=jobs, holdings=tuple(holdings))
         return self._last
 

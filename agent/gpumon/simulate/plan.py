@@ -27,8 +27,8 @@ stays below nine tenths of it."""
 
 OVERHEAD_RATIO = 0.1
 OVERHEAD_WATTS = 900.0
-"""What a node draws beyond its GPUs: CPUs and disks, and fans and losses that go with the GPUs (a DGX
-B200 draws 14.3 kW with GPUs of 8 kW at full load; with coolant it is less)."""
+"""What a node draws beyond its GPUs: CPUs and disks, and fans and losses that go with the GPUs (a
+DGX B200 draws 14.3 kW with GPUs of 8 kW at full load; with coolant it is less)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +50,7 @@ class Plan:
         return self.gpus if node.expected_gpus is None else node.expected_gpus
 
 
-def plan_fleet(
-    *, nodes: int | None, gpus: int, model: str, seed: int, site: Path | None
-) -> Plan:
+def plan_fleet(*, nodes: int | None, gpus: int, model: str, seed: int, site: Path | None) -> Plan:
     """Return the fleet of a site file, or one of so many nodes; UsageError for what cannot be."""
     if not 1 <= gpus <= MOST_GPUS:
         raise UsageError(f"{gpus} GPUs a node", f"use 1 to {MOST_GPUS}")

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 1_000_000
 """Of a list of faults."""
 
+NOBODY = "nobody answers here\n"
+
 INDEX = """\
 gpumon simulate: {nodes} nodes with {gpus} GPUs. SIMULATED: no hardware was measured.
 
@@ -39,82 +41,90 @@ gpumon simulate: {nodes} nodes with {gpus} GPUs. SIMULATED: no hardware was meas
 """
 
 
-def make_fleet_app(fleet: Fleet, tier: Tier = Tier.STANDARD) -> Starlette:
-    """Return the ASGI application of a fleet."""
+class _Answers:
+    """What is answered at each path."""
 
-    async def metrics(request: Request) -> Response:
-        node = fleet.nodes.get(request.path_params["name"])
+    def __init__(self, fleet: Fleet, tier: Tier) -> None:
+        self._fleet = fleet
+        self._tier = tier
+
+    async def metrics(self, request: Request) -> Response:
+        node = self._fleet.nodes.get(request.path_params["name"])
         if node is None:
             return PlainTextResponse("no such node: see /sd\n", 404)
         if node.active("agent_dead") or node.active("node_dead"):
-            return PlainTextResponse("nobody answers here\n", 503)
+            return PlainTextResponse(NOBODY, 503)
         slow = node.active("agent_slow")
         if slow is not None:
             await asyncio.sleep(slow.number_value())
         format_ = negotiate(request.headers.get("accept", ""))
-        return answer(request, node.scrape(format_, tier), {"content-type": format_.value})
-
-    async def targets(request: Request) -> Response:
-        return json_answer(request, fleet.targets(request.url.netloc))
-
-    async def site(request: Request) -> Response:
-        format_ = negotiate(request.headers.get("accept", ""))
-        owners: dict[type, Sequence[SiteReading | SiteNodeReading]] = {
-            SiteReading: [fleet.site_reading()],
-            SiteNodeReading: fleet.node_readings(),
-        }
-        body = Encoder(format_).encode(owners)
+        body = node.scrape(format_, self._tier)
         return answer(request, body, {"content-type": format_.value})
 
-    async def jobs(request: Request) -> Response:
-        return json_answer(request, list(fleet.jobs()))
+    async def targets(self, request: Request) -> Response:
+        return json_answer(request, self._fleet.targets(request.url.netloc))
 
-    async def listed(request: Request) -> Response:
-        now = fleet.clock.seconds()
-        return json_answer(request, [fault.document(now) for fault in fleet.faults])
+    async def site(self, request: Request) -> Response:
+        if not self._fleet.site_answers():
+            return PlainTextResponse(NOBODY, 503)
+        format_ = negotiate(request.headers.get("accept", ""))
+        owners: dict[type, Sequence[SiteReading | SiteNodeReading]] = {
+            SiteReading: [self._fleet.site_reading()],
+            SiteNodeReading: self._fleet.node_readings(),
+        }
+        return answer(request, Encoder(format_).encode(owners), {"content-type": format_.value})
 
-    async def added(request: Request) -> Response:
+    async def jobs(self, request: Request) -> Response:
+        return json_answer(request, list(self._fleet.jobs()))
+
+    async def faults(self, request: Request) -> Response:
+        now = self._fleet.clock.seconds()
+        return json_answer(request, [fault.document(now) for fault in self._fleet.faults])
+
+    async def add_faults(self, request: Request) -> Response:
         try:
-            texts = _texts(await _body(request))
-            new = fleet.add_faults(texts)
+            new = self._fleet.add_faults(_texts(await _body(request)))
         except UsageError as error:
             return json_answer(request, {"error": str(error)}, 400)
         for fault in new:
             log.info("fault %d: %s@%s", fault.number, fault.kind, fault.where)
-        now = fleet.clock.seconds()
+        now = self._fleet.clock.seconds()
         return json_answer(request, [fault.document(now) for fault in new], 201)
 
-    async def ended(request: Request) -> Response:
+    async def end_faults(self, request: Request) -> Response:
         number = request.path_params.get("number")
-        count = fleet.end_faults(None if number is None else [number])
+        count = self._fleet.end_faults(None if number is None else [number])
         return json_answer(request, {"ended": count}, 200 if number is None or count else 404)
 
-    async def index(_: Request) -> Response:
-        plan = fleet.plan
-        return PlainTextResponse(
-            INDEX.format(
-                nodes=len(plan.nodes),
-                gpus=sum(map(plan.gpus_of, plan.nodes)),
-                first=plan.nodes[0].node,
-            )
+    async def index(self, _: Request) -> Response:
+        plan = self._fleet.plan
+        text = INDEX.format(
+            nodes=len(plan.nodes),
+            gpus=sum(map(plan.gpus_of, plan.nodes)),
+            first=plan.nodes[0].node,
         )
+        return PlainTextResponse(text)
 
-    async def healthy(_: Request) -> Response:
+    async def healthy(self, _: Request) -> Response:
         return PlainTextResponse("gpumon simulate is healthy\n")
 
+
+def make_fleet_app(fleet: Fleet, tier: Tier = Tier.STANDARD) -> Starlette:
+    """Return the ASGI application of a fleet."""
+    answers = _Answers(fleet, tier)
     return Starlette(
         routes=[
-            Route("/", index),
-            Route("/nodes/{name}/metrics", metrics),
-            Route("/sd", targets),
-            Route("/site/metrics", site),
-            Route("/jobs", jobs),
-            Route("/faults", listed),
-            Route("/faults", added, methods=["POST"]),
-            Route("/faults", ended, methods=["DELETE"]),
-            Route("/faults/{number:int}", ended, methods=["DELETE"]),
-            Route("/-/healthy", healthy),
-            Route("/-/ready", healthy),
+            Route("/", answers.index),
+            Route("/nodes/{name}/metrics", answers.metrics),
+            Route("/sd", answers.targets),
+            Route("/site/metrics", answers.site),
+            Route("/jobs", answers.jobs),
+            Route("/faults", answers.faults),
+            Route("/faults", answers.add_faults, methods=["POST"]),
+            Route("/faults", answers.end_faults, methods=["DELETE"]),
+            Route("/faults/{number:int}", answers.end_faults, methods=["DELETE"]),
+            Route("/-/healthy", answers.healthy),
+            Route("/-/ready", answers.healthy),
         ]
     )
 

@@ -59,8 +59,8 @@ class SiteReading:
         labels=["fact"],
     )
     fact_lifetime_seconds: Mapping[str, float] | None = gauge(
-        "How old such a fact may be before it is out of date: an hour's value two hours, a contract "
-        "or a year's mean more than a year.",
+        "How old such a fact may be before it is out of date: an hour's value two hours, a "
+        "contract or a year's mean more than a year.",
         labels=["fact"],
     )
     collector_success: Mapping[str, int] | None = gauge(

@@ -9,7 +9,9 @@ from typing import Any
 from gpumon.site.nodes import SiteNode
 from gpumon.workloads.slurmcommand import SlurmError, plain, run_command
 
-_GPUS = re.compile(r"gpu(?::[^:(,]+)?:(\d+)")
+_GPUS = re.compile(r"gpu(?::([^:(,]+))?:(\d+)")
+_MIG = re.compile(r"\d+g\.")
+"""Instances of divided GPUs (gpu:1g.10gb:7) are no GPUs to be counted."""
 
 
 async def ask_nodes(port: int) -> dict[str, SiteNode]:
@@ -63,13 +65,14 @@ def _of_group(group: dict[str, Any], port: int) -> list[SiteNode]:
 
 
 def _node(name: str, states: list[str], partition: str, gres: str, port: int) -> SiteNode:
-    gpus = [int(count) for count in _GPUS.findall(gres)]
+    found = _GPUS.findall(gres)
+    divided = any(_MIG.match(kind) for kind, _ in found)
     return SiteNode(
         node=plain(name),
         address=f"{plain(name)}:{port}",
         node_partition=plain(partition),
         state=state_of([str(state).lower() for state in states]),
-        expected_gpus=sum(gpus) if gpus else None,
+        expected_gpus=None if divided else sum(int(count) for _, count in found),
     )
 
 

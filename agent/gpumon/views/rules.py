@@ -15,10 +15,11 @@ from gpumon.views.table import make_console
 _INTRODUCTION = """\
 # Alerts
 
-Written by `gpumon rules list -o markdown`; do not edit. Each name leads to its runbook. Severity is what
-a person must do: `critical` wakes somebody, `warning` is a ticket for today, `info` is for who looks.
-Thresholds are in [thresholds.toml](../agent/gpumon/thresholds.toml); a site's own go into a file for
-`gpumon rules export --thresholds`.
+Written by `gpumon rules list -o markdown`; do not edit. Each name leads to its runbook. Severity is
+what a person must do: `critical` wakes somebody, `warning` is a ticket for today, `info` is for who
+looks. Thresholds are in [thresholds.toml](../agent/gpumon/thresholds.toml); a site's own go into a
+file for `gpumon rules export --thresholds`. How each
+was provoked: [alert-drills.md](alert-drills.md).
 
 | alert | severity | whose | after | why so |
 |---|---|---|---|---|

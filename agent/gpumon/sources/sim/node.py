@@ -57,9 +57,7 @@ _LOCATIONS = [
 class SimNode:
     """GPUs of one model in one chassis; seconds count from the opening, ``start`` in unix time."""
 
-    def __init__(
-        self, options: SimOptions, start: float, programs: Sequence[Program]
-    ) -> None:
+    def __init__(self, options: SimOptions, start: float, programs: Sequence[Program]) -> None:
         """Bring the node to the steady state of its workload; its counters begin here.
 
         ``programs`` are those of its GPUs, from WARM_UP ticks before the opening on; GPUs that work

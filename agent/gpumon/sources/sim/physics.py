@@ -63,7 +63,10 @@ MOST_SAMPLES = 600
 """Power samples kept between two readings: a minute's, as the driver's own buffer is finite."""
 
 STRIDE = TICKS_PER_SECOND
-"""Ticks of the widest step."""
+"""Ticks of the usual wide step."""
+
+WIDEST_STRIDE = 3 * TICKS_PER_SECOND
+"""Ticks of the widest step: with a fleet of thousands, a phase of training at once."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +121,9 @@ def tables(model: GpuModel) -> Tables:
         # Below half the clock the SMs no longer keep the memory busy (assumed). Without it a low
         # limit could not be held, for nothing else is left to give.
         starve=tuple(min(1.0, 2 * clock) for clock in clocks),
-        responses=tuple(_response(model.thermal, max(1, ticks)) for ticks in range(STRIDE + 1)),
+        responses=tuple(
+            _response(model.thermal, max(1, ticks)) for ticks in range(WIDEST_STRIDE + 1)
+        ),
     )
 
 
@@ -298,7 +303,6 @@ class Die:
         thermal = self._model.thermal
         to_fast_watts = to_fast * thermal.resistance * FAST_SHARE
         to_slow_watts = to_slow * thermal.resistance * (1 - FAST_SHARE)
-        held_down = self.held_down
         inlet, hot, memory_hot = self.inlet, thermal.max_operating, thermal.memory_max
         limit, burst, release = self.limit, BURST * self.limit, CAP_RELEASE * self.limit
         cold, leakage = idle * (1 - 40 * LEAKAGE), idle * LEAKAGE
@@ -306,7 +310,7 @@ class Die:
         joules, smooth, fast, slow = self.joules, self._smooth, self._fast, self._slow
         temperature, memory, watts = self.temperature, self.memory_temperature, self.watts
         power_down, down, capped = self.power_down, self.down, self.capped_ticks
-        sampled = self.sample_watts
+        sampled, held_down = self.sample_watts, self.held_down
         mark, sample = self.marks.append, self.samples.append
         for tick in range(self.tick + 1, until + 1):
             watts = cold + leakage * temperature + held * starve[down] + dynamic * phis[down]
@@ -327,7 +331,7 @@ class Die:
                 power_down = min(power_down + 1, lowest)
             elif power_down and smooth < release:
                 power_down -= 1
-            down = power_down if power_down > held_down else held_down
+            down = power_down if held_down == 0 else max(held_down, power_down)
             if temperature >= hot or memory >= memory_hot:
                 down = self._slow_down(temperature, memory, down, 1)
                 if self.lost:
@@ -368,9 +372,7 @@ class Die:
         self.samples.append((until, watts))
         self.down = max(self.power_down, self.held_down)
         if self._hot():
-            self.down = self._slow_down(
-                self.temperature, self.memory_temperature, self.down, ticks
-            )
+            self.down = self._slow_down(self.temperature, self.memory_temperature, self.down, ticks)
 
     def _settled(self, idle: float, held: float, dynamic: float, ticks: int) -> int:
         """Return the clock steps down at which the cap's controller would come to rest."""

@@ -85,10 +85,7 @@ class Totals:
     def minus(self, other: Totals) -> Totals:
         """Return what was added since another, field by field."""
         return Totals(
-            *(
-                getattr(self, name) - getattr(other, name)
-                for name in Totals.__dataclass_fields__
-            )
+            *(getattr(self, name) - getattr(other, name) for name in Totals.__dataclass_fields__)
         )
 
 

@@ -1,0 +1,142 @@
+"""Every alert, provoked by a fault of a simulated fleet, through real servers to who is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gpumon.rules import load
+from gpumon.thresholds import shipped
+from tests.e2e.drills import (
+    SITE,
+    THRESHOLDS,
+    TIME_SCALE,
+    Drill,
+    Silence,
+    drills,
+    silences,
+    table,
+)
+from tests.support.alerting import Told, at_a_drills_pace, run_alertmanager, run_operator
+from tests.support.fleet import fleet_config, run_fleet
+from tests.support.servers import ROOT, Prometheus, run_prometheus, wait_for
+
+DRILLS = drills()
+HEALTHY_SECONDS = 20
+"""A third of an hour of the fleet's times: more than most alerts wait."""
+
+PATIENCE = 240
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of the drills."""
+
+    healthy: list[Told]
+    told: list[Told]
+    firing: list[dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+    """A fleet, healthy for a while; then everything breaks at once, each on its own node."""
+    folder = tmp_path_factory.mktemp("drill")
+    export = [
+        *(sys.executable, "-m", "gpumon", "rules", "export", "--to", str(folder / "rules")),
+        *("--time-scale", str(TIME_SCALE), "--thresholds", str(THRESHOLDS)),
+    ]
+    subprocess.run(export, check=True, capture_output=True)
+    with (
+        run_operator() as (operator, webhook),
+        run_alertmanager(folder, at_a_drills_pace(webhook)) as alertmanager,
+        run_fleet(folder, "--site", str(SITE), "--seed", "7", "--gpus", "4") as fleet,
+        run_prometheus(
+            folder,
+            fleet_config(fleet, cluster="drill", rules=folder / "rules", alertmanager=alertmanager),
+            # What fired before Alertmanager was found is told again at once.
+            "--rules.alert.resend-delay=1s",
+        ) as prometheus,
+    ):
+        wait_for(lambda: prometheus.value('count(up{job="gpumon"} == 1)') == 48, 60, "the nodes")
+        time.sleep(HEALTHY_SECONDS)  # that nothing happens is seen by waiting
+        healthy = operator.told()
+        for last in (False, True):
+            now = [drill for drill in DRILLS if drill.last is last]
+            fleet.break_([fault for drill in now for fault in drill.faults])
+            _await(now, operator.told)
+        yield Outcome(healthy, operator.told(), _firing(prometheus))
+
+
+def _await(expected: list[Drill], told: object) -> None:
+    """Wait until everything expected has arrived, or for as long as patience lasts."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        arrived = told()  # type: ignore[operator]
+        if all(any(t.alert == d.alert and t.has(d.labels) for t in arrived) for d in expected):
+            return
+        time.sleep(0.5)
+
+
+def _firing(prometheus: Prometheus) -> list[dict[str, str]]:
+    """Return the labels of every alert that fired at any time of the drills."""
+    return [
+        sample["metric"]
+        for sample in prometheus.query('last_over_time(ALERTS{alertstate="firing"}[15m])')
+    ]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(700)
+class TestDrills:
+    """One fleet for all: alerts wait, and they wait side by side."""
+
+    def test_a_healthy_fleet_is_silent(self, outcome: Outcome) -> None:
+        """Before anything breaks, nobody hears of anything but the Watchdog."""
+        assert {told.alert for told in outcome.healthy} == {"Watchdog"}
+
+    @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.alert)
+    def test_it_arrives(self, outcome: Outcome, drill: Drill) -> None:
+        """The fault's alert is told at the right place, with its labels, text and runbook."""
+        arrived = [told for told in outcome.told if told.alert == drill.alert]
+        assert arrived, "it did not arrive"
+        (told, *_) = [told for told in arrived if told.has(drill.labels)] or [None]
+        assert told is not None, [dict(told.labels) for told in arrived]
+        assert told.receiver == drill.receiver
+        assert drill.says in told.annotations["summary"]
+        assert told.annotations["runbook_url"].endswith(f"/{drill.alert}.md")
+        for text in ("summary", "description", "action"):
+            assert told.annotations[text]
+            assert "no value" not in told.annotations[text]
+            assert "error" not in told.annotations[text].split("template")[-1:][0][:6]
+
+    @pytest.mark.parametrize("silence", silences(), ids=lambda s: f"{s.alert}-{s.why[:20]}")
+    def test_it_is_not_told(self, outcome: Outcome, silence: Silence) -> None:
+        """What a greater trouble says already fires in Prometheus, and arrives nowhere."""
+        arrived = [t for t in outcome.told if t.alert == silence.alert and t.has(silence.labels)]
+        assert not arrived
+        fired = any(
+            labels["alertname"] == silence.alert and silence.labels.items() <= labels.items()
+            for labels in outcome.firing
+        )
+        assert fired is not silence.never
+
+    def test_nothing_of_a_healthy_node_is_told(self, outcome: Outcome) -> None:
+        """A node on which nothing was broken is named by nobody, but for what its job suffers."""
+        unbroken = {"t28", "t29", "t34"}
+        assert not [told for told in outcome.told if told.labels.get("node") in unbroken]
+
+
+def test_every_alert_has_its_drill() -> None:
+    """A new alert comes with the fault that provokes it, and there is no drill of none."""
+    alerts = [alert.alert for group in load(shipped()) for alert in group.alerts]
+    assert sorted(drill.alert for drill in DRILLS) == sorted(alerts)
+
+
+def test_the_table_is_fresh() -> None:
+    """``docs/alert-drills.md`` is what these tests check: ``make docs`` writes it."""
+    assert (ROOT / "docs" / "alert-drills.md").read_text("utf-8") == table()
