@@ -15,7 +15,7 @@ import click
 from tests.bench.budgets import HELP, STATUS, Results, judge
 from tests.bench.contenders import ALL, GPUMON, GPUS, Contender, NotStartedError
 from tests.bench.measure import wall_seconds
-from tests.bench.report import describe_machine, render
+from tests.bench.report import describe_machine, keep_section, render
 from tests.bench.trial import Trial
 from tests.fakenvml import FakeDriver, build_library, profiles
 from tests.support.servers import ROOT
@@ -45,7 +45,7 @@ def main(seconds: float, repeat: int, scrapes: int, output: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="gpumon-bench-") as name:
         results = _measure(Path(name), seconds, repeat, scrapes)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(render(results, describe_machine()))
+    output.write_text(keep_section(output, render(results, describe_machine())))
     for row in judge(results):
         click.echo(f"{row.what}: {row.measured}, {row.budget}: {row.verdict}")
     click.echo(f"written to {output}")

@@ -80,6 +80,22 @@ def render(results: Results, machine: Sequence[tuple[str, str]]) -> str:
     return "\n".join(part for part in parts if part)
 
 
+FLEET = "## A simulated fleet\n"
+"""Where the section of ``tests.bench.fleet`` begins; it is the page's last."""
+
+
+def put_section(page: Path, text: str) -> None:
+    """Put a fleet's section into the page, in place of an older one."""
+    before = page.read_text("utf-8").partition(FLEET)[0].rstrip()
+    page.write_text(f"{before}\n\n{text}", "utf-8")
+
+
+def keep_section(page: Path, text: str) -> str:
+    """Return a new page's text with the section that the old page has."""
+    _, heading, section = page.read_text("utf-8").partition(FLEET) if page.exists() else ("",) * 3
+    return f"{text.rstrip()}\n\n{heading}{section}" if heading else text
+
+
 def describe_machine() -> list[tuple[str, str]]:
     """Return what matters of this machine, without its name."""
     return [

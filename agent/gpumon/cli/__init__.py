@@ -19,6 +19,7 @@ COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
     "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
+    "explain": "Say what an alert, a metric, an Xid or a throttle reason means, and what to do.",
     "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
     "metrics": "List the metrics: name, type, unit, meaning.",
     "record": "Write readings to a file that can be replayed.",

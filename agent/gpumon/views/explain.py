@@ -1,0 +1,104 @@
+"""What a word means and what to do: an alert, a metric, an Xid, a throttle reason, an action."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from gpumon.assets import asset
+from gpumon.errors import UsageError, hint
+from gpumon.model import Metric, Tier
+from gpumon.model.terms import THROTTLE_REASONS
+from gpumon.rules import Alert, load
+from gpumon.thresholds import shipped
+from gpumon.views.catalogue import rows, sources_of
+from gpumon.xids import RECOVERY, Xid, xids
+
+REASONS = {
+    "applications_clocks": "Somebody has set the clocks (nvidia-smi -ac or -lgc). Ask who and why.",
+    "sw_power_cap": "The power limit, or the limiter of peak current, holds the clocks down. At\n"
+    "full load this is ordinary; far below the limit see GpuCurrentLimited.",
+    "hw_slowdown": "The hardware holds the clocks at half or less: another hw_ reason says why.",
+    "sync_boost": "GPUs of a sync-boost group wait for the slowest of them.",
+    "sw_thermal": "The GPU or its memory is warmer than it should be: see GpuThermalThrottling.",
+    "hw_thermal": "The hardware saves itself from heat: see GpuHardwareSlowdown.",
+    "hw_power_brake": "The chassis or the rack has pulled the power brake: see GpuPowerBrake.",
+    "display_clocks": "A display's settings hold the clocks down; not on boards of servers.",
+}
+"""What holds a GPU's clocks down, by its name on gpumon_gpu_throttled."""
+
+
+def explain(words: Sequence[str]) -> str:
+    """Return what is known of a word; UsageError, with the nearest, where that is nothing."""
+    text = " ".join(words).strip()
+    word = text.removeprefix("xid ").removeprefix("Xid ")
+    if word.isascii() and word.isdigit():
+        return _xid(int(word))
+    alerts = {alert.alert: alert for group in load(shipped()) for alert in group.alerts}
+    metrics = {metric.name: (labels, metric) for labels, metric in rows(Tier.FULL)}
+    if text in alerts:
+        return _alert(alerts[text])
+    if text in metrics:
+        return _metric(*metrics[text])
+    if text in REASONS:
+        return f"{text}: a reason that holds a GPU's clocks down.\n\n{REASONS[text]}\n"
+    if text in RECOVERY:
+        return f"{text}: an action that the driver asks for.\n\n{RECOVERY[text]}\n"
+    known = [*alerts, *metrics, *THROTTLE_REASONS, *RECOVERY]
+    raise UsageError(
+        f"nothing is known of {text!r}",
+        f"name an alert, a metric, a throttle reason, or an Xid (xid 79){hint(text, known)}",
+    )
+
+
+def _xid(code: int) -> str:
+    found = xids().get(code)
+    if found is None:
+        raise UsageError(
+            f"Xid {code} is not in this version's catalogue",
+            "see NVIDIA's Xid catalog, and do what gpumon_gpu_recovery_action says",
+        )
+    return (
+        f"Xid {code}: {found.meaning}\n\n"
+        f"suspect first   {found.xid_class}\n"
+        f"severity        {found.severity}\n"
+        f"do now          {found.action}\n"
+        f"if it repeats   {found.repeat_action}\n"
+        f"alert           {_alert_of(found)}\n\n"
+        "What the driver itself asks for (gpumon_gpu_recovery_action) comes before this table.\n"
+    )
+
+
+def _alert_of(found: Xid) -> str:
+    code = str(found.code)
+    for group in load(shipped()):
+        for alert in group.alerts:
+            if (
+                f'xid=~"{code}|' in alert.expr
+                or f"|{code}|" in alert.expr
+                or (f'|{code}"' in alert.expr or f'xid=~"{code}"' in alert.expr)
+            ):
+                return alert.alert
+    return "none: it follows another"
+
+
+def _alert(alert: Alert) -> str:
+    runbook = asset(f"docs/runbooks/{alert.alert}.md").read_text("utf-8")
+    facts = f"severity {alert.severity}, for {alert.team}, after {alert.hold or 'no wait'}"
+    expr = "".join(f"    {line}\n" for line in alert.expr.splitlines())
+    return f"{runbook}\n## The rule\n\n{facts}: {alert.why}\n\n{expr}"
+
+
+def _metric(labels: Sequence[str], metric: Metric) -> str:
+    sources = ", ".join(sources_of(metric)) or "gpumon derives it"
+    lines = [
+        f"{metric.name}: {metric.help}",
+        "",
+        f"type      {metric.kind.value}{f', in {metric.unit}' if metric.unit else ''}",
+        f"labels    {', '.join(labels) or 'none'}",
+        f"tier      {metric.tier.word}",
+        f"read from {sources}",
+    ]
+    if metric.states:
+        lines.append(f"values    {', '.join(metric.states)}")
+    return "\n".join([*lines, ""])
