@@ -107,10 +107,8 @@ def _measure(folder: Path, nodes: int, gpus: int, seconds: int, settle: int) -> 
             began, missed = time.monotonic(), _metric(prometheus, _MISSED)
             time.sleep(seconds)
             took = time.monotonic() - began
-            used = [_cpu(p) - b for p, b in zip((server, judge), before, strict=True)]
-            return _outcome(
-                prometheus, fleet, (nodes, gpus), (took, *used), (server, judge), missed
-            )
+            cpu = took, _cpu(server) - before[0], _cpu(judge) - before[1]
+            return _outcome(prometheus, (nodes, gpus), cpu, (server, judge), missed)
 
 
 _MISSED = "prometheus_rule_group_iterations_missed_total"
@@ -259,8 +257,8 @@ def section(outcome: Outcome) -> str:
     return (
         "## A simulated fleet\n\n"
         f"{outcome.nodes:,} nodes with {outcome.gpus:,} GPUs by `gpumon simulate`, scraped every\n"
-        f"15 s by a Prometheus that evaluates all {outcome.rules} rules as they ship, both on this\n"
-        "one machine. Written by `python -m tests.bench.fleet`.\n\n"
+        f"15 s by a Prometheus that evaluates all {outcome.rules} rules as they ship, both on\n"
+        "this one machine. Written by `python -m tests.bench.fleet`.\n\n"
         "| | budget | measured |\n|---|---|---|\n"
         f"{table}\n"
         f"Measured {machine['date']} on {machine['processor']}.\n"

@@ -70,14 +70,10 @@ def _xid(code: int) -> str:
 
 
 def _alert_of(found: Xid) -> str:
-    code = str(found.code)
     for group in load(shipped()):
         for alert in group.alerts:
-            if (
-                f'xid=~"{code}|' in alert.expr
-                or f"|{code}|" in alert.expr
-                or (f'|{code}"' in alert.expr or f'xid=~"{code}"' in alert.expr)
-            ):
+            named = "|".join(re.findall(r'xid=~"([0-9|]+)"', alert.expr)).split("|")
+            if str(found.code) in named:
                 return alert.alert
     return "none: it follows another"
 
