@@ -26,11 +26,15 @@ _RECORDED = re.compile(r"[a-z_]+(?::[a-z0-9_]+)+")
 _LABEL = re.compile(r'([a-z_]+)="')
 
 
+def groups() -> list[dict[str, Any]]:
+    """Return all shipped groups of rules."""
+    documents = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(RULES.glob("*.yml"))]
+    return [group for document in documents for group in document["groups"]]
+
+
 def rules(kind: str) -> list[str]:
     """Return the names of all shipped rules of a kind: ``alert`` or ``record``."""
-    documents = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(RULES.glob("*.yml"))]
-    groups = [group for document in documents for group in document["groups"]]
-    return [rule[kind] for group in groups for rule in group["rules"] if kind in rule]
+    return [rule[kind] for group in groups() for rule in group["rules"] if kind in rule]
 
 
 @functools.cache
@@ -94,6 +98,13 @@ def test_rules_do_the_same_in_prometheus_3(file: Path) -> None:
 def test_there_is_a_file_for_each_of_rules() -> None:
     """Rules are tested in a file of the same name, so that nobody has to look for it."""
     assert [file.name for file in FILES] == sorted(path.name for path in RULES.glob("*.yml"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_groups_are_evaluated_in_order(file: Path) -> None:
+    """Each group of rules has its place: promtool takes those without one in any order."""
+    order = yaml.safe_load(file.read_text("utf-8"))["group_eval_order"]
+    assert sorted(order) == sorted(group["name"] for group in groups())
 
 
 @pytest.mark.parametrize("alert", rules("alert"))
