@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test unit lint format docs bench servers clean
+.PHONY: demo test unit lint format docs bench soak servers clean
 
 demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 	$(BIN)/gpumon demo $(ARGS)
@@ -34,6 +34,10 @@ docs: $(STAMP)  ## Write what is generated: metric reference, dashboards
 
 bench: $(STAMP)  ## Measure against the peers, and write docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(STAMP) servers  ## A healthy day of 200 nodes, and a thousand nodes at 15 s: an hour
+	GPUMON_TEST_DAY_NODES=200 $(BIN)/pytest -q tests/e2e/test_healthy_day.py
+	$(BIN)/python -m tests.bench.fleet --settle 2100
 
 servers:  ## The servers that tests start, where apt may install them
 	sh tests/servers.sh
