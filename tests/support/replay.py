@@ -150,7 +150,7 @@ def judge_day(
     """
     fired: dict[str, list[dict[str, str]]] = {}
     ordered = sorted(groups, key=lambda group: bool(group.alerts))
-    for group, rule in ((group, rule) for group in ordered for rule in group.rules):
+    for group, rule in ((each, rule) for each in ordered for rule in each.rules):
         every = max(step, parse_duration(group.interval) if group.interval else 0.0)
         found = archive.over(rule.expr, every, seconds, every)
         if isinstance(rule, Alert):
