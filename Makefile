@@ -27,9 +27,12 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP)  ## Write what is generated: metric reference, dashboards
+docs: $(STAMP)  ## Write what is generated: metric reference, rules, lists of alerts, dashboards
 	$(BIN)/gpumon metrics -o markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+	$(BIN)/gpumon rules export --to deploy/prometheus/rules
+	$(BIN)/gpumon rules list -o markdown > docs/alerts.md
+	$(BIN)/python -m tests.e2e.drills
 	$(BIN)/python -m dashboards
 
 bench: $(STAMP)  ## Measure against the peers, and write docs/performance.md

@@ -17,6 +17,7 @@ from gpumon.model import (
     GpuState,
     MigIdentity,
     MigReading,
+    PowerSample,
     Snapshot,
     SourceInfo,
 )
@@ -221,3 +222,18 @@ def test_everything_that_follows_is_filled_in_at_once() -> None:
     assert reading.energy_suspect == frozenset()
     assert joules_of(result) == {"a": 500.0}
     assert result.power.gpu_power_watts == 500.0
+
+
+def test_over_long_ticks_samples_tell_the_power() -> None:
+    """Looked at each 15 s, always at its peak, a swinging load is no divergence: samples know."""
+    check = EnergyCheck()
+    for tick in range(40):
+        time = 15.0 * tick
+        samples = tuple(
+            PowerSample(time - 14 + second, 700.0 if second % 2 else 100.0) for second in range(15)
+        )
+        reading = dataclasses.replace(gpu(time, 400.0 * time, 700.0), power_samples=samples)
+        last = run(check, [reading])
+        blind = run(EnergyCheck(), [gpu(t, 400.0 * t, 700.0) for t in range(0, 601, 15)])
+    assert last.energy_suspect == frozenset()
+    assert blind.energy_suspect == {"diverging"}

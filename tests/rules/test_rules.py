@@ -216,7 +216,7 @@ class TestTimeScale:
 
 
 def _ranges(expr: str) -> list[float]:
-    return [_seconds(text) for text in re.findall(r"\[(\d+[a-z]+)\]", expr)]
+    return [_seconds(text) for text in re.findall(r"(?:\[|offset )(\d+[a-z]+)", expr)]
 
 
 def _seconds(text: str) -> float:

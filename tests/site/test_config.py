@@ -143,3 +143,20 @@ def test_nonsense_of_slurm_is_an_error(text: str) -> None:
 def test_the_state_that_matters_is_told(states: list[str], word: str) -> None:
     """Down and drained before what runs."""
     assert state_of(states) == word
+
+
+@pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("gpu:h200:8(S:0-1)", 8),
+        ("gpu:8", 8),
+        ("", 0),
+        ("nvme:4", 0),
+        ("gpu:1g.10gb:7", None),
+        ("gpu:a100_1g.5gb:7,gpu:a100:1", None),
+    ],
+)
+def test_slurm_tells_how_many_gpus_a_node_should_have(gres: str, gpus: int | None) -> None:
+    """None where there is no gres; not known where GPUs are divided, for instances are no GPUs."""
+    text = f'{{"nodes": [{{"name": "n1", "state": "idle", "gres": "{gres}"}}]}}'
+    assert parse_nodes(text, 9842)["n1"].expected_gpus == gpus

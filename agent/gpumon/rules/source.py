@@ -50,9 +50,9 @@ PLACES = {
 
 _PLACEHOLDER = re.compile(
     r"<<(?P<name>[a-z_]+\.[a-z_0-9]+)(?P<seconds>\|seconds)?>>"
-    r"|(?P<range>(?<=\[)\d+[smhd](?=\]))"
+    r"|(?P<range>(?<=\[)\d+[smhd](?=\])|(?<=offset )\d+[smhd])"
 )
-"""What is replaced in a text: a name, and, so that a drill can scale it, a range such as [5m]."""
+"""What is replaced in a text: a name, and, so that a drill can scale it, a range or an offset."""
 _GSP = frozenset({119, 120})
 """Xids with an alert of their own, since the agent acts upon the first."""
 
@@ -207,6 +207,7 @@ def _codes() -> Mapping[str, str]:
         "hardware": _regex([x for x in mild if x.xid_class == "hardware"]),
         "driver": _regex([x for x in mild if x.xid_class == "driver"]),
         "application": _regex([x for x in mild if x.xid_class == "application"]),
+        "programs": _regex([x for x in xids().values() if x.xid_class == "application"]),
     }
 
 

@@ -10,7 +10,7 @@ from gpumon.site.nodes import SiteNode
 from gpumon.workloads.slurmcommand import SlurmError, plain, run_command
 
 _GPUS = re.compile(r"gpu(?::([^:(,]+))?:(\d+)")
-_MIG = re.compile(r"\d+g\.")
+_MIG = re.compile(r"(?:^|_)\d+g\.")
 """Instances of divided GPUs (gpu:1g.10gb:7) are no GPUs to be counted."""
 
 
@@ -66,7 +66,7 @@ def _of_group(group: dict[str, Any], port: int) -> list[SiteNode]:
 
 def _node(name: str, states: list[str], partition: str, gres: str, port: int) -> SiteNode:
     found = _GPUS.findall(gres)
-    divided = any(_MIG.match(kind) for kind, _ in found)
+    divided = any(_MIG.search(kind) for kind, _ in found)
     return SiteNode(
         node=plain(name),
         address=f"{plain(name)}:{port}",

@@ -230,3 +230,41 @@ def test_stays_physical(
         assert not die.lost
         if ticks > TICKS_PER_SECOND:
             assert die.mean_watts() <= max(1.3 * limit, floor)
+
+
+@pytest.mark.parametrize("stride", [1, STRIDE])
+def test_a_clock_that_is_held_down_costs_power(stride: int) -> None:
+    """Half of the clock steps away: less power, no reason told, and back when it is let go."""
+    die = die_of(MODELS["H100"])
+    free = run(die, DENSE, 60, stride=stride)
+    die.held_down = 66
+    held = run(die, DENSE, 60, stride=stride)
+    assert held < 0.7 * free
+    assert die.down >= 66
+    assert not die.reasons() & {"hw_power_brake", "hw_slowdown"}
+    die.held_down = 0
+    run(die, DENSE, 20, stride=stride)
+    assert run(die, DENSE, 60, stride=stride) == pytest.approx(free, rel=0.05)
+
+
+@pytest.mark.parametrize("stride", [1, STRIDE])
+def test_the_power_brake_is_told_and_counted(stride: int) -> None:
+    """For as long as it is on, to the tick."""
+    die = die_of(MODELS["H100"])
+    run(die, DENSE, 10, stride=stride)
+    die.held_down, die.braked = 66, True
+    run(die, DENSE, 7, stride=stride)
+    assert {"hw_power_brake", "hw_slowdown"} <= die.reasons()
+    die.held_down, die.braked = 0, False
+    run(die, DENSE, 5, stride=stride)
+    assert die.brake_ticks == 7 * TICKS_PER_SECOND
+    assert "hw_power_brake" not in die.reasons()
+
+
+def test_a_limit_can_be_set_while_it_runs() -> None:
+    """The cap's controller follows within seconds, and the time under it is counted."""
+    die = die_of(MODELS["H100"])
+    run(die, DENSE, 20)
+    die.limit = 350.0
+    run(die, DENSE, 20)
+    assert run(die, DENSE, 20) == pytest.approx(350.0, rel=0.03)

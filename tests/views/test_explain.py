@@ -1,0 +1,70 @@
+"""What a word means, for whoever was just woken up by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpumon.errors import UsageError
+from gpumon.model import Tier
+from gpumon.model.terms import RECOVERY_ACTIONS, THROTTLE_REASONS
+from gpumon.rules import load
+from gpumon.thresholds import shipped
+from gpumon.views.catalogue import rows
+from gpumon.views.explain import REASONS, explain
+from gpumon.xids import xids
+
+ALERTS = {alert.alert: alert for group in load(shipped()) for alert in group.alerts}
+
+
+@pytest.mark.parametrize("words", [("xid", "79"), ("Xid", "79"), ("79",), ("xid 79",)])
+def test_an_xid_is_explained(words: tuple[str, ...]) -> None:
+    """Its meaning, what to do, and the alert that tells of it, however it is written."""
+    text = explain(words)
+    assert text.startswith("Xid 79: The GPU has fallen off the bus")
+    assert "Drain the node and reboot it" in text
+    assert "GpuXidReboot" in text
+
+
+def test_every_xid_can_be_explained() -> None:
+    """Each names an alert that exists, or says that it follows another."""
+    for code in xids():
+        alert = explain([str(code)]).partition("alert           ")[2].splitlines()[0]
+        assert alert in ALERTS or alert == "none: it follows another"
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_every_alert_can_be_explained(name: str) -> None:
+    """Its runbook and its rule."""
+    text = explain([name])
+    assert text.startswith(f"# {name}\n")
+    assert "## Mitigation" in text
+    assert ALERTS[name].expr.splitlines()[0] in text
+
+
+def test_every_metric_can_be_explained() -> None:
+    """Its help, unit, labels and where it is read."""
+    for labels, metric in rows(Tier.FULL):
+        text = explain([metric.name])
+        assert metric.help in text
+        assert all(label in text for label in labels)
+
+
+def test_every_reason_and_action_can_be_explained() -> None:
+    """None is without words."""
+    assert REASONS.keys() == THROTTLE_REASONS.keys()
+    for word in (*REASONS, *RECOVERY_ACTIONS):
+        assert len(explain([word]).splitlines()) >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("GpuLsot",), "did you mean GpuLost?"),
+        (("xid", "9999"), "not in this version's catalogue"),
+        (("",), "nothing is known"),
+    ],
+)
+def test_what_is_not_known_is_said(words: tuple[str, ...], says: str) -> None:
+    """With the nearest that is."""
+    with pytest.raises(UsageError, match=says.replace("?", r"\?")):
+        explain(words)
