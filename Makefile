@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test unit lint format docs bench soak servers clean
+.PHONY: demo test unit lint format docs bench soak promtool3 servers clean
 
 demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 	$(BIN)/gpumon demo $(ARGS)
@@ -13,7 +13,7 @@ test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers, co
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 unit: $(STAMP)  ## The quick tests only
 	$(BIN)/pytest -q -m 'not e2e and not hardware and not grafana' $(ARGS)
@@ -42,6 +42,9 @@ soak: $(STAMP) servers  ## A healthy day of 200 nodes, and a thousand nodes at 1
 	GPUMON_TEST_DAY_NODES=200 $(BIN)/pytest -q tests/e2e/test_healthy_day.py
 	$(BIN)/python -m tests.bench.fleet --settle 2100
 
+promtool3:  ## A promtool of Prometheus 3, by Go; tests use it where GPUMON_TEST_PROMTOOL3 names it
+	GOBIN="$(CURDIR)/.tools" go install github.com/prometheus/prometheus/cmd/promtool@v0.316.0
+
 servers:  ## The servers that tests start, where apt may install them
 	sh tests/servers.sh
 
@@ -57,4 +60,4 @@ $(STAMP): $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) .tools .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
