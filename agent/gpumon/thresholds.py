@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,10 +58,11 @@ def _check(path: Path, name: str, value: Value) -> None:
     try:
         if isinstance(value, bool) or isinstance(value, str) is not wants_text:
             raise ValueError  # noqa: TRY301 - as wrong as a duration that cannot be read
-        if isinstance(value, str):
-            parse_duration(value)
+        number = parse_duration(value) if isinstance(value, str) else value
+        if not 0 <= number < math.inf or (wants_text and number <= 0):
+            raise ValueError  # noqa: TRY301
     except ValueError:
-        wanted = 'a duration such as "15m"' if wants_text else "a number"
+        wanted = 'a duration such as "15m"' if wants_text else "a number from 0"
         raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}") from None
 
 

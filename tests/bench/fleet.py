@@ -124,7 +124,9 @@ def _outcome(
     took, simulator, judge = cpu
     span = f"{int(took)}s"
     scrapes = prometheus.value(f'sum(count_over_time(up{{job="gpumon"}}[{span}]))') or 0.0
-    whole = size[0] * (took / INTERVAL)
+    # A scrape at the edge of the span may be in it or not: of each target one.
+    least = int(took / INTERVAL) - 1
+    short = f'sum(clamp_min({least} - count_over_time(up{{job="gpumon"}}[{span}]), 0))'
     return Outcome(
         nodes=size[0],
         gpus=size[0] * size[1],
@@ -134,8 +136,7 @@ def _outcome(
         prometheus_cores=judge / took,
         prometheus_megabytes=processes[1].memory_info().rss / 1e6,
         scrapes=scrapes,
-        # A scrape at the edge of the span may be in it or not.
-        scrapes_missed=max(0.0, whole - size[0] - scrapes)
+        scrapes_missed=(prometheus.value(short) or 0.0)
         + (prometheus.value(f'sum(count_over_time((up{{job="gpumon"}} == 0)[{span}:15s]))') or 0.0),
         slowest_scrape=prometheus.value(
             f'max(max_over_time(scrape_duration_seconds{{job="gpumon"}}[{span}]))'

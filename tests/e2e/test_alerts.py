@@ -112,7 +112,7 @@ class TestDrills:
         for text in ("summary", "description", "action"):
             assert told.annotations[text]
             assert "no value" not in told.annotations[text]
-            assert "error" not in told.annotations[text].split("template")[-1:][0][:6]
+            assert "<error" not in told.annotations[text]
 
     @pytest.mark.parametrize("silence", silences(), ids=lambda s: f"{s.alert}-{s.why[:20]}")
     def test_it_is_not_told(self, outcome: Outcome, silence: Silence) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -169,12 +168,30 @@ class TestThresholds:
         assert alert.hold == "3m"
 
     @pytest.mark.parametrize(
+        ("given", "written"),
+        [("1.5h", "5400s"), ("90", "90s"), ("30 s", "30s"), ("0.5s", "500ms"), ("2d", "2d")],
+    )
+    def test_durations_are_written_as_prometheus_takes_them(
+        self, tmp_path: Path, given: str, written: str
+    ) -> None:
+        """It knows no fractions, no blanks, and no number without a unit."""
+        own = tmp_path / "own.toml"
+        own.write_text(f"[heat]\nmargin_for = '{given}'\n[memory]\ncorrected_per_day = 1234567\n")
+        alerts = {a.alert: a for g in load(with_site(own)) for a in g.alerts}
+        assert alerts["GpuMarginLow"].hold == written
+        assert alerts["GpuEccCorrectedTrend"].expr.endswith("> 1234567")
+
+    @pytest.mark.parametrize(
         ("text", "says"),
         [
             ("[heat]\nmargin_lo_celsius = 9", "did you mean heat.margin_low_celsius?"),
             ("[heat]\nmargin_low_celsius = '9'", "a number"),
             ("[heat]\nmargin_for = 9", "a duration"),
             ("[heat]\nmargin_for = 'soon'", "a duration"),
+            ("[heat]\nmargin_for = '0s'", "a duration"),
+            ("[heat]\nmargin_low_celsius = nan", "a number"),
+            ("[heat]\nmargin_low_celsius = inf", "a number"),
+            ("[heat]\nmargin_low_celsius = true", "a number"),
             ("margin = 9", "outside of a section"),
             ("[heat", "own.toml"),
         ],
@@ -282,13 +299,37 @@ class TestCheck:
         file.write_text(text)
         assert any("no groups of rules" in line for line in problems_of_files([file]).found)
 
+    def test_a_kubernetes_object_is_looked_at_by_promtool_too(self, tmp_path: Path) -> None:
+        """It is not taken as it stands: promtool knows only groups."""
+        require("promtool")
+        file = tmp_path / "object.yml"
+        text = render(GROUPS, Rendering(form="kubernetes"))["gpumon-rules.yml"]
+        file.write_text(text)
+        assert not problems_of_files([file]).found
+        file.write_text(
+            text.replace("gpumon_gpus < ", "gpumon_gpus <").replace("vector(1)", "vector(")
+        )
+        assert problems_of_files([file]).found
+
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         """It could not be told."""
         with pytest.raises(UnavailableError):
             problems_of_files([tmp_path / "none.yml"])
 
 
-def test_an_alert_is_a_value() -> None:
-    """Groups and rules can be compared and kept: frozen all through."""
-    assert all(dataclasses.fields(rule) for rule in RULES)
+def test_loading_twice_gives_the_same() -> None:
+    """Groups and rules are values: they can be compared."""
     assert load(shipped()) == GROUPS
+
+
+def test_no_text_tells_the_time_of_a_threshold_by_heart() -> None:
+    """With every duration changed, no text speaks of the old one."""
+    doubled = {
+        name: f"{int(parse_duration(value)) + 7}s" if isinstance(value, str) else value
+        for name, value in shipped().items()
+    }
+    for group in load(doubled):
+        for alert in group.alerts:
+            words = f"{alert.summary} {alert.description}"
+            assert "an hour" not in words.replace("within an hour", ""), alert.alert
+            assert "quarter of an hour" not in words, alert.alert

@@ -19,12 +19,18 @@ class SteppedFleet:
     """A fleet and the clock that moves it."""
 
     def __init__(
-        self, *, nodes: int = 9, gpus: int = 4, seed: int = 3, model: str = "H100"
+        self,
+        *,
+        nodes: int = 9,
+        gpus: int = 4,
+        seed: int = 3,
+        model: str = "H100",
+        stride: int | None = None,
     ) -> None:
         """Open it."""
         self.clock = SteppedClock(START)
         plan = plan_fleet(nodes=nodes, gpus=gpus, model=model, seed=seed, site=None)
-        self.fleet = Fleet(plan, self.clock)
+        self.fleet = Fleet(plan, self.clock, stride=stride)
 
     def after(self, seconds: float, step: float = 5.0) -> None:
         """Let time pass, with a scrape of every node each step."""

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gpumon.errors import UsageError
-from gpumon.simulate.jobs import slots_of
+from gpumon.simulate.jobs import Timeline, slots_of
 from gpumon.simulate.plan import plan_fleet
+from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
 from tests.simulate.conftest import SteppedFleet
 from tests.support.exposition import Exposition
 from tests.support.servers import ROOT, run_agent
@@ -42,6 +45,10 @@ class TestSeed:
     def test_who_looks_when_does_not_matter(self, make_fleet: Make) -> None:
         """Power and joules at a moment do not depend on how often they were read before."""
         often, seldom = make_fleet(), make_fleet()
+        for each in (often, seldom):
+            each.fleet.add_faults(
+                ["straggler=0.4@n0001:0,start=35s,for=20s", "idle@n0001:1,start=50s,for=9s"]
+            )
         often.after(120, step=5)
         seldom.after(120, step=40)
         for name in ("gpumon_gpu_power_watts", "gpumon_gpu_energy_joules_total"):
@@ -112,6 +119,17 @@ class TestJobs:
             assert whole > 0
             assert round(whole * 1000) == round(parts * 1000)
 
+    @given(moments=st.lists(st.floats(0, 2e6), min_size=1, max_size=12))
+    @settings(max_examples=40, deadline=None)
+    def test_who_asks_in_which_order_does_not_matter(self, moments: list[float]) -> None:
+        """A slot's jobs are the same for a node that lags behind the others."""
+        plan = plan_fleet(nodes=1, gpus=1, model="H100", seed=5, site=None)
+        (slot,) = slots_of(plan)
+        one, other = Timeline(plan, slot), Timeline(plan, slot)
+        there = [(one.at(m), None if one.at(m) else one.next_begin(m)) for m in moments]
+        back = [(other.at(m), None if other.at(m) else other.next_begin(m)) for m in moments[::-1]]
+        assert there == back[::-1]
+
 
 class TestPlan:
     """What fleet it is."""
@@ -162,10 +180,9 @@ def test_it_is_warm_by_rack(make_fleet: Make) -> None:
 
 def test_large_fleets_take_wider_steps(make_fleet: Make) -> None:
     """Joules over ten minutes are those of finer steps, within two per cent."""
-    fine, coarse = make_fleet(nodes=1, gpus=8), make_fleet(nodes=1, gpus=8)
-    coarse.fleet.nodes["n0001"]._stride *= 3
     joules = []
-    for fleet in (fine, coarse):
+    for stride in (STRIDE, WIDEST_STRIDE):
+        fleet = make_fleet(nodes=1, gpus=8, stride=stride)
         fleet.after(600, step=15)
         joules.append(sum(fleet.values("n0001", "gpumon_gpu_energy_joules_total")))
     assert joules[0] == pytest.approx(joules[1], rel=0.02)

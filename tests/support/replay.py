@@ -109,15 +109,13 @@ def make_day(
     """Let a fleet go through a day, and put into the archive what the rules read of it.
 
     ``part`` (n, of) makes only each n-th of ``of`` nodes, for processes side by side; the site is
-    the first part's. ``stride`` is that of ``gpumon.simulate.node``, in ticks.
+    the first part's. ``stride`` is the fleet's, in ticks.
     """
     read = {name for rule in rules for name in metrics_of(rule.expr)} | {"up"}
     clock = SteppedClock(START)
-    fleet = Fleet(plan, clock)
+    fleet = Fleet(plan, clock, stride=stride)
     fleet.add_faults(list(faults))
     mine = [node for at, node in enumerate(fleet.nodes.values()) if at % part[1] == part[0]]
-    for node in mine:
-        node._stride = stride
     site = Encoder(Format.TEXT)
     cluster = plan.site.cluster
     for _ in range(round(seconds / step)):

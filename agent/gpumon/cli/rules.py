@@ -8,6 +8,8 @@ import click
 
 from gpumon.cli.base import declare_group, option
 
+FORMATS = ("prometheus", "vmalert", "kubernetes")
+
 _THRESHOLDS = option(
     "--thresholds",
     "path",
@@ -69,7 +71,7 @@ def thresholds(path: Path | None) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["prometheus", "vmalert", "kubernetes"]),
+    type=click.Choice(FORMATS),
     default="prometheus",
     show_default=True,
     help="For whom: files of groups, or one PrometheusRule object.",
@@ -96,18 +98,19 @@ def export(
 ) -> None:
     """Write the rules out for Prometheus, vmalert, or Kubernetes."""
     from gpumon.errors import UnavailableError, UsageError
-    from gpumon.rules import Rendering, load, render
+    from gpumon.rules import Rendering, load, render, render_one
     from gpumon.rules.render import RUNBOOK_URL
     from gpumon.thresholds import with_site
 
     url = runbook_url or RUNBOOK_URL
     if "{alert}" not in url:
         raise UsageError(f"--runbook-url {url!r}", "it has {alert} where the alert's name goes")
+    groups = load(with_site(path), time_scale)
     rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale)
-    files = render(load(with_site(path), time_scale), rendering)
     if folder is None:
-        click.echo("---\n".join(files.values()), nl=False)
+        click.echo(render_one(groups, rendering), nl=False)
         return
+    files = render(groups, rendering)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

@@ -5,7 +5,16 @@ thresholds in place of numbers, and one line for what is repeated at every level
 """
 
 from gpumon.rules.model import Alert, Group, Recording, Rule
-from gpumon.rules.render import FORMATS, Rendering, render
+from gpumon.rules.render import Rendering, render, render_one
 from gpumon.rules.source import load
 
-__all__ = ["FORMATS", "Alert", "Group", "Recording", "Rendering", "Rule", "load", "render"]
+__all__ = [
+    "Alert",
+    "Group",
+    "Recording",
+    "Rendering",
+    "Rule",
+    "load",
+    "render",
+    "render_one",
+]

@@ -59,7 +59,7 @@ def problems_of_files(paths: Sequence[Path]) -> Problems:
     found += [f"{path.name}: no groups of rules" for path, d in documents.items() if not _rules(d)]
     promtool = shutil.which("promtool")
     if promtool:
-        found += _promtool(promtool, paths)
+        found += _promtool(promtool, documents)
     how = "with promtool" if promtool else "without promtool, which is not on the PATH"
     count = len(rules)
     verdict = f"{count} rules in {len(paths)} files checked {how}: {len(found)} problems"
@@ -96,20 +96,30 @@ def _rules(document: Any) -> list[dict[str, Any]]:
         return []
 
 
-def _promtool(program: str, paths: Sequence[Path]) -> list[str]:
-    plain = [path for path in paths if "kind:" not in path.read_text("utf-8")]
-    if not plain:
-        return []
-    done = subprocess.run(
-        [program, "check", "rules", *map(str, plain)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PROMTOOL_SECONDS,
-    )
-    if done.returncode == 0:
-        return []
-    lines = (done.stdout + done.stderr).splitlines()
-    return [line.strip() for line in lines if line.strip() and "SUCCESS" not in line] or [
-        f"promtool ended with {done.returncode}"
-    ]
+def _promtool(program: str, documents: Mapping[Path, Any]) -> list[str]:
+    """Return what promtool finds in the groups of each document, a PrometheusRule's too."""
+    found = []
+    for path, document in documents.items():
+        if not _rules(document):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, path.name)
+            groups = (document.get("spec") or document)["groups"]
+            file.write_text(yaml.safe_dump({"groups": groups}), "utf-8")
+            try:
+                done = subprocess.run(
+                    [program, "check", "rules", str(file)],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                    timeout=PROMTOOL_SECONDS,
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise UnavailableError(f"promtool does not answer ({error})") from None
+        if done.returncode:
+            lines = (done.stdout + done.stderr).replace(f"{folder}/", "").splitlines()
+            said = [line.strip() for line in lines if line.strip()]
+            found += [line for line in said if "Checking" not in line] or [
+                f"{path.name}: promtool ended with {done.returncode}"
+            ]
+    return found

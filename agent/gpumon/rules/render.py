@@ -10,14 +10,12 @@ import yaml
 
 from gpumon.rules.model import Alert, Group, Recording, Rule
 
-FORMATS = ("prometheus", "vmalert", "kubernetes")
-
 RUNBOOK_URL = "https://github.com/gpumon/gpumon/blob/main/docs/runbooks/{alert}.md"
 """Where an alert's runbook is; a site that keeps its own copy says so (``--runbook-url``)."""
 
 _HEADER = """\
 # Written by `gpumon rules export`; do not edit. The reasons are beside the rules' sources, in
-# agent/gpumon/rules/source/{file}.yml; thresholds are those of thresholds.toml{scale}.
+# agent/gpumon/rules/source/{file}.yml; thresholds are thresholds.toml's, or a site's own{scale}.
 """
 
 
@@ -34,7 +32,7 @@ def render(groups: Sequence[Group], rendering: Rendering) -> dict[str, str]:
     """Return the files to write, by name; a Kubernetes object is one file."""
     files = dict.fromkeys(group.file for group in groups)
     if rendering.form == "kubernetes":
-        return {"gpumon-rules.yml": _object(groups, rendering)}
+        return {"gpumon-rules.yml": render_one(groups, rendering)}
     return {
         f"{file}.yml": _header(file, rendering)
         + _dump({"groups": _groups((g for g in groups if g.file == file), rendering)})
@@ -47,15 +45,17 @@ def _header(file: str, rendering: Rendering) -> str:
     return _HEADER.format(file=file, scale=scale)
 
 
-def _object(groups: Sequence[Group], rendering: Rendering) -> str:
-    return _header("*", rendering) + _dump(
-        {
+def render_one(groups: Sequence[Group], rendering: Rendering) -> str:
+    """Return all groups as one document: what follows a first one, rule engines do not read."""
+    document: dict[str, Any] = {"groups": _groups(groups, rendering)}
+    if rendering.form == "kubernetes":
+        document = {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PrometheusRule",
             "metadata": {"name": "gpumon", "labels": {"app.kubernetes.io/name": "gpumon"}},
-            "spec": {"groups": _groups(groups, rendering)},
+            "spec": document,
         }
-    )
+    return _header("*", rendering) + _dump(document)
 
 
 def _groups(groups: Iterable[Group], rendering: Rendering) -> list[dict[str, Any]]:

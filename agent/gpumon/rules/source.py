@@ -95,32 +95,31 @@ class _Fill:
 
     def duration(self, text: str) -> str:
         """Return a duration of a rule: a literal is scaled here, a threshold as it is filled in."""
-        filled = self.text(text)
-        return filled if filled != text or not text else scaled(text, self._scale)
+        return self.text(text) if "<<" in text else scaled(text, self._scale) if text else ""
 
     def _value(self, match: re.Match[str]) -> str:
         if match["range"]:
             return scaled(match["range"], self._scale)
         section, _, name = match["name"].partition(".")
-        if section == "place":
-            return PLACES[name]
-        if section == "xids":
-            return _codes()[name]
-        value = self._values.get(match["name"])
+        words = {"place": PLACES, "xids": _codes()}.get(section)
+        value = self._values.get(match["name"]) if words is None else words.get(name)
         if value is None:
             raise RuleError(f"no threshold {match['name']}")
+        if words is not None:
+            return str(value)
         if isinstance(value, str):
             if match["seconds"]:
                 return f"{parse_duration(value) / self._scale:g}"
             return scaled(value, self._scale)
-        return f"{value:g}"
+        return repr(value)
 
 
 def scaled(duration: str, scale: float) -> str:
-    """Return a duration divided by a scale, as Prometheus writes it: whole milliseconds."""
-    if scale == 1.0:
+    """Return a duration divided by a scale as Prometheus takes it: whole numbers of one unit."""
+    if scale == 1.0 and re.fullmatch(r"[0-9]+[smhd]", duration):
         return duration
-    return f"{max(1, round(parse_duration(duration) * 1000 / scale))}ms"
+    milliseconds = max(1, round(parse_duration(duration) * 1000 / scale))
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 def _group(file: str, group: Mapping[str, Any], fill: _Fill) -> Group:

@@ -159,7 +159,7 @@ class Counter:
             if fault.kind == "energy_stuck":
                 pace = 0.0
             elif fault.kind == "energy_diverging":
-                pace = fault.number_value()
+                pace = min(pace, fault.number_value()) if pace < 1 else fault.number_value()
         self._shown += pace * (joules - self._true)
         self._true = joules
         return int(self._shown * 1000) / 1000
@@ -176,9 +176,9 @@ def on_physics(gpu: SimGpu, inlet: float, limit: float, faults: Iterable[Fault])
         elif fault.kind == "power_cap":
             die.limit = min(limit, max(model.limit_min, fault.number_value()))
         elif fault.kind == "straggler":
-            die.held_down = _steps(model, fault.number_value())
+            die.held_down = max(die.held_down, _steps(model, fault.number_value()))
         elif fault.kind == "power_brake":
-            die.held_down, die.braked = _steps(model, 0.5), True
+            die.held_down, die.braked = max(die.held_down, _steps(model, 0.5)), True
 
 
 def _steps(model: GpuModel, share: float) -> int:

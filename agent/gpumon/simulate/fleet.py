@@ -16,17 +16,30 @@ from gpumon.simulate.plan import Plan
 from gpumon.site.nodes import SiteNode
 from gpumon.site.readings import SiteNodeReading, SiteReading
 from gpumon.site.service import node_reading, site_reading
+from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
 
 MOST_FAULTS = 100_000
+
+MANY_GPUS = 2000
+"""A larger fleet goes on in steps of three seconds, a smaller one in steps of one."""
 
 
 class Fleet:
     """The nodes by name; belongs to one event loop."""
 
     def __init__(
-        self, plan: Plan, base: Clock, *, start: float | None = None, speed: float = 1.0
+        self,
+        plan: Plan,
+        base: Clock,
+        *,
+        start: float | None = None,
+        speed: float = 1.0,
+        stride: int | None = None,
     ) -> None:
-        """Open the fleet at unix second ``start`` (the base's own without one)."""
+        """Open the fleet at unix second ``start`` (the base's own without one).
+
+        ``stride`` is the ticks of its steps, where its size is not to choose.
+        """
         self.plan = plan
         self.clock = FleetClock(base, start=start, speed=speed)
         slots = slots_of(plan)
@@ -35,9 +48,14 @@ class Fleet:
         for slot in slots:
             for name, gpus in slot.gpus.items():
                 lanes[name].append(Lane(self._timelines[slot.number], gpus))
+        if stride is None:
+            many = sum(map(plan.gpus_of, plan.nodes)) > MANY_GPUS
+            stride = WIDEST_STRIDE if many else STRIDE
         programs = shifts(plan, slots, self._timelines, self.clock.start)
         self.nodes = {
-            node.node: FleetNode(node, plan, lanes[node.node], programs[node.node], self.clock)
+            node.node: FleetNode(
+                node, plan, lanes[node.node], programs[node.node], self.clock, stride
+            )
             for node in plan.nodes
         }
         self._slots = slots

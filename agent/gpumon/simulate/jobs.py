@@ -48,8 +48,9 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
-    """A job's time in a slot: from ``begin`` to ``end``, in seconds since the opening."""
+    """The slot's job of this number, from ``begin`` to ``end``, in seconds since the opening."""
 
+    number: int
     job: Job
     kind: str
     begin: float
@@ -115,7 +116,7 @@ class Timeline:
         return next(span for span in reversed(self._spans) if span.begin <= seconds)
 
     def _after(self, span: Span) -> Span:
-        number = len(self._spans)
+        number = span.number + 1
         pause = random.Random(f"pause/{self._seed}/{number}").uniform(*PAUSE_SECONDS)
         return self._span(number, span.end + pause)
 
@@ -133,7 +134,7 @@ class Timeline:
             name="serve" if slot.kind == "inference" else f"train-{source.randrange(100):02d}",
             manager="slurm",
         )
-        return Span(job, slot.kind, begin, begin + hours * HOUR, seed)
+        return Span(number, job, slot.kind, begin, begin + hours * HOUR, seed)
 
 
 class Shift(Program):

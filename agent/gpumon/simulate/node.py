@@ -38,7 +38,7 @@ from gpumon.simulate.plan import Plan, node_watts
 from gpumon.site.nodes import SiteNode
 from gpumon.sources.sim.node import SimNode
 from gpumon.sources.sim.options import SimOptions
-from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
+from gpumon.sources.sim.physics import STRIDE
 from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program
 
 GAP_SECONDS = 300.0
@@ -49,9 +49,6 @@ LATE_SECONDS = 60.0
 
 READ_SECONDS = 0.02
 """How long a reading took."""
-
-MANY_GPUS = 2000
-"""A larger fleet goes on in steps of three seconds, a smaller one in steps of one."""
 
 CPUS = 224
 MEMORY_BYTES = 2 * 1024**4
@@ -90,8 +87,9 @@ class FleetNode:
         lanes: Sequence[Lane],
         programs: Sequence[Program],
         clock: FleetClock,
+        stride: int = STRIDE,
     ) -> None:
-        """Open it, warm; ``programs`` are those of its GPUs."""
+        """Open it, warm; ``programs`` are those of its GPUs, ``stride`` the ticks of its steps."""
         self.place = place
         self._plan = plan
         self._clock = clock
@@ -128,10 +126,9 @@ class FleetNode:
         )
         self._faults: tuple[Fault, ...] = ()
         self._told: set[int] = set()
-        self._restarts = 0
+        self._restarts: dict[int, int] = {}
         self._stale: tuple[GpuReading, ...] = ()
-        many = len(plan.nodes) * plan.gpus > MANY_GPUS
-        self._stride = WIDEST_STRIDE if many else STRIDE
+        self._stride = stride
         self._encoders: dict[tuple[Format, Tier], Encoder] = {}
 
     @property
@@ -162,9 +159,7 @@ class FleetNode:
         now = self._clock.seconds()
         begun = tuple(fault for fault in self._faults if fault.begin <= now)
         active = tuple(fault for fault in begun if fault.active(now))
-        if begun:
-            self._disturb(active)
-        self._sim.advance(now, self._stride)
+        self._run(now)
         # The readings are of the grid's last point: what happens does not depend on who looks when.
         at = self._sim.tick / TICKS_PER_SECOND
         time = self._clock.start + at
@@ -172,6 +167,7 @@ class FleetNode:
         if begun:
             readings = self._disturbed(readings, begun, now)
         self._tell(begun, now)
+        self._set_collectors(active)
         if any(fault.kind == "released" for fault in active):
             if not self._agent.released:
                 self._agent.release("released for a repair that was forgotten")
@@ -180,6 +176,23 @@ class FleetNode:
             self._agent.resume()
         self._host.tick(sum(gpu.power_watts or 0.0 for gpu in readings))
         self._agent.snapshot(self._snapshot(time, readings, active))
+
+    def _run(self, now: float) -> None:
+        """Let the GPUs go on to now, stopping wherever a fault begins or ends on the way."""
+        last = self._sim.tick / TICKS_PER_SECOND
+        moments = {moment for fault in self._faults for moment in (fault.begin, fault.end)}
+        stops = sorted(m for m in moments if m is not None and last < m <= now)
+        for moment in (*stops, now):
+            self._sim.advance(moment, self._stride)
+            if self._faults:
+                self._disturb([fault for fault in self._faults if fault.active(moment)])
+
+    def _set_collectors(self, active: Sequence[Fault]) -> None:
+        """Have the scheduler and the host's collectors answer, or not."""
+        kinds = {fault.kind: fault for fault in active}
+        self._scheduler.silent = "workload_silent" in kinds
+        failing = kinds.get("collector")
+        self._host.failing = str(failing.value) if failing else ""
 
     def _snapshot(
         self, time: float, readings: tuple[GpuReading, ...], active: Sequence[Fault]
@@ -192,14 +205,11 @@ class FleetNode:
             reason = "the driver does not answer: look at dmesg"
             return Snapshot(time=time, source=info, up=False, errors=(reason,))
         if "missing" in kinds:
-            readings = readings[: -int(kinds["missing"].number_value()) or None]
+            readings = readings[: max(0, len(readings) - int(kinds["missing"].number_value()))]
         if "agent_stale" in kinds:
             readings = self._stale = self._stale or readings
         else:
             self._stale = ()
-        self._scheduler.silent = "workload_silent" in kinds
-        failing = kinds.get("collector")
-        self._host.failing = str(failing.value) if failing else ""
         return Snapshot(time=time, source=info, gpus=readings, read_seconds=READ_SECONDS)
 
     def _disturb(self, active: Sequence[Fault]) -> None:
@@ -252,8 +262,9 @@ class FleetNode:
         """Have the agent hear, once, of what only happens."""
         for fault in begun:
             if fault.kind == "reader_restarts":
-                while self._restarts < fault.number_value() / 3600 * fault.lasted(now):
-                    self._restarts += 1
+                due = int(fault.number_value() / 3600 * fault.lasted(now))
+                while self._restarts.get(fault.number, 0) < due:
+                    self._restarts[fault.number] = self._restarts.get(fault.number, 0) + 1
                     self._agent.restarted()
             if fault.number in self._told:
                 continue

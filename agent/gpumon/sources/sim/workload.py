@@ -123,10 +123,6 @@ class Program(abc.ABC):
             pieces.append((self.tick, self.load))
         return pieces
 
-    def interrupt(self) -> None:
-        """End the phase at hand here: the next one is asked for when time goes on."""
-        self._ends = self.tick
-
     def totals(self) -> Totals:
         """Return the integrals since the program began.
 
