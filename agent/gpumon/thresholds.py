@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+MOST = 1e15
+"""No threshold is as large; beyond it a number is a mistake."""
 
 Value = float | int | str
 """A number, or a duration as text (``15m``)."""
@@ -56,10 +58,11 @@ def _check(path: Path, name: str, value: Value) -> None:
     """Raise UsageError where a value is not of its threshold's kind."""
     wants_text = isinstance(shipped()[name], str)
     try:
-        if isinstance(value, bool) or isinstance(value, str) is not wants_text:
-            raise ValueError  # noqa: TRY301 - as wrong as a duration that cannot be read
+        kinds = str if wants_text else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ValueError  # noqa: TRY004, TRY301 - as wrong as a duration that cannot be read
         number = parse_duration(value) if isinstance(value, str) else value
-        if not 0 <= number < math.inf or (wants_text and number <= 0):
+        if not 0 <= number < MOST or (wants_text and number <= 0):
             raise ValueError  # noqa: TRY301
     except ValueError:
         wanted = 'a duration such as "15m"' if wants_text else "a number from 0"

@@ -59,6 +59,10 @@ class TestParsing:
             ("fact_stale@n0001", "write @site"),
             ("hot@n0001,fro=3s", "known are start and for"),
             ("hot@n0001,for=soon", "no duration"),
+            ("hot@n0001,start=99999999999d", "is too long"),
+            ("lost@n0001:\u00b2", "a GPU from 0 to 3"),
+            ("vbios=\ud800@n0001:0", "write KIND"),
+            ("collector=banana@n0001", "is one of"),
         ],
     )
     def test_a_wrong_one_is_explained(self, text: str, says: str) -> None:

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpumon.errors import UsageError
+from gpumon.simulate.clock import SteppedClock
+from gpumon.simulate.fleet import Fleet
 from gpumon.simulate.jobs import Timeline, slots_of
 from gpumon.simulate.plan import plan_fleet
 from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
@@ -168,6 +170,26 @@ class TestPlan:
         site.write_text('cluster = "a"\n')
         with pytest.raises(UsageError, match="has no nodes"):
             plan_fleet(nodes=None, gpus=8, model="H100", seed=0, site=site)
+
+
+def test_a_fleet_that_runs_ahead_keeps_its_books(make_fleet: Make) -> None:
+    """Ten minutes between two scrapes: joules go on, and a stuck counter is noticed."""
+    fleet = make_fleet(nodes=1, gpus=2)
+    fleet.fleet.add_faults(["energy_stuck@n0001:1"])
+    fleet.after(600, step=600)
+    before = fleet.values("n0001", "gpumon_node_energy_joules_total")
+    fleet.after(600, step=600)
+    (joules,) = fleet.values("n0001", "gpumon_node_energy_joules_total")
+    (watts,) = fleet.values("n0001", "gpumon_node_power_watts")
+    assert joules - before[0] == pytest.approx(600 * watts, rel=0.4)
+    assert re.search('gpumon_gpu_energy_suspect{gpu="1",.*reason="stuck"} 1', fleet.text("n0001"))
+
+
+def test_too_fast_is_said() -> None:
+    """What one process cannot keep up with is refused, with what it could."""
+    plan = plan_fleet(nodes=1000, gpus=8, model="H100", seed=0, site=None)
+    with pytest.raises(UsageError, match="use 2 or less"):
+        Fleet(plan, SteppedClock(0.0), speed=10)
 
 
 def test_it_is_warm_by_rack(make_fleet: Make) -> None:

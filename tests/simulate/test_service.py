@@ -94,6 +94,15 @@ class TestFaults:
         assert not client("GET", "/faults").json()[0]["active"]
         assert client("DELETE", f"/faults/{begun['id']}").status_code == 404
 
+    def test_one_that_has_not_begun_never_will(self, client: Client) -> None:
+        """Ended before its time: nothing of it is seen, and there is nothing left to end."""
+        (begun,) = add(client, "xid=79@n0001:0,start=10s")
+        assert client("DELETE", f"/faults/{begun['id']}").json() == {"ended": 1}
+        assert client("DELETE", "/faults").json() == {"ended": 0}
+        client.fleet.after(30)
+        assert "gpumon_gpu_xid_errors_total" not in client.fleet.text("n0001")
+        assert add(client, "hot@n0001")[0]["id"] > begun["id"]
+
     def test_all_end_at_once(self, client: Client) -> None:
         """DELETE without a number ends what lasts."""
         add(client, "hot@n0001", "lost@n0002:0")
@@ -110,7 +119,7 @@ class TestFaults:
         assert client("GET", "/faults").json() == []
 
     def test_a_flood_is_refused(self, client: Client) -> None:
-        """More than a megabyte of faults is not read to its end."""
+        """More than some kilobytes of faults is not read to its end."""
         answer = client("POST", "/faults", content=b"x" * 2_000_000)
         assert answer.status_code == 400
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import declare_group, option
+from gpumon.cli.base import Finite, declare_group, option
 
 FORMATS = ("prometheus", "vmalert", "kubernetes")
 
@@ -19,7 +19,7 @@ _THRESHOLDS = option(
 )
 _TIME_SCALE = click.option(
     "--time-scale",
-    type=click.FloatRange(min=1, max=3600),
+    type=Finite(min=1, max=3600),
     default=1.0,
     metavar="N",
     help="Divide every duration by N: for drills, never for production.",

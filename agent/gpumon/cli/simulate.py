@@ -29,10 +29,10 @@ from gpumon.cli.base import Finite, declare, option
 @option("--seed", type=click.IntRange(0), default=0, help="The same seed gives the same hour.")
 @option(
     "--speed",
-    type=Finite(min=0.01, max=3600),
+    type=Finite(min=0.01, max=600),
     default=1.0,
     metavar="X",
-    help="Seconds of the fleet in a second.",
+    help="Seconds of the fleet in a second; rates and ages are then not Prometheus's own.",
 )
 @option(
     "--start",

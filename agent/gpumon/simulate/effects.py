@@ -43,11 +43,11 @@ def in_readings(reading: GpuReading, faults: Iterable[Fault], seconds: float) ->
                 time=reading.time,
                 read_at=reading.read_at,
             )
-        effect = _COUNTED.get(fault.kind)
-        if effect is None and fault.active(seconds):
-            effect = _TOLD.get(fault.kind)
-        if effect is not None and reading.state is GpuState.OK:
-            changes |= effect(_Seen(reading, changes), fault, fault.lasted(seconds))
+        effects = [_COUNTED.get(fault.kind)]
+        effects += [_TOLD.get(fault.kind)] if fault.active(seconds) else []
+        for effect in effects:
+            if effect is not None and reading.state is GpuState.OK:
+                changes |= effect(_Seen(reading, changes), fault, fault.lasted(seconds))
     return dataclasses.replace(reading, **changes) if changes else reading
 
 
@@ -112,6 +112,10 @@ def _firmware(reading: Any, fault: Fault, _lasted: float) -> Changes:
     return {"identity": dataclasses.replace(reading.identity, vbios_version=str(fault.value))}
 
 
+def _by_the_cap(reading: Any, _fault: Fault, _lasted: float) -> Changes:
+    return {"throttle_reasons": (reading.throttle_reasons or frozenset()) | {"sw_power_cap"}}
+
+
 def _held_down(reading: Any, _fault: Fault, lasted: float) -> Changes:
     times = dict(reading.throttle_seconds or {})
     times["sw_power_cap"] = times.get("sw_power_cap", 0.0) + lasted
@@ -132,6 +136,7 @@ _TOLD: Mapping[str, Effect] = {
     "memory_hot": _value("memory_temperature_celsius"),
     "smoothing_life": _value("power_smoothing_lifetime_ratio"),
     "vbios": _firmware,
+    "current_limited": _by_the_cap,
 }
 """What is so while the fault lasts."""
 

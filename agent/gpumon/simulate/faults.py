@@ -103,10 +103,16 @@ _CHOICES = {
     "recovery": RECOVERY_ACTIONS,
     "fact_stale": _FACTS,
     "site_collector": ("config", "slurm"),
+    "collector": ("host", "ipmi"),
 }
 _LEVELS = ("rack", "row", "hall")
 
-_FORM = re.compile(r"(?P<kind>[a-z_]+)(=(?P<value>[^@,]+))?@(?P<where>[^,]+)(?P<options>(,.*)?)")
+MOST_SECONDS = 366 * 86_400.0
+
+_FORM = re.compile(
+    r"(?P<kind>[a-z_]+)(=(?P<value>[\w.:/+-]{1,64}))?@(?P<where>[^,]{1,256})(?P<options>(,.*)?)",
+    re.ASCII,
+)
 
 EXAMPLE = (
     "write KIND[=VALUE]@WHERE[,start=60s][,for=10m], such as xid=79@n0003:2 or hot=30@rack:r001"
@@ -131,6 +137,10 @@ class Fault:
     def active(self, seconds: float) -> bool:
         """Tell whether it is there at a time."""
         return self.begin <= seconds and (self.end is None or seconds < self.end)
+
+    def begun(self, seconds: float) -> bool:
+        """Tell whether it has been there at any time up to a moment."""
+        return self.begin <= seconds
 
     def lasted(self, seconds: float) -> float:
         """Return for how many seconds it has been there by a time."""
@@ -213,6 +223,8 @@ def _times(text: str, options: str) -> tuple[float, float | None]:
             found[name] = parse_duration(value)
         except ValueError as error:
             raise UsageError(f"fault {text!r}", str(error)) from None
+        if found[name] > MOST_SECONDS:
+            raise UsageError(f"fault {text!r}: {value} is too long", "a year is the most")
     return found.get("start", 0.0), found.get("for")
 
 
@@ -238,7 +250,8 @@ def _where(text: str, where: str, scope: Scope, plan: Plan) -> dict[str, frozens
         )
     if not name:
         return {level: None}
-    if scope is not Scope.GPU or not name.isdigit() or int(name) >= plan.gpus_of(node):
+    number = int(name) if re.fullmatch("[0-9]{1,4}", name) else None
+    if scope is not Scope.GPU or number is None or number >= plan.gpus_of(node):
         wanted = f"a GPU from 0 to {plan.gpus_of(node) - 1}" if scope is Scope.GPU else "no GPU"
         raise UsageError(f"fault {text!r}: {name!r}", f"{level} takes {wanted} there")
-    return {level: frozenset({int(name)})}
+    return {level: frozenset({number})}

@@ -20,6 +20,9 @@ from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
 
 MOST_FAULTS = 100_000
 
+MOST_GPU_SECONDS = 20_000
+"""GPU-seconds that may be asked for in a second: a quarter of a core, at some 12 us each."""
+
 MANY_GPUS = 2000
 """A larger fleet goes on in steps of three seconds, a smaller one in steps of one."""
 
@@ -40,6 +43,10 @@ class Fleet:
 
         ``stride`` is the ticks of its steps, where its size is not to choose.
         """
+        total = sum(map(plan.gpus_of, plan.nodes))
+        if speed > 1 and speed * total > MOST_GPU_SECONDS:
+            most = max(1, MOST_GPU_SECONDS // total)
+            raise UsageError(f"{total} GPUs at --speed {speed:g}", f"use {most} or less")
         self.plan = plan
         self.clock = FleetClock(base, start=start, speed=speed)
         slots = slots_of(plan)
@@ -49,8 +56,7 @@ class Fleet:
             for name, gpus in slot.gpus.items():
                 lanes[name].append(Lane(self._timelines[slot.number], gpus))
         if stride is None:
-            many = sum(map(plan.gpus_of, plan.nodes)) > MANY_GPUS
-            stride = WIDEST_STRIDE if many else STRIDE
+            stride = WIDEST_STRIDE if total > MANY_GPUS else STRIDE
         programs = shifts(plan, slots, self._timelines, self.clock.start)
         self.nodes = {
             node.node: FleetNode(
@@ -60,6 +66,7 @@ class Fleet:
         }
         self._slots = slots
         self._faults: dict[int, Fault] = {}
+        self._number = 0
 
     @property
     def faults(self) -> list[Fault]:
@@ -68,25 +75,33 @@ class Fleet:
 
     def add_faults(self, texts: list[str]) -> list[Fault]:
         """Let faults begin, all or none; UsageError where one is wrong."""
-        now, first = self.clock.seconds(), len(self._faults) + 1
+        now, first = self.clock.seconds(), self._number + 1
         if first + len(texts) > MOST_FAULTS:
             raise UsageError(f"more than {MOST_FAULTS} faults", "start the simulation anew")
         new = [
             parse_fault(text, self.plan, number=first + place, now=now)
             for place, text in enumerate(texts)
         ]
+        self._number += len(new)
         self._faults.update({fault.number: fault for fault in new})
         self._spread()
         return new
 
     def end_faults(self, numbers: list[int] | None = None) -> int:
-        """End faults that last, all of them without numbers; return how many."""
+        """End faults that last, all of them without numbers; return how many.
+
+        One that has not begun never will.
+        """
         now, ended = self.clock.seconds(), 0
-        for number in self._faults if numbers is None else numbers:
+        for number in list(self._faults) if numbers is None else numbers:
             fault = self._faults.get(number)
-            if fault is not None and (fault.end is None or fault.end > now):
-                self._faults[number] = dataclasses.replace(fault, end=max(now, fault.begin))
-                ended += 1
+            if fault is None or (fault.end is not None and fault.end <= now):
+                continue
+            ended += 1
+            if fault.begun(now):
+                self._faults[number] = dataclasses.replace(fault, end=now)
+            else:
+                del self._faults[number]
         self._spread()
         return ended
 

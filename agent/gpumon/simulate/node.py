@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,6 +44,10 @@ from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program
 
 GAP_SECONDS = 300.0
 """A simulated agent ticks when it is scraped, and not every second: that is no gap."""
+
+TICK_SECONDS = 30.0
+"""The agent sees the GPUs at least so often, however seldom it is scraped: over more than a minute
+between two readings it believes no power."""
 
 LATE_SECONDS = 60.0
 """A job that ended this long ago is still told of, so that it pays for its part of a tick."""
@@ -109,7 +114,7 @@ class FleetNode:
         self._stood_in: dict[int, int] = {}
         uuids = [gpu.identity.uuid for gpu in self._sim.gpus]
         self._scheduler = Scheduler(lanes, uuids, clock)
-        self._host = SimHost(clock)
+        self._host = SimHost()
         state = StateFile(None)
         self._xids = XidMemory(state, clock)
         self._info = dataclasses.replace(_INFO, detail=f"{len(programs)}x{plan.model.key}")
@@ -155,9 +160,16 @@ class FleetNode:
         return exposition(self._agent, encoder, "", users=True, monotonic=self._clock.monotonic())
 
     def advance(self) -> None:
-        """Go on to now."""
-        now = self._clock.seconds()
-        begun = tuple(fault for fault in self._faults if fault.begin <= now)
+        """Go on to now, with a tick of the agent at least each half minute."""
+        now, last = self._clock.seconds(), self._sim.tick / TICKS_PER_SECOND
+        ticks = max(1, math.ceil((now - last) / TICK_SECONDS))
+        for tick in range(1, ticks):
+            self._tick(last + (now - last) * tick / ticks)
+        self._tick(now)
+
+    def _tick(self, now: float) -> None:
+        """Go on to a moment, and have the agent see it."""
+        begun = tuple(fault for fault in self._faults if fault.begun(now))
         active = tuple(fault for fault in begun if fault.active(now))
         self._run(now)
         # The readings are of the grid's last point: what happens does not depend on who looks when.
@@ -174,7 +186,7 @@ class FleetNode:
             return
         if self._agent.released:
             self._agent.resume()
-        self._host.tick(sum(gpu.power_watts or 0.0 for gpu in readings))
+        self._host.tick(1.0 + at, sum(gpu.power_watts or 0.0 for gpu in readings))
         self._agent.snapshot(self._snapshot(time, readings, active))
 
     def _run(self, now: float) -> None:
@@ -230,7 +242,7 @@ class FleetNode:
     def _stand_in(self, index: int, faults: Sequence[Fault]) -> None:
         """Have a fault's program run on a GPU in place of its own, or its own again."""
         gpu = self._sim.gpus[index]
-        for fault in faults:
+        for fault in reversed(faults):
             program = program_of(fault, self._plan.model, self._sim.tick)
             if program is not None:
                 if self._stood_in.get(index) != fault.number:
@@ -392,15 +404,13 @@ class Scheduler:
 class SimHost:
     """The node beyond its GPUs, by a BMC that always answers; see ``gpumon.host.HostView``."""
 
-    def __init__(self, clock: FleetClock) -> None:
+    def __init__(self) -> None:
         """Start at zero joules; ``failing`` names a collector that fails."""
-        self._clock = clock
         self._power = NodePower()
         self.failing = ""
 
-    def tick(self, gpu_watts: float) -> None:
-        """Take note of what the GPUs draw now."""
-        now = self._clock.monotonic()
+    def tick(self, now: float, gpu_watts: float) -> None:
+        """Take note of what the GPUs draw at a moment of the fleet's monotonic clock."""
         measured = {} if self.failing == "ipmi" else {"ipmi": Sample(node_watts(gpu_watts), now)}
         self._power.update(now, measured, gpu_watts, None)
 

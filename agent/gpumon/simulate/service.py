@@ -25,8 +25,8 @@ from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 1_000_000
-"""Of a list of faults."""
+MOST_BYTES = 12_000
+"""Of a list of faults; the server itself takes little more of any request."""
 
 NOBODY = "nobody answers here\n"
 

@@ -32,7 +32,7 @@ def explain(words: Sequence[str]) -> str:
     """Return what is known of a word; UsageError, with the nearest, where that is nothing."""
     text = " ".join(words).strip()
     word = text.removeprefix("xid ").removeprefix("Xid ")
-    if word.isascii() and word.isdigit():
+    if re.fullmatch("[0-9]{1,6}", word):
         return _xid(int(word))
     alerts = {alert.alert: alert for group in load(shipped()) for alert in group.alerts}
     metrics = {metric.name: (labels, metric) for labels, metric in rows(Tier.FULL)}
