@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import re
 import urllib.parse
 import urllib.request
@@ -116,12 +117,14 @@ def make_day(
     fleet = Fleet(plan, clock, stride=stride)
     fleet.add_faults(list(faults))
     mine = [node for at, node in enumerate(fleet.nodes.values()) if at % part[1] == part[0]]
+    # Prometheus spreads its scrapes over the interval: neighbours are not looked at at once.
+    random.Random(plan.seed).shuffle(mine)
     site = Encoder(Format.TEXT)
     cluster = plan.site.cluster
     for _ in range(round(seconds / step)):
-        clock.step(step)
-        time = int(fleet.clock.time() * 1000)
         for node in mine:
+            clock.step(step / len(mine))
+            time = int(fleet.clock.time() * 1000)
             labels = node.place.target_labels(cluster)
             place = _labels({"job": "gpumon", "instance": f"{node.place.node}:9842", **labels})
             archive.put(_stamped(node.scrape(Format.TEXT).decode(), place, time, read))
@@ -129,6 +132,7 @@ def make_day(
                 f"up{{{place}}} 1 {time}\nscrape_duration_seconds{{{place}}} 0.004 {time}\n"
             )
         if part[0] == 0:
+            time = int(fleet.clock.time() * 1000)
             owners: dict[type, Sequence[SiteReading | SiteNodeReading]] = {
                 SiteReading: [fleet.site_reading()],
                 SiteNodeReading: fleet.node_readings(),
