@@ -262,6 +262,9 @@ def section(outcome: Outcome) -> str:
         "this one machine. Written by `python -m tests.bench.fleet`.\n\n"
         "| | budget | measured |\n|---|---|---|\n"
         f"{table}\n"
+        "Both share two cores: the simulator's share is higher beside a Prometheus that evaluates\n"
+        "than alone (some 3 ms of CPU for a node's tick and exposition, with eight GPUs). Bytes\n"
+        "of a sample are those of the first minutes, when chunks are short.\n\n"
         f"Measured {machine['date']} on {machine['processor']}.\n"
     )
 

@@ -33,6 +33,7 @@ def owners(snapshot: Snapshot) -> dict[type, Sequence[Labelled]]:
         source_info=snapshot.source,
         source_up=True,
         gpus=len(snapshot.gpus),
+        released=False,
         gpus_expected=8,
         collector_success={"reader": 1},
         collector_duration_seconds={"reader": 0.01},

@@ -200,3 +200,20 @@ def test_a_recovery_action_too_new_to_be_known_is_not_none() -> None:
 def test_a_sleeping_nvlink_is_up() -> None:
     """Inactive 0 and disabled 3 are down; active 1 and asleep 2 are up."""
     assert active_links([0, 1, 2, 3]) == 2
+
+
+def test_a_changed_reading_is_what_replace_makes() -> None:
+    """Every field is copied, the changed ones are changed, and the first stays as it was."""
+    first = GpuReading(
+        identity=GpuIdentity(index=3, uuid="GPU-a"),
+        state=GpuState.OK,
+        power_watts=500.0,
+        jobs=("4711",),
+        throttle_reasons=frozenset({"sw_power_cap"}),
+    )
+    changed = first.changed(power_watts=None, energy_joules=7.0)
+    assert changed == dataclasses.replace(first, power_watts=None, energy_joules=7.0)
+    assert first.power_watts == 500.0
+    assert first.changed() == first
+    with pytest.raises(AttributeError):
+        first.changed(no_such_field=1)

@@ -300,9 +300,11 @@ def test_what_is_wrong_is_said_in_a_line(
 
 
 def test_the_rules_that_ship_record_what_is_asked_for() -> None:
-    """Each recorded series has its rule."""
-    file = ROOT / "deploy" / "prometheus" / "rules" / "report.yml"
-    (group,) = yaml.safe_load(file.read_text())["groups"]
-    rules = {rule["record"]: rule["expr"] for rule in group["rules"]}
-    wanted = {quantity.recorded: quantity.rule for quantity in QUANTITIES}
-    assert rules == {**wanted, INFO_RECORDED: INFO_RULE}
+    """Each recorded series has its rule; whose a job is, the fleet's rules record."""
+    rules: dict[str, dict[str, str]] = {}
+    for name in ("report", "fleet"):
+        file = ROOT / "deploy" / "prometheus" / "rules" / f"{name}.yml"
+        groups = yaml.safe_load(file.read_text())["groups"]
+        rules[name] = {rule["record"]: rule["expr"] for g in groups for rule in g["rules"]}
+    assert rules["report"] == {quantity.recorded: quantity.rule for quantity in QUANTITIES}
+    assert rules["fleet"][INFO_RECORDED] == INFO_RULE

@@ -195,8 +195,7 @@ class XidMemory:
         before = self._served.get(uuid)
         if before is not None and before[0] is gpu and before[1] is filled:
             return before[2]
-        completed = dataclasses.replace(
-            gpu,
+        completed = gpu.changed(
             xid_errors=filled.errors,
             xid_last_timestamp_seconds=filled.last,
             xid_events=filled.classes,

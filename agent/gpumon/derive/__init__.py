@@ -36,8 +36,7 @@ class Derivation:
         self._check.forget(snapshot)
         # One copy of a reading, with all that follows: it has seventy fields.
         gpus = tuple(
-            dataclasses.replace(
-                gpu,
+            gpu.changed(
                 jobs=tuple(jobs.get(gpu.identity.uuid, ())),
                 **self._extremes.of(gpu),
                 **self._check.of(gpu),

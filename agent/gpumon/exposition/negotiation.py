@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 
 from prometheus_client.exposition import (
     CONTENT_TYPE_LATEST,
@@ -17,6 +18,7 @@ class Format(enum.Enum):
     OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+@functools.lru_cache(maxsize=64)
 def negotiate(accept: str) -> Format:
     """Return the format that an Accept header asks for."""
     _, content_type = choose_encoder(accept)

@@ -72,4 +72,4 @@ QUANTITIES = (UNALLOCATED, JOBS, IDLE, SECONDS, HOST, NODE)
 
 INFO = "gpumon_job_info"
 INFO_RECORDED = "job_id:gpumon_job_info:group"
-INFO_RULE = f"group without (instance, {', '.join(PLACE)}) ({INFO})"
+INFO_RULE = f"group by (cluster, job_id, user, account, partition, name, manager) ({INFO})"
