@@ -11,8 +11,9 @@ from gpumon.errors import UsageError
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.faults import Fault, parse_fault
 from gpumon.simulate.jobs import Timeline, shifts, slots_of
-from gpumon.simulate.node import FleetNode, Lane
+from gpumon.simulate.node import FleetNode
 from gpumon.simulate.plan import Plan
+from gpumon.simulate.surroundings import Lane
 from gpumon.site.nodes import SiteNode
 from gpumon.site.readings import SiteNodeReading, SiteReading
 from gpumon.site.service import node_reading, site_reading
