@@ -70,14 +70,16 @@ def load(thresholds: Mapping[str, Value], time_scale: float = 1.0) -> tuple[Grou
 
     ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
     """
-    fill = _Fill(thresholds, time_scale)
+    # Words tell the time as it is meant, also in a drill.
+    fill, words = _Fill(thresholds, time_scale), _Fill(thresholds, 1.0)
     groups: list[Group] = []
     folder = importlib.resources.files("gpumon.rules").joinpath("source")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yml"):
             document = yaml.safe_load(file.read_text("utf-8"))
             groups += [
-                _group(file.name.removesuffix(".yml"), group, fill) for group in document["groups"]
+                _group(file.name.removesuffix(".yml"), group, fill, words)
+                for group in document["groups"]
             ]
     return tuple(groups)
 
@@ -122,12 +124,12 @@ def scaled(duration: str, scale: float) -> str:
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
-def _group(file: str, group: Mapping[str, Any], fill: _Fill) -> Group:
+def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Group:
     _known(group, {"name", "why", "interval", "rules"}, group.get("name", file))
     rules: list[Rule] = []
     for entry in group["rules"]:
         if "alert" in entry:
-            rules.append(_alert(entry, fill))
+            rules.append(_alert(entry, fill, words))
         else:
             rules += _recordings(entry, fill)
     return Group(
@@ -138,7 +140,7 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill) -> Group:
     )
 
 
-def _alert(entry: Mapping[str, Any], fill: _Fill) -> Alert:
+def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     name = entry["alert"]
     texts = ("severity", "team", "summary", "description", "action", "why")
     _known(entry, {"alert", "expr", "for", "keep_firing_for", *texts}, name)
@@ -149,7 +151,7 @@ def _alert(entry: Mapping[str, Any], fill: _Fill) -> Alert:
         expr=fill.text(entry["expr"].strip()),
         hold=fill.duration(entry.get("for", "")),
         keep=fill.duration(entry.get("keep_firing_for", "")),
-        **{text: fill.text(entry[text].strip()) for text in texts},
+        **{text: words.text(entry[text].strip()) for text in texts},
     )
 
 
