@@ -6,7 +6,7 @@ import dataclasses
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -72,11 +72,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         yield Outcome(healthy, operator.told(), _firing(prometheus))
 
 
-def _await(expected: list[Drill], told: object) -> None:
+def _await(expected: list[Drill], told: Callable[[], list[Told]]) -> None:
     """Wait until everything expected has arrived, or for as long as patience lasts."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        arrived = told()  # type: ignore[operator]
+        arrived = told()
         if all(any(t.alert == d.alert and t.has(d.labels) for t in arrived) for d in expected):
             return
         time.sleep(0.5)
