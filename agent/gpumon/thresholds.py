@@ -1,4 +1,4 @@
-"""When something is wrong: ``thresholds.toml``, for the rules and for ``gpumon check`` alike."""
+"""When something is wrong: the numbers of ``thresholds.toml``, in one place for all who judge."""
 
 from __future__ import annotations
 
@@ -56,17 +56,25 @@ def with_site(path: Path | None) -> Mapping[str, Value]:
 
 def _check(path: Path, name: str, value: Value) -> None:
     """Raise UsageError where a value is not of its threshold's kind."""
-    wants_text = isinstance(shipped()[name], str)
+    if isinstance(shipped()[name], str):
+        right, wanted = _is_duration(value), 'a duration such as "15m"'
+    else:
+        right, wanted = _is_number(value), "a number from 0"
+    if not right:
+        raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}")
+
+
+def _is_duration(value: object) -> bool:
     try:
-        kinds = str if wants_text else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            raise ValueError  # noqa: TRY004, TRY301 - as wrong as a duration that cannot be read
-        number = parse_duration(value) if isinstance(value, str) else value
-        if not 0 <= number < MOST or (wants_text and number <= 0):
-            raise ValueError  # noqa: TRY301
+        return isinstance(value, str) and 0 < parse_duration(value) < MOST
     except ValueError:
-        wanted = 'a duration such as "15m"' if wants_text else "a number from 0"
-        raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}") from None
+        return False
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value < MOST
 
 
 def _flat(tables: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.servers import ROOT, require
+from tests.support.servers import ROOT, missing, require
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 FILES = sorted((Path(__file__).parent / "promtool").glob("*.yml"))
@@ -90,9 +90,7 @@ def test_rules_do_what_is_expected(file: Path) -> None:
 def test_rules_do_the_same_in_prometheus_3(file: Path) -> None:
     """Ranges that are open to the left, and all else that is new, make no difference."""
     promtool = os.environ.get("GPUMON_TEST_PROMTOOL3")
-    if not promtool:
-        pytest.skip("GPUMON_TEST_PROMTOOL3 does not name a promtool of version 3")
-    run(promtool, file)
+    run(promtool or missing("a promtool of Prometheus 3 (make promtool3)"), file)
 
 
 def test_there_is_a_file_for_each_of_rules() -> None:

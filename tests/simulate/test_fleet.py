@@ -121,6 +121,14 @@ class TestJobs:
             assert whole > 0
             assert round(whole * 1000) == round(parts * 1000)
 
+    def test_a_fault_from_the_opening_on_is_there_at_once(self, make_fleet: Make) -> None:
+        """One of the command line is in force in the first step already."""
+        fleet = make_fleet(nodes=1, gpus=1)
+        fleet.fleet.add_faults(["power_cap=300@n0001:0"])
+        fleet.after(60, step=60)
+        (joules,) = fleet.values("n0001", "gpumon_gpu_energy_joules_total")
+        assert joules < 60 * 310
+
     @given(moments=st.lists(st.floats(0, 2e6), min_size=1, max_size=12))
     @settings(max_examples=40, deadline=None)
     def test_who_asks_in_which_order_does_not_matter(self, moments: list[float]) -> None:
@@ -151,18 +159,17 @@ class TestPlan:
         assert plan.gpus_of(plan.nodes[0]) == 8
 
     @pytest.mark.parametrize(
-        ("change", "says"),
+        ("nodes", "gpus", "model", "says"),
         [
-            ({"gpus": 5000}, "use 1 to"),
-            ({"nodes": 10**6}, "use 1 to"),
-            ({"model": "H1000"}, "unknown GPU"),
+            (1, 5000, "H100", "use 1 to"),
+            (10**6, 8, "H100", "use 1 to"),
+            (1, 8, "H1000", "unknown GPU"),
         ],
     )
-    def test_what_cannot_be_is_said(self, change: dict[str, object], says: str) -> None:
+    def test_what_cannot_be_is_said(self, nodes: int, gpus: int, model: str, says: str) -> None:
         """One line with what would be right."""
-        wanted = {"nodes": 1, "gpus": 8, "model": "H100", "seed": 0, "site": None} | change
         with pytest.raises(UsageError, match=says):
-            plan_fleet(**wanted)  # type: ignore[arg-type]
+            plan_fleet(nodes=nodes, gpus=gpus, model=model, seed=0, site=None)
 
     def test_a_site_without_nodes(self, tmp_path: Path) -> None:
         """It says what to add."""

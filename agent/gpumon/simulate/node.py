@@ -163,7 +163,7 @@ class FleetNode:
         """Let the GPUs go on to now, stopping wherever a fault begins or ends on the way."""
         last = self._sim.tick / TICKS_PER_SECOND
         moments = {moment for fault in self._faults for moment in (fault.begin, fault.end)}
-        stops = sorted(m for m in moments if m is not None and last < m <= now)
+        stops = sorted(m for m in moments if m is not None and last <= m <= now)
         for moment in (*stops, now):
             self._sim.advance(moment, self._stride)
             if self._faults:
@@ -232,13 +232,16 @@ class FleetNode:
         for reading in readings:
             index = reading.identity.index
             mine = [fault for fault in begun if _is_of(fault, self.place.node, index)]
-            counter = self._counters.get(index)
-            if counter is not None and reading.energy_joules is not None:
-                active = [fault for fault in mine if fault.active(now)]
-                shown = counter.show(reading.energy_joules, active)
-                reading = dataclasses.replace(reading, energy_joules=shown)  # noqa: PLW2901
-            found.append(in_readings(reading, mine, now))
+            found.append(in_readings(self._counted(reading, mine, now), mine, now))
         return tuple(found)
+
+    def _counted(self, reading: GpuReading, faults: Sequence[Fault], now: float) -> GpuReading:
+        """Return a reading with what its energy counter shows under these faults."""
+        counter = self._counters.get(reading.identity.index)
+        if counter is None or reading.energy_joules is None:
+            return reading
+        active = [fault for fault in faults if fault.active(now)]
+        return reading.changed(energy_joules=counter.show(reading.energy_joules, active))
 
     def _tell(self, begun: Sequence[Fault], now: float) -> None:
         """Have the agent hear, once, of what only happens."""
