@@ -6,7 +6,7 @@ import asyncio
 import collections
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gpumon.agent.chronicle import Chronicle
@@ -106,7 +106,7 @@ class Node:
         self._xids.observe(snapshot.events)
         name = self._name or snapshot.node
         self._snapshot = dataclasses.replace(
-            self._derivation.update(snapshot, self._enter(snapshot)),
+            self._derivation.update(snapshot, self._known(snapshot)),
             node=name,
             gpus_expected=self._expected.count(snapshot.source, self._clock.time()),
         )
@@ -177,7 +177,13 @@ class Node:
         ledger = self._ledger.state() if self._ledger else now.ledger
         return dataclasses.replace(now, gpus=gpus, host=host, ledger=ledger, denied=self._denied())
 
-    def _enter(self, snapshot: Snapshot) -> Mapping[str, Sequence[str]]:
+    def _known(self, snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+        """Return what else is known of each GPU, by its uuid and its reading's fields."""
+        holders = self._enter(snapshot)
+        uuids = [gpu.identity.uuid for gpu in snapshot.gpus]
+        return {u: {**self._xids.remembered(u), "jobs": holders.get(u, ())} for u in uuids}
+
+    def _enter(self, snapshot: Snapshot) -> Mapping[str, tuple[str, ...]]:
         """Enter a tick in the ledger, and return the jobs that hold each GPU."""
         if self._ledger is None or self._manager is None:
             return {}

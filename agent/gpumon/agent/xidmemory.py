@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from gpumon.agent import xidrows
 from gpumon.agent.eventlog import EventLog
@@ -33,16 +34,8 @@ KEPT_SECONDS = 400 * 86400.0
 MOST_EVENTS = 100_000
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Filled:
-    """What a GPU's readings are completed with."""
-
-    errors: dict[str, int] | None
-    last: dict[str, float] | None
-    classes: dict[str, int]
-
-
-_NOTHING = _Filled(None, None, dict.fromkeys(XID_CLASSES, 0))
+_NOTHING: Mapping[str, Any] = {"xid_events": dict.fromkeys(XID_CLASSES, 0)}
+"""What is remembered of a GPU that has never had an Xid, by its reading's fields."""
 
 
 class XidMemory:
@@ -64,8 +57,7 @@ class XidMemory:
         for event in recent:
             self._open.setdefault((event.told.pci, event.told.xid), []).append(event)
         self._log = EventLog(clock)
-        self._filled: dict[str, _Filled] = {}
-        self._served: dict[str, tuple[GpuReading, _Filled, GpuReading]] = {}
+        self._filled: dict[str, Mapping[str, Any]] = {}
         self.position = state.load(xidrows.load_position, "")
 
     @property
@@ -110,8 +102,19 @@ class XidMemory:
             self._log.xid(event, gpu, gpu.uuid if gpu else self._owners.get(event.pci, ""))
         return new
 
+    def remembered(self, uuid: str) -> Mapping[str, Any]:
+        """Return what is remembered of a GPU, by its reading's fields."""
+        filled = self._filled.get(uuid)
+        if filled is None:
+            filled = self._filled[uuid] = self._fill(uuid)
+        return filled
+
     def complete(self, gpus: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
-        """Return readings with what is remembered of each GPU, whatever its state."""
+        """Return readings with what is remembered of each GPU, whatever its state.
+
+        Those that carry it already are not copied: a copy of their seventy fields costs more than
+        writing them out.
+        """
         self._log.sum_up()
         return tuple(self._completed(gpu) for gpu in gpus)
 
@@ -186,35 +189,24 @@ class XidMemory:
         self._save(changes)
 
     def _completed(self, gpu: GpuReading) -> GpuReading:
-        uuid = gpu.identity.uuid
-        filled = self._filled.get(uuid)
-        if filled is None:
-            filled = self._filled[uuid] = self._fill(uuid)
-        # A reading is looked at several times, by each scrape and by the page, and a copy of its
-        # seventy fields costs more than writing them out.
-        before = self._served.get(uuid)
-        if before is not None and before[0] is gpu and before[1] is filled:
-            return before[2]
-        completed = gpu.changed(
-            xid_errors=filled.errors,
-            xid_last_timestamp_seconds=filled.last,
-            xid_events=filled.classes,
-        )
-        self._served[uuid] = (gpu, filled, completed)
-        return completed
+        remembered = self.remembered(gpu.identity.uuid)
+        # The very object: whatever happens to a GPU makes a new one.
+        if gpu.xid_events is remembered["xid_events"]:
+            return gpu
+        return gpu.changed(**remembered)
 
-    def _fill(self, uuid: str) -> _Filled:
+    def _fill(self, uuid: str) -> Mapping[str, Any]:
         own = {code: c for (owner, code), c in sorted(self._counts.items()) if owner == uuid}
         if not own:
             return _NOTHING
         classes = dict.fromkeys(XID_CLASSES, 0)
         for code, count in own.items():
             classes[xid(code).xid_class] += count.count
-        return _Filled(
-            {str(code): count.count for code, count in own.items()},
-            {str(code): count.last for code, count in own.items()},
-            classes,
-        )
+        return {
+            "xid_errors": {str(code): count.count for code, count in own.items()},
+            "xid_last_timestamp_seconds": {str(code): count.last for code, count in own.items()},
+            "xid_events": classes,
+        }
 
     def _save(self, changes: Sequence[Change]) -> None:
         oldest, newest = self._clock.time() - KEPT_SECONDS, self._next

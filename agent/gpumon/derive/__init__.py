@@ -7,7 +7,8 @@ own, so a replay at sixty times the speed has the same outcome.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from gpumon.derive.energy_check import EnergyCheck
 from gpumon.derive.extremes import PowerExtremes
@@ -25,19 +26,19 @@ class Derivation:
         self._mig = MigEnergy()
 
     def update(
-        self, snapshot: Snapshot, jobs: Mapping[str, Sequence[str]] | None = None
+        self, snapshot: Snapshot, known: Mapping[str, Mapping[str, Any]] | None = None
     ) -> Snapshot:
         """Return the snapshot with what follows from it and from those before it.
 
-        ``jobs`` are the ids of those that hold each GPU, by its uuid.
+        ``known`` is what else is known of each GPU, by its uuid and its reading's fields: it goes
+        into the same copy of the reading, which has seventy fields.
         """
-        jobs = jobs or {}
+        known = known or {}
         power = self._extremes.node(snapshot)
         self._check.forget(snapshot)
-        # One copy of a reading, with all that follows: it has seventy fields.
         gpus = tuple(
             gpu.changed(
-                jobs=tuple(jobs.get(gpu.identity.uuid, ())),
+                **known.get(gpu.identity.uuid, {}),
                 **self._extremes.of(gpu),
                 **self._check.of(gpu),
             )

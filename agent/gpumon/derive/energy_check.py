@@ -139,12 +139,14 @@ class _Counter:
         assert self._last is not None
         now = self._last.time
         divergence = self.divergence()
-        found = {
-            "diverging": divergence is not None and abs(divergence) > DIVERGENCE,
-            "stuck": now - self._moved_at >= STUCK_SECONDS,
-            "jump": self._jumped_at is not None and now - self._jumped_at < WINDOW_SECONDS,
-        }
-        return frozenset(name for name, holds in found.items() if holds)
+        found = set()
+        if divergence is not None and abs(divergence) > DIVERGENCE:
+            found.add("diverging")
+        if now - self._moved_at >= STUCK_SECONDS:
+            found.add("stuck")
+        if self._jumped_at is not None and now - self._jumped_at < WINDOW_SECONDS:
+            found.add("jump")
+        return frozenset(found)
 
     def _restart(self, time: float, joules: float) -> None:
         self._points.clear()

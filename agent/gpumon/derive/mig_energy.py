@@ -75,6 +75,8 @@ def mig_weights(instances: Sequence[MigReading]) -> tuple[list[float], MigEnergy
 
 def divide(whole: int, weights: Sequence[float]) -> list[int]:
     """Divide a whole number by weights (not all 0) into whole numbers that add up to it."""
+    if len(weights) == 1:
+        return [whole]
     parts: list[int] = []
     total, given, weight = sum(weights), 0, 0.0
     for each in weights[:-1]:

@@ -36,27 +36,41 @@ def escape(value: str) -> str:
 class _Instance:
     """What is prepared of one instance: the starts of its lines, and whole blocks of them."""
 
-    __slots__ = ("_labels", "blocks", "starts")
+    __slots__ = ("_blocks", "_keyed", "_labels", "starts")
 
     def __init__(self, names: Sequence[str], values: Sequence[str]) -> None:
         pairs = zip(names, values, strict=True)
         self._labels = [f'{name}="{escape(value)}"' for name, value in pairs]
-        self.starts: dict[tuple[str, Any], str] = {}
-        self.blocks: dict[str, tuple[Any, str]] = {}
+        self.starts: dict[str, str] = {}
+        self._keyed: dict[str, dict[Any, str]] = {}
+        self._blocks: dict[str, tuple[Any, str]] = {}
 
-    def start(self, metric: Metric, key: Any = ()) -> str:
-        """Prepare ``name{labels} `` for these label values, keep it, and return it."""
-        values = key if isinstance(key, tuple) else (key,)
-        start = self.starts[metric.name, key] = self._prepare(metric, values)
+    def start(self, metric: Metric) -> str:
+        """Prepare ``name{labels} `` of a metric without labels of its own, and keep it."""
+        start = self.starts[metric.name] = self._prepare(metric, ())
         return start
 
     def block(self, metric: Metric, owner: object, value: Any) -> str:
-        """Return all lines of a metric whose numbers follow from a value that seldom changes."""
-        held = self.blocks.get(metric.name)
-        if held is None or held[0] != value:
-            lines = (f"{self._prepare(metric, v)}{n}\n" for v, n in metric.samples(owner))
-            held = self.blocks[metric.name] = (value, "".join(lines))
-        return held[1]
+        """Return all lines of a metric that has several; they are kept while its value stays.
+
+        Of those of a GPU (errors by kind, states) most stay for days.
+        """
+        held = self._blocks.get(metric.name)
+        if held is not None and held[0] == value:
+            return held[1]
+        if metric.kind is Kind.INFO or metric.states:
+            text = "".join(f"{self._prepare(metric, v)}{n}\n" for v, n in metric.samples(owner))
+        else:
+            text = self._numbers(metric, value)
+            value = dict(value)  # what is held does not change with what it was
+        self._blocks[metric.name] = (value, text)
+        return text
+
+    def _numbers(self, metric: Metric, value: Mapping[Any, float]) -> str:
+        starts = self._keyed.setdefault(metric.name, {})
+        for key in value.keys() - starts.keys():
+            starts[key] = self._prepare(metric, key if isinstance(key, tuple) else (key,))
+        return "".join([f"{starts[k]}{+number}\n" for k, number in value.items()])  # + True is 1
 
     def _prepare(self, metric: Metric, values: tuple[str, ...]) -> str:
         pairs = zip(metric.labels, values, strict=True)
@@ -101,21 +115,16 @@ class Encoder:
         self, metric: Metric, prepared: Sequence[tuple[Any, _Instance]], lines: list[str]
     ) -> None:
         at, name, field = len(lines), metric.name, metric.field
-        is_block = metric.kind is Kind.INFO or bool(metric.states)
-        scalar = (name, ())
+        several = bool(metric.labels or metric.states)
         for instance, known in prepared:
             value = getattr(instance, field)
             if value is None:
                 continue
-            if is_block:
+            if several:
                 lines.append(known.block(metric, instance, value))
-            elif metric.labels:
-                for key, number in value.items():  # + makes a truth 0 or 1
-                    start = known.starts.get((name, key)) or known.start(metric, key)
-                    lines.append(f"{start}{+number}\n")
             else:
-                start = known.starts.get(scalar) or known.start(metric)
-                lines.append(f"{start}{+value}\n")
+                start = known.starts.get(name) or known.start(metric)
+                lines.append(f"{start}{+value}\n")  # + makes a truth 0 or 1
         if len(lines) > at:
             header = self._headers.get(name)
             if header is None:

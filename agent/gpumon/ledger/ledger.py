@@ -229,8 +229,9 @@ class Ledger:
             self._correct(account, amount.correction)
         reason = "idle"
         if tick.end > tick.begin and 0 < tick.seconds <= self._gap_seconds:
-            # Where the clock was set meanwhile, the tick was no longer for it.
-            tick = dataclasses.replace(tick, begin=tick.end - tick.seconds)
+            if tick.begin != tick.end - tick.seconds:
+                # Where the clock was set meanwhile, the tick was no longer for it.
+                tick = dataclasses.replace(tick, begin=tick.end - tick.seconds)
             parts = parts_of_tick(amount.millijoules, tick)
         elif holders and set(holders) == set(account.holders):
             parts = parts_of_gap(amount.millijoules, tick)

@@ -155,9 +155,11 @@ async def serve_fleet(fleet: Fleet, sock: socket.socket, tier: Tier) -> None:
     """Serve a fleet on a listening socket until a signal; KeyboardInterrupt after Ctrl-C."""
     # Prometheus keeps a connection for each target that it scrapes at the same time.
     allow_connections(max(256, 2 * len(fleet.nodes)))
-    # What there is now stays for good: going through it again and again would cost a third of all.
+    # What there is now stays for good, and a scrape leaves no cycles: going through it all again
+    # and again would cost a third of the whole.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000)
     stop = asyncio.Event()
     received = stop_on_signals(stop)
     server = HttpServer(make_fleet_app(fleet, tier), sock, None)

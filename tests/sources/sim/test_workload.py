@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from gpumon.sources.sim.models import MODELS, GpuModel
@@ -14,6 +16,7 @@ from gpumon.sources.sim.workload import (
     Steady,
     Training,
     programs,
+    smoothed,
 )
 from gpumon.sources.spec import SourceSpec
 
@@ -116,6 +119,31 @@ def test_totals_do_not_depend_on_when_they_are_asked_for() -> None:
     once.advance(2000)
     assert often.totals() == once.totals()
     assert often.recent_utilization() == once.recent_utilization()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_strides_have_the_mean_of_their_phases(seed: int) -> None:
+    """One load a stride, with the activity of the phases in it; both sum up to the same."""
+    stride = 3 * TICKS_PER_SECOND
+    pieces = Training(0, MODELS["H100"], str(seed)).advance(200 * stride)
+    strides = smoothed(pieces, 0, stride)
+    assert [tick for tick, _ in strides] == [stride * n for n in range(1, 201)]
+    for name in ("sm", "tensor", "dram"):
+        sums = [_integral(found, name) for found in (pieces, strides)]
+        assert sums[0] == pytest.approx(sums[1])
+
+
+def test_a_process_that_comes_is_not_smoothed_away() -> None:
+    """A stride ends where a process is attached or goes: a GPU without one has no context's watts."""
+    busy = Load(context=True, sm=1.0)
+    found = smoothed([(10, Load()), (90, busy), (120, Load())], 0, 60)
+    assert found == [(10, Load()), (60, busy), (90, busy), (120, Load())]
+
+
+def _integral(pieces: list[tuple[int, Load]], name: str) -> float:
+    ends = [0, *(tick for tick, _ in pieces)]
+    spans = [until - since for since, until in itertools.pairwise(ends)]
+    return sum(getattr(load, name) * s for (_, load), s in zip(pieces, spans, strict=True))
 
 
 def test_recent_utilization_is_the_last_second() -> None:

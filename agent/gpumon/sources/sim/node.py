@@ -21,7 +21,7 @@ from gpumon.model import (
 from gpumon.sources.sim.identity import identity
 from gpumon.sources.sim.models import MIB, NVLINK_ERROR_KINDS, GpuModel
 from gpumon.sources.sim.physics import CLOCK_STEP, STRIDE, Die, Traits
-from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program, Totals
+from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program, Totals, smoothed
 
 if typing.TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,10 @@ class SimNode:
         pieces: dict[Program, list[tuple[int, Load]]] = {}
         for gpu in self.gpus:
             if gpu.program not in pieces:
-                pieces[gpu.program] = gpu.program.advance(tick)
+                passed = gpu.program.advance(tick)
+                pieces[gpu.program] = (
+                    smoothed(passed, self.tick, stride) if stride > STRIDE else passed
+                )
             gpu.die.run(pieces[gpu.program], stride)
         self.tick = tick
 
@@ -124,7 +127,14 @@ class SimGpu:
             inlet=options.ambient + warmer,
             tick=program.tick,
         )
-        self._constant = _constant(options.model)
+        # What never changes, once: a reading is a copy of it.
+        self._board = GpuReading(
+            identity=self.identity,
+            state=GpuState.OK,
+            time=0.0,
+            read_at=0.0,
+            **_constant(options.model),
+        )
         self._began = self._since = Totals()
         self._means: dict[str, float] = {}
 
@@ -157,9 +167,7 @@ class SimGpu:
                 reason=LOST.format(self.model.thermal.shutdown),
             )
         utilization, access = self.program.recent_utilization()
-        return GpuReading(
-            identity=self.identity,
-            state=GpuState.OK,
+        return self._board.changed(
             time=time,
             read_at=read_at,
             power_samples=samples,
@@ -181,13 +189,12 @@ class SimGpu:
             throttle_seconds=self._throttle_seconds(),
             throttle_reasons=die.reasons(),
             processes=int(bool(self.program.load.context)),
-            held_by=self._processes(),
-            **self._activity(),
-            **self._constant,
+            held_by=self._processes(utilization),
             power_limit_watts=die.limit,
+            **self._activity(),
         )
 
-    def _processes(self) -> tuple[GpuProcess, ...]:
+    def _processes(self, utilization: float) -> tuple[GpuProcess, ...]:
         if not self.program.load.context:
             return ()
         return (
@@ -195,7 +202,7 @@ class SimGpu:
                 pid=_FIRST_PID + self.identity.index,
                 kind="compute",
                 memory_bytes=self._memory_used(),
-                sm_ratio=round(self.program.recent_utilization()[0], 2),
+                sm_ratio=round(utilization, 2),
                 user="sim",
                 uid=1000,
                 name="python3",
@@ -275,16 +282,21 @@ def _milli(watts: float) -> float:
     return round(watts * 1000) / 1000
 
 
+@functools.cache
+def _names_of(links: int) -> tuple[str, ...]:
+    return tuple(map(str, range(links)))
+
+
 def _each_link(links: int, total: int) -> dict[str, dict[str, int]]:
     """Return the traffic of each link, which share it evenly."""
-    each = dict.fromkeys(map(str, range(links)), total // links)
+    each = dict.fromkeys(_names_of(links), total // links)
     return {"nvlink_link_transmit_bytes": each, "nvlink_link_receive_bytes": each}
 
 
 @functools.cache
 def _constant(model: GpuModel) -> dict[str, Any]:
     """Return the readings that never change, of a board without a fault."""
-    link_numbers = [str(link) for link in range(model.nvlinks)]
+    link_numbers = _names_of(model.nvlinks)
     kinds = NVLINK_ERROR_KINDS[model.nvlink_version]
     told = set(_KINDS_OF_A_LINK) & set(kinds)
     constant: dict[str, Any] = {

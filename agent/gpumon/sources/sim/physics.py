@@ -66,7 +66,7 @@ STRIDE = TICKS_PER_SECOND
 """Ticks of the usual wide step."""
 
 WIDEST_STRIDE = 3 * TICKS_PER_SECOND
-"""Ticks of the widest step: with a fleet of thousands, a phase of training at once."""
+"""Ticks of the widest step, for a fleet of thousands: it sees the mean of the phases within."""
 
 
 @dataclasses.dataclass(frozen=True)

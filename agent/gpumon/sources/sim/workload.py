@@ -17,6 +17,8 @@ import random
 import typing
 
 if typing.TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpumon.sources.sim.models import GpuModel
     from gpumon.sources.sim.options import SimOptions
 
@@ -149,6 +151,31 @@ class Program(abc.ABC):
         ticks, self.load = self.next_phase()
         self._ends = self.tick + ticks
         self._recent.append((self.tick, self.load))
+
+
+def smoothed(pieces: Sequence[tuple[int, Load]], tick: int, stride: int) -> list[tuple[int, Load]]:
+    """Return pieces of phases from ``tick`` on with what lies within a stride as its mean load.
+
+    Strides end at multiples of ``stride`` ticks; pieces with a process attached, and without,
+    stay apart. The mean is of what power follows from: SM, tensor and memory activity.
+    """
+    found: list[tuple[int, Load]] = []
+    began, sums = tick, (0.0, 0.0, 0.0)
+    for (until, load), following in zip(pieces, (*pieces[1:], None), strict=True):
+        while tick < until:
+            end = min(until, (tick // stride + 1) * stride)
+            ticks, tick = end - tick, end
+            sums = (
+                sums[0] + load.sm * ticks,
+                sums[1] + load.tensor * ticks,
+                sums[2] + load.dram * ticks,
+            )
+            if tick % stride and following and following[1].context == load.context:
+                continue
+            sm, tensor, dram = (total / (tick - began) for total in sums)
+            found.append((tick, Load(context=load.context, sm=sm, tensor=tensor, dram=dram)))
+            began, sums = tick, (0.0, 0.0, 0.0)
+    return found
 
 
 class Steady(Program):
