@@ -20,8 +20,20 @@ from gpumon.thresholds import Value
 
 PROMTOOL_SECONDS = 60.0
 
-PROMETHEUS_OWN = frozenset({"up", "scrape_duration_seconds"})
+PROMETHEUS_OWN = frozenset(
+    {"up", "scrape_duration_seconds", "scrape_samples_post_metric_relabeling"}
+)
 """Series that Prometheus makes of every scrape."""
+
+AGENT_OWN = frozenset(
+    {
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "gpumon_reader_process_cpu_seconds_total",
+        "gpumon_reader_process_resident_memory_bytes",
+    }
+)
+"""What the agent's two processes cost, as the client library names it."""
 
 _METRIC = re.compile(r"(?<![\w:])((?:[a-z_]+:)?gpumon_[a-z0-9_]+(?::[a-z0-9_]+)?)(?![\w:])")
 
@@ -54,7 +66,9 @@ def problems_of_files(paths: Sequence[Path]) -> Problems:
         f"{path.name}: {rule.get('alert') or rule.get('record')}: {name} is neither in the "
         "catalogue nor recorded by these files"
         for path, rule in rules
-        for name in sorted(metrics_of(str(rule.get("expr", ""))) - recorded - _catalogue())
+        for name in sorted(
+            metrics_of(str(rule.get("expr", ""))) - recorded - AGENT_OWN - _catalogue()
+        )
     ]
     found += [f"{path.name}: no groups of rules" for path, d in documents.items() if not _rules(d)]
     promtool = shutil.which("promtool")

@@ -165,7 +165,7 @@ def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[Recording]:
     level, _, quantity = name.partition(":")
     if level != LEVELS[0][0]:
         raise RuleError(f"{name}: only a node's series go up")
-    aggregate = {"sum": _sum, "min": _min, "mean": _mean}[entry["up"]]
+    aggregate = {"sum": _sum, "min": _min, "max": _max, "mean": _mean}[entry["up"]]
     for (below, _), (above, without) in itertools.pairwise(LEVELS):
         yield Recording(
             record=f"{above}:{quantity}", expr=aggregate(f"{below}:{quantity}", without, below)
@@ -178,6 +178,10 @@ def _sum(series: str, without: str, _below: str) -> str:
 
 def _min(series: str, without: str, _below: str) -> str:
     return f"min without ({without}) ({series})"
+
+
+def _max(series: str, without: str, _below: str) -> str:
+    return f"max without ({without}) ({series})"
 
 
 def _mean(series: str, without: str, below: str) -> str:
