@@ -134,7 +134,7 @@ def test_strides_have_the_mean_of_their_phases(seed: int) -> None:
 
 
 def test_a_process_that_comes_is_not_smoothed_away() -> None:
-    """A stride ends where a process is attached or goes: without one there is no context to feed."""
+    """A stride ends where a process is attached or goes: a context without one draws nothing."""
     busy = Load(context=True, sm=1.0)
     found = smoothed([(10, Load()), (90, busy), (120, Load())], 0, 60)
     assert found == [(10, Load()), (60, busy), (90, busy), (120, Load())]
