@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.builder import Builder
@@ -10,6 +11,7 @@ from grafana_foundation_sdk.models.common import TimeZoneBrowser
 from grafana_foundation_sdk.models.dashboard import (
     Dashboard,
     DashboardCursorSync,
+    DashboardLinkType,
     GridPos,
     Panel,
     RowPanel,
@@ -22,7 +24,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards import panels, style
 from dashboards.panels import SOURCE, Size, Text
-from dashboards.promql import CLUSTER, JOB, aggregate, node
+from dashboards.promql import CLUSTER, JOB, Expr, aggregate, fleet, node, where
 
 SCHEMA_VERSION = 38
 """Grafana 9.5's. Later ones bring an older schema up to theirs; none goes the other way."""
@@ -39,31 +41,69 @@ class Row:
     panels: tuple[Panel, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """How to ask where numbers come from: how many are ``of`` a source, and of ``every`` one.
+
+    ``marks`` are there while data is simulated.
+    """
+
+    of: Callable[[str], Expr]
+    every: Expr
+    marks: Expr
+
+
+def fleet_variables() -> list[Builder[VariableModel]]:
+    """Return the variables that choose clusters: data source, and one cluster, several or all.
+
+    Targets need not have a ``cluster``, so its "All" matches everything.
+    """
+    cluster = (
+        _label_values("cluster", "cluster:gpumon_gpus:count")
+        .label("Cluster")
+        .multi(multi=True)
+        .include_all(include_all=True)
+        .all_value(".*")
+        .current(VariableOption(text="All", value="$__all"))
+    )
+    return [_data_source(), cluster]
+
+
 def node_variables() -> list[Builder[VariableModel]]:
     """Return the variables that choose one node: data source, cluster, instance.
 
-    Targets need not have a ``cluster``, so its "All" matches everything. Nodes are found by
-    Prometheus's own ``up``: one whose agent never answered is there too.
+    Nodes are found by Prometheus's own ``up``: one whose agent never answered is there too.
     """
-    source = (
-        builders.DatasourceVariable("datasource")
-        .label("Data source")
-        .type("prometheus")
-        .current(DATA_SOURCE)
-    )
     cluster = (
-        _label_values("cluster", JOB)
+        _label_values("cluster", f"up{{{JOB}}}")
         .label("Cluster")
         .include_all(include_all=True)
         .all_value(".*")
         .current(VariableOption(text="All", value="$__all"))
     )
-    instance = _label_values("instance", CLUSTER).label("Node")
-    return [source, cluster, instance]
+    return [_data_source(), cluster, _label_values("instance", f"up{{{CLUSTER}}}").label("Node")]
 
 
-def _label_values(label: str, matchers: str) -> builders.QueryVariable:
-    query = f"label_values(up{{{matchers}}}, {label})"
+def choose(label: str, of: str, title: str, *, several: bool = False) -> builders.QueryVariable:
+    """Return a variable with the values of a label of some series; ``several`` may be all."""
+    variable = _label_values(label, of).label(title)
+    if several:
+        variable.multi(multi=True).include_all(include_all=True).all_value(".*")
+        variable.current(VariableOption(text="All", value="$__all"))
+    return variable
+
+
+def _data_source() -> builders.DatasourceVariable:
+    return (
+        builders.DatasourceVariable("datasource")
+        .label("Data source")
+        .type("prometheus")
+        .current(DATA_SOURCE)
+    )
+
+
+def _label_values(label: str, series: str) -> builders.QueryVariable:
+    query = f"label_values({series}, {label})"
     return (
         builders.QueryVariable(label)
         .datasource(SOURCE)
@@ -75,62 +115,105 @@ def _label_values(label: str, matchers: str) -> builders.QueryVariable:
     )
 
 
-def banner() -> Panel:
+NODE_SOURCE = Source(
+    of=lambda word: aggregate("count", node("gpumon_source_info", source=word)),
+    every=aggregate("count", node("gpumon_source_info")),
+    marks=node("gpumon_source_info", source="sim"),
+)
+"""Where a node's numbers come from."""
+
+FLEET_SOURCE = Source(
+    of=lambda word: where(
+        "({0} > bool 0)",
+        aggregate("count", fleet("cluster:gpumon_agents_by_source:count", source=word)),
+    ),
+    every=aggregate("count", fleet("cluster:gpumon_agents_by_source:count")),
+    marks=fleet("cluster:gpumon_agents_by_source:count", source="sim"),
+)
+"""Where a fleet's numbers come from: one simulated node is enough to say so."""
+
+
+def banner(source: Source) -> Panel:
     """Return the strip that says whether hardware was measured."""
-    sim, replay = (
-        aggregate("count", node("gpumon_source_info", source=word)) for word in ("sim", "replay")
-    )
-    expr = sim | 2 * replay | 0 * aggregate("count", node("gpumon_source_info"))
+    expr = source.of("sim") | 2 * source.of("replay") | 0 * source.every
     return panels.value(
         Text(
             "Where these numbers come from",
-            "Measured: read from this node's driver. Simulated and replayed numbers look like "
+            "Measured: read from the driver. Simulated and replayed numbers look like "
             "the real ones; never take them for a machine's.",
         ),
-        Size(24, 3),
+        Size(24, 2),
         {"source": expr},
         states={
-            0: style.State("measured on this node's GPUs", style.WELL),
+            0: style.State("measured on GPUs", style.WELL),
             1: style.State("SIMULATED: no hardware was measured", style.BAD),
-            2: style.State("REPLAY: a recording, not this node now", style.WARNING),
+            2: style.State("REPLAY: a recording, not the present", style.WARNING),
         },
         absent="no agent answers",
     )
 
 
-def simulated_annotation() -> builders.AnnotationQuery:
-    """Return the mark across every graph over the time in which the data was simulated."""
+def _annotation(name: str, color: str, expr: Expr, title: str) -> builders.AnnotationQuery:
     return (
         builders.AnnotationQuery()
-        .name("Simulated")
+        .name(name)
         .datasource(SOURCE)
         .enable(enable=True)
-        .icon_color(style.BAD)
-        .expr(node("gpumon_source_info", source="sim").text)
+        .icon_color(color)
+        .expr(expr.text)
         .step("60s")
-        .title_format("SIMULATED: no hardware was measured")
+        .title_format(title)
     )
 
 
-def assemble(builder: builders.Dashboard, rows: tuple[Row, ...]) -> Dashboard:
+def fleet_xids() -> builders.AnnotationQuery:
+    """Return marks where an Xid code is seen on a node for the first time in a day."""
+    seen = fleet("instance:gpumon_gpus_with_xid:count1d")
+    return _annotation(
+        "Xids",
+        style.WARNING,
+        where("{0} unless {0} offset 2m", seen),
+        "Xid {{xid}} on {{instance}}",
+    )
+
+
+def assemble(
+    builder: builders.Dashboard,
+    rows: tuple[Row, ...],
+    source: Source,
+    *marks: builders.AnnotationQuery,
+) -> Dashboard:
     """Return a dashboard of rows, under the banner, with what every one of ours has."""
-    dashboard = (
+    simulated = _annotation(
+        "Simulated", style.BAD, source.marks, "SIMULATED: no hardware was measured"
+    )
+    others = (
+        builders.DashboardLink("Other dashboards")
+        .type(DashboardLinkType.DASHBOARDS)
+        .tags(["gpumon"])
+        .as_dropdown(as_dropdown=True)
+        .include_vars(include_vars=True)
+        .keep_time(keep_time=True)
+    )
+    builder = (
         builder.tags(["gpumon"])
         .editable()
         .timezone(TimeZoneBrowser)
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .refresh("30s")
-        .annotation(simulated_annotation())
-        .build()
+        .link(others)
+        .annotation(simulated)
     )
+    for mark in marks:
+        builder.annotation(mark)
+    dashboard = builder.build()
     dashboard.schema_version = SCHEMA_VERSION
-    dashboard.panels = [*_placed(rows)]
+    dashboard.panels = [*_placed(banner(source), rows)]
     return dashboard
 
 
-def _placed(rows: tuple[Row, ...]) -> list[Panel | RowPanel]:
+def _placed(top: Panel, rows: tuple[Row, ...]) -> list[Panel | RowPanel]:
     """Number the panels, and lay them out from left to right and from top to bottom."""
-    top = banner()
     placed: list[Panel | RowPanel] = [top]
     assert top.grid_pos is not None
     y = top.grid_pos.h

@@ -31,4 +31,5 @@ def dashboard() -> Dashboard:
             Row("Measuring", node_health.measuring()),
             Row("The GPUs", node_health.inventory()),
         ),
+        frame.NODE_SOURCE,
     )

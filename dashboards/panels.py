@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from grafana_foundation_sdk.builders import (
     bargauge,
     common,
+    heatmap,
     prometheus,
     stat,
     statetimeline,
@@ -14,25 +16,34 @@ from grafana_foundation_sdk.builders import (
     timeseries,
 )
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
+from grafana_foundation_sdk.models import heatmap as heatmaps
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import (
+    AxisPlacement,
     BarGaugeDisplayMode,
     BigValueColorMode,
     BigValueGraphMode,
     BigValueTextMode,
     DataSourceRef,
     GraphThresholdsStyleMode,
+    HeatmapCellLayout,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
+    StackingMode,
     TooltipDisplayMode,
     VisibilityMode,
     VizOrientation,
 )
-from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, Panel
+from grafana_foundation_sdk.models.dashboard import (
+    DataTransformerConfig,
+    DynamicConfigValue,
+    Panel,
+)
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import style
+from dashboards.links import Link
 from dashboards.promql import Expr
 from dashboards.style import State
 
@@ -45,6 +56,13 @@ LIMIT = "limit"
 """The legend of a series that is drawn as a limit."""
 
 
+EVERY = "/.*/"
+"""Every series of a panel, as a regular expression of Grafana's."""
+
+WELL = "none: all is well"
+"""What a panel of troubles says where there are none."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Text:
     """What a panel says of itself: its title, and how to read it and what is normal."""
@@ -55,6 +73,25 @@ class Text:
     def description(self, first: Expr) -> str:
         """Return the metrics' help, then how to read it."""
         return " ".join(dict.fromkeys(first.help)) + "\n\n" + self.reading
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of numbers in a table: its heading, where they come from, and their colours."""
+
+    heading: str
+    expr: Expr
+    thresholds: ThresholdsConfig | None = None
+    states: dict[int, State] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A column that names things: the label it shows, its heading, and where a click leads."""
+
+    label: str
+    heading: str
+    link: Link | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +109,16 @@ def lines(
     *,
     axis: tuple[float | None, float | None] = (0, None),
     thresholds: ThresholdsConfig | None = None,
+    colors: dict[str, str] | None = None,
+    stacked: bool = False,
+    link: Link | None = None,
+    absent: str = ABSENT,
 ) -> Panel:
     """Return lines over time, by legend; the one called ``limit`` is grey and dashed.
 
     ``axis`` is where the axis begins and ends, None where the data says; thresholds are drawn as
-    lines.
+    lines. ``colors`` are those of some legends; ``stacked`` puts areas on one another, but for the
+    limit; ``link`` is where a click on a line leads.
     """
     first = next(iter(series.values()))
     drawn = (
@@ -87,9 +129,9 @@ def lines(
         .unit(first.unit)
         .height(size.height)
         .span(size.width)
-        .no_value(ABSENT)
+        .no_value(absent)
         .color_scheme(style.by_series())
-        .fill_opacity(0)
+        .fill_opacity(60 if stacked else 0)
         .line_width(1)
         .show_points(VisibilityMode.NEVER)
         .legend(_legend(LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"]))
@@ -106,8 +148,14 @@ def lines(
         drawn.thresholds_style(
             common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED)
         )
+    if stacked:
+        drawn.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+    for legend, color in (colors or {}).items():
+        drawn.override_by_name(legend, [style.fixed(color)])
     if LIMIT in series:
-        drawn.override_by_name(LIMIT, style.DASHED)
+        drawn.override_by_name(LIMIT, [*style.DASHED, *(style.ALONE if stacked else [])])
+    if link is not None:
+        drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
     return drawn.build()
 
 
@@ -148,10 +196,18 @@ def value(
 
 
 def bars(
-    text: Text, size: Size, legend: str, expr: Expr, thresholds: ThresholdsConfig | None = None
+    text: Text,
+    size: Size,
+    legend: str,
+    expr: Expr,
+    thresholds: ThresholdsConfig | None = None,
+    *,
+    most: float | None = None,
+    link: Link | None = None,
+    absent: str = ABSENT,
 ) -> Panel:
-    """Return a bar for each series, over the time shown."""
-    return (
+    """Return a bar for each series, over the time shown, up to ``most`` or to the largest."""
+    drawn = (
         bargauge.Panel()
         .title(text.title)
         .description(text.description(expr))
@@ -160,20 +216,33 @@ def bars(
         .min(0)
         .height(size.height)
         .span(size.width)
-        .no_value(ABSENT)
+        .no_value(absent)
         .color_scheme(style.by_thresholds())
         .thresholds(thresholds or style.thresholds(style.WELL))
         .orientation(VizOrientation.HORIZONTAL)
         .display_mode(BarGaugeDisplayMode.BASIC)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .targets([_query("A", expr, legend, at_end=True)])
-        .build()
     )
+    if most is not None:
+        drawn.max(most)
+    if link is not None:
+        drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
+    return drawn.build()
 
 
-def timeline(text: Text, size: Size, legend: str, expr: Expr, states: dict[int, State]) -> Panel:
+def timeline(
+    text: Text,
+    size: Size,
+    legend: str,
+    expr: Expr,
+    states: dict[int, State],
+    *,
+    link: Link | None = None,
+    absent: str = ABSENT,
+) -> Panel:
     """Return a band of states over time for each series."""
-    return (
+    drawn = (
         statetimeline.Panel()
         .title(text.title)
         .description(text.description(expr))
@@ -181,7 +250,7 @@ def timeline(text: Text, size: Size, legend: str, expr: Expr, states: dict[int, 
         .unit(expr.unit)
         .height(size.height)
         .span(size.width)
-        .no_value(ABSENT)
+        .no_value(absent)
         .color_scheme(style.by_thresholds())
         .thresholds(style.thresholds(style.NEUTRAL))
         .mappings(style.mappings(states))
@@ -190,8 +259,101 @@ def timeline(text: Text, size: Size, legend: str, expr: Expr, states: dict[int, 
         .legend(_legend(LegendDisplayMode.LIST))
         .tooltip(_tooltip())
         .targets([_query("A", expr, legend)])
+    )
+    if link is not None:
+        drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
+    return drawn.build()
+
+
+def heat(text: Text, size: Size, buckets: Expr, *, axis_unit: str) -> Panel:
+    """Return a heat map of a histogram over time: cumulative series by ``le``."""
+    panel = (
+        heatmap.Panel()
+        .title(text.title)
+        .description(text.description(buckets))
+        .datasource(SOURCE)
+        .unit(buckets.unit)
+        .height(size.height)
+        .span(size.width)
+        .no_value(ABSENT)
+        .calculate(calculate=False)
+        .targets([_query("A", buckets, "{{le}}").format(PromQueryFormat.HEATMAP)])
         .build()
     )
+    panel.options = heatmaps.Options(
+        # From dark to light in hues that survive every colour deficiency.
+        color=heatmaps.HeatmapColorOptions(
+            mode=heatmaps.HeatmapColorMode.SCHEME,
+            scheme="Cividis",
+            fill="dark-orange",
+            exponent=0.5,
+            steps=64,
+            reverse=False,
+        ),
+        rows_frame=heatmaps.RowsHeatmapOptions(layout=HeatmapCellLayout.LE),
+        cell_values=heatmaps.CellValues(unit=buckets.unit, decimals=0),
+        y_axis=heatmaps.YAxisConfig(unit=axis_unit, axis_placement=AxisPlacement.LEFT),
+        filter_values=heatmaps.FilterValueRange(le=1e-9),
+        tooltip=heatmaps.HeatmapTooltip(mode=TooltipDisplayMode.SINGLE, y_histogram=True),
+    )
+    return panel
+
+
+def listing(
+    text: Text,
+    size: Size,
+    keys: tuple[Key, ...],
+    columns: tuple[Column, ...],
+    *,
+    sort: str = "",
+    absent: str = ABSENT,
+) -> Panel:
+    """Return a table: a row for each combination of the keys' labels, with their numbers now.
+
+    Every column's expression must have these labels and no others. ``sort`` is the heading of the
+    column that comes first by size.
+    """
+    headings = {key.label: key.heading for key in keys}
+    values = {
+        f"Value #{letter}" if len(columns) > 1 else "Value": column.heading
+        for (letter, _, _), column in zip(_letters(columns), columns, strict=True)
+    }
+    order = {name: place for place, name in enumerate((*headings, *values))}
+    named = DataTransformerConfig(
+        "organize",
+        options={
+            "excludeByName": {"Time": True},
+            "indexByName": order,
+            "renameByName": {**headings, **values},
+        },
+    )
+    drawn = (
+        table.Panel()
+        .title(text.title)
+        .description(text.description(columns[0].expr))
+        .datasource(SOURCE)
+        .unit(units.String)
+        .height(size.height)
+        .span(size.width)
+        .no_value(absent)
+        .targets(
+            [
+                _query(ref, expr, "", at_end=True).format(PromQueryFormat.TABLE)
+                for ref, _, expr in _letters(columns)
+            ]
+        )
+        .with_transformation(DataTransformerConfig("merge", options={}))
+        .with_transformation(named)
+    )
+    if sort:
+        drawn.sort_by([common.TableSortByFieldState().display_name(sort).desc(desc=True)])
+    for column in columns:
+        looks = style.cell(column.expr.unit, column.thresholds, column.states)
+        drawn.override_by_name(column.heading, looks)
+    for key in keys:
+        if key.link is not None:
+            drawn.override_by_name(key.heading, [_links(key.link.of_a_cell())])
+    return drawn.build()
 
 
 def facts(text: Text, size: Size, expr: Expr, columns: dict[str, str]) -> Panel:
@@ -215,6 +377,14 @@ def facts(text: Text, size: Size, expr: Expr, columns: dict[str, str]) -> Panel:
         .with_transformation(named)
         .build()
     )
+
+
+def _links(link: dict[str, Any]) -> DynamicConfigValue:
+    return DynamicConfigValue("links", [link])
+
+
+def _letters(columns: tuple[Column, ...]) -> list[tuple[str, str, Expr]]:
+    return _lettered({column.heading: column.expr for column in columns})
 
 
 def _lettered(series: dict[str, Expr]) -> list[tuple[str, str, Expr]]:

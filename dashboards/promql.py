@@ -1,7 +1,7 @@
 """PromQL that knows its unit and its meaning, made from the catalogue's metrics.
 
-Every series is that of the node the dashboard shows: the ``cluster`` label is optional, so the
-variable's "All" also matches targets that have none.
+Every series is of what the dashboard shows: a fleet, or one node, GPU or job. The ``cluster`` label
+is optional, so the variable's "All" also matches targets that have none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from grafana_foundation_sdk.models import units
 from dashboards.metrics import PER_SECOND, UnknownMetricError, known
 
 JOB = 'job="gpumon"'
-CLUSTER = f'{JOB},cluster=~"$cluster"'
+FLEET = 'cluster=~"$cluster"'
+CLUSTER = f"{JOB},{FLEET}"
 NODE = f'{CLUSTER},instance="$instance"'
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000
@@ -50,17 +51,49 @@ def node(name: str, **labels: str | tuple[str, ...]) -> Expr:
 
     Raises UnknownMetricError for a metric, a label or a value that the catalogue does not have.
     """
+    return select(name, NODE, **labels)
+
+
+def fleet(name: str, **labels: str | tuple[str, ...]) -> Expr:
+    """Return a recorded series of the chosen clusters, with labels of one value or of several."""
+    return select(name, FLEET, **labels)
+
+
+def select(name: str, matchers: str, **labels: str | tuple[str, ...]) -> Expr:
+    """Return a metric's series that some matchers choose, and labels of one value or of several.
+
+    Raises UnknownMetricError for a metric, a label or a value that there is not.
+    """
     metric = known(name)
-    matchers = [NODE]
+    all_of = [matchers]
     for label, wanted in labels.items():
         values = (wanted,) if isinstance(wanted, str) else wanted
-        if label not in metric.labels:
+        if metric.labels and label not in metric.labels:
             raise UnknownMetricError(f"{name} has no label {label}")
         if metric.values and not metric.values.issuperset(values):
             raise UnknownMetricError(f"{name} has no {label} among {', '.join(values)}")
         operator = "=" if len(values) == 1 else "=~"
-        matchers.append(f'{label}{operator}"{"|".join(values)}"')
-    return Expr(f"{name}{{{','.join(matchers)}}}", metric.unit, (metric.help,))
+        all_of.append(f'{label}{operator}"{"|".join(values)}"')
+    return Expr(f"{name}{{{','.join(all_of)}}}", metric.unit, (metric.help,))
+
+
+def where(template: str, *parts: Expr, unit: str | None = None) -> Expr:
+    """Return PromQL in which ``{0}``, ``{1}`` and so on stand for expressions.
+
+    Its unit is the first's, where no other is given.
+    For what has no word of its own here: comparisons, joins, arithmetic.
+    """
+    help_ = tuple(text for part in parts for text in part.help)
+    text = template
+    for place, part in enumerate(parts):
+        text = text.replace(f"{{{place}}}", part.text)
+    return Expr(text, parts[0].unit if unit is None else unit, help_)
+
+
+def worst(count: int, of: Expr, *, lowest: bool = False) -> Expr:
+    """Return the series with the highest values, or with the lowest."""
+    word = "bottomk" if lowest else "topk"
+    return dataclasses.replace(of, text=f"{word}({count}, {of.text})")
 
 
 def rate(counter: Expr) -> Expr:

@@ -20,6 +20,8 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 WELL = "#0072B2"
+FINE = "#56B4E9"
+FREE = "#009E73"
 WARNING = "#E69F00"
 BAD = "#D55E00"
 NEUTRAL = "#7F7F7F"
@@ -57,6 +59,34 @@ def mappings(states: dict[int, State]) -> list[ValueMapping]:
     }
     return [ValueMap(options=results)]
 
+
+def fixed(color: str) -> DynamicConfigValue:
+    """Give a series this colour."""
+    return DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
+
+
+def cell(
+    unit: str,
+    bounds: builders.ThresholdsConfig | None,
+    states: dict[int, State] | None,
+) -> list[DynamicConfigValue]:
+    """Return how a table's numbers look: their unit, and coloured where they mean something."""
+    looks = [DynamicConfigValue("unit", unit)]
+    if states is not None:
+        looks.append(DynamicConfigValue("mappings", mappings(states)))
+    if bounds is not None:
+        looks.append(DynamicConfigValue("thresholds", bounds.build()))
+    if states is not None or bounds is not None:
+        looks.append(DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+        looks.append(DynamicConfigValue("color", {"mode": "thresholds"}))
+    return looks
+
+
+ALONE = [
+    DynamicConfigValue("custom.stacking", {"mode": "none", "group": "A"}),
+    DynamicConfigValue("custom.fillOpacity", 0),
+]
+"""How a line is drawn that is not one of a stack."""
 
 DASHED = [
     DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),

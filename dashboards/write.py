@@ -7,11 +7,21 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import node
+from dashboards import fleet, gpu, health, job, monitor, node, power, usage
 
 FOLDER = Path(__file__).parent / "json"
 
-DASHBOARDS = (node.dashboard,)
+DASHBOARDS = (
+    fleet.dashboard,
+    power.dashboard,
+    usage.dashboard,
+    job.dashboard,
+    node.dashboard,
+    gpu.dashboard,
+    health.dashboard,
+    monitor.dashboard,
+)
+"""In the order in which people open them: each from the last."""
 
 
 def files() -> dict[str, str]:
