@@ -47,7 +47,9 @@ print("LOADED", sorted(heavy & set(sys.modules)))
 """
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["agent", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["--version"], ["agent", "--help"], ["dashboards", "push", "--help"]]
+)
 def test_help_loads_nothing_heavy(argv: list[str]) -> None:
     """Neither driver binding, nor exposition, nor tables, nor HTTP: help must be instant."""
     done = subprocess.run(

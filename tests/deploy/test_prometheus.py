@@ -37,7 +37,8 @@ def test_promtool_accepts_it(path: Path) -> None:
 def test_it_scrapes_agents_as_rules_and_dashboards_expect(path: Path) -> None:
     """The job is gpumon, the port the agent's, and labels are on the target."""
     config = load(path)
-    (job,) = config["scrape_configs"]
+    job, itself = config["scrape_configs"]
+    assert itself["job_name"] == "prometheus"
     assert job["job_name"] == "gpumon"
     (group,) = job["static_configs"]
     assert [target.rpartition(":")[2] for target in group["targets"]] == [str(DEFAULT_PORT)]

@@ -17,6 +17,7 @@ from gpumon.errors import GpumonError, UsageError
 
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
+    "dashboards": "List, write out, push and compare the Grafana dashboards.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
     "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
     "explain": "Say what an alert, a metric, an Xid or a throttle reason means, and what to do.",

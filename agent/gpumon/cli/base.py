@@ -80,7 +80,9 @@ def _check_environment(known: set[str]) -> None:
     if not known:
         return
     for name in os.environ:
-        others = name == "GPUMON_CONFIG" or name.startswith(("GPUMON_TEST_", "GPUMON_TARGET_"))
+        others = name == "GPUMON_CONFIG" or name.startswith(
+            ("GPUMON_TEST_", "GPUMON_TARGET_", "GPUMON_GRAFANA_")
+        )
         if name.startswith("GPUMON_") and name not in known and not others:
             raise UsageError(
                 f"environment: unknown variable {name}",

@@ -1,0 +1,226 @@
+"""``gpumon dashboards``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gpumon.cli.base import declare_group
+from gpumon.grafana.access import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from gpumon.grafana.push import Change
+    from gpumon.grafana.server import Folder, Grafana
+    from gpumon.grafana.shipped import Dashboard
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_NAMES = click.argument("names", nargs=-1, metavar="[DASHBOARD]...")
+
+
+def _of_a_grafana(function: Function) -> Function:
+    """Add the options that say which Grafana, who asks, and what belongs where in it."""
+    for add in reversed(
+        (
+            _NAMES,
+            click.option(
+                "--url",
+                envvar="GPUMON_GRAFANA_URL",
+                default=DEFAULT_URL,
+                show_default=True,
+                show_envvar=True,
+                metavar="URL",
+                help="Grafana's start page, with its sub-path if it has one.",
+            ),
+            # There is no option for the token itself: every user sees another's command lines.
+            click.option(
+                "--token-file",
+                envvar="GPUMON_GRAFANA_TOKEN_FILE",
+                show_envvar=True,
+                type=click.Path(dir_okay=False, path_type=Path),
+                metavar="FILE",
+                help="The file with a service account's token; without it, GPUMON_GRAFANA_TOKEN.",
+            ),
+            click.option(
+                "--folder",
+                "title",
+                default="gpumon",
+                show_default=True,
+                metavar="NAME",
+                help="The folder they belong into, by title or uid; made where there is none.",
+            ),
+            click.option(
+                "--datasource",
+                "source",
+                metavar="NAME",
+                help="The Prometheus they choose when opened, by name or uid.  [default:"
+                " gpumon-prometheus, else the only one, else Grafana's default]",
+            ),
+        )
+    ):
+        function = add(function)
+    return function
+
+
+@declare_group(
+    "dashboards",
+    "gpumon dashboards list\n"
+    "gpumon dashboards export --to /var/lib/grafana/dashboards\n"
+    "gpumon dashboards push --url https://grafana.example.org --token-file token --dry-run\n"
+    "gpumon dashboards push gpumon-node --datasource Mimir\n"
+    "gpumon dashboards diff --url https://grafana.example.org --token-file token",
+)
+def dashboards() -> None:
+    """List, write out, push and compare the Grafana dashboards."""
+
+
+@dashboards.command("list")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "markdown"]),
+    default="table",
+    help="How to print it.",
+)
+def list_(output: str) -> None:
+    """List the dashboards: uid, title, panels, what it shows."""
+    from gpumon.grafana.shipped import load
+    from gpumon.views.dashboards import render_dashboards
+
+    click.echo(render_dashboards(load(), output), nl=False)
+
+
+@dashboards.command("export")
+@_NAMES
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where to write the files; without it, the one that is named is printed.",
+)
+@click.option(
+    "--datasource",
+    "source",
+    metavar="UID",
+    help="The uid of the Prometheus they choose when opened.  [default: gpumon-prometheus]",
+)
+def export(names: tuple[str, ...], folder: Path | None, source: str | None) -> None:
+    """Write the dashboards out as files, for Grafana's provisioning or an import by hand.
+
+    Files of the same names are replaced.
+    """
+    from gpumon.errors import UnavailableError, UsageError
+    from gpumon.grafana.shipped import load
+
+    chosen = [
+        dashboard.choosing(source, source) if source else dashboard for dashboard in load(names)
+    ]
+    if folder is None:
+        if len(chosen) != 1:
+            raise UsageError(
+                f"{len(chosen)} dashboards", "say where to write them with --to, or name one"
+            )
+        click.echo(chosen[0].text, nl=False)
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for dashboard in chosen:
+            new = folder / f"{dashboard.uid}.json.new"
+            new.write_text(dashboard.text, "utf-8")
+            new.replace(folder / f"{dashboard.uid}.json")
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot write to {folder} ({error.strerror})", "name another with --to"
+        ) from None
+    click.echo(f"{folder}: {len(chosen)} files", err=True)
+
+
+@dashboards.command("push")
+@_of_a_grafana
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--force", is_flag=True, help="Replace those that were edited in Grafana, too.")
+def push(
+    names: tuple[str, ...],
+    url: str,
+    token_file: Path | None,
+    title: str,
+    source: str | None,
+    dry_run: bool,
+    force: bool,
+) -> int:
+    """Put the dashboards into a running Grafana of 9.5 or later.
+
+    A second push changes nothing. What somebody edited there is left alone, and the difference is
+    shown. Exits with 1 where some were left alone, and 3 where Grafana cannot be reached, or
+    refuses.
+    """
+    from gpumon.grafana.access import read_access
+    from gpumon.grafana.push import Kind, apply
+    from gpumon.grafana.server import connect
+    from gpumon.grafana.shipped import load
+    from gpumon.views.dashboards import place, tell
+
+    ours = load(names)
+    alone = 0
+    with connect(read_access(url, token_file)) as grafana:
+        folder, changes = _changes(grafana, ours, title, source)
+        for change in changes:
+            if change.kind is Kind.EDITED:
+                click.echo(place(change, folder, title) + change.difference, nl=False)
+            done = change.kind is not Kind.PROVISIONED and (force or change.kind is not Kind.EDITED)
+            alone += not done
+            if done and change.kind is not Kind.UNCHANGED and not dry_run:
+                folder = folder or grafana.create_folder(title)
+                apply(grafana, change, folder)
+            where = folder.title if folder else title
+            click.echo(tell(change, where, done=done, dry=dry_run))
+    return 1 if alone else 0
+
+
+@dashboards.command("diff")
+@_of_a_grafana
+def diff(
+    names: tuple[str, ...],
+    url: str,
+    token_file: Path | None,
+    title: str,
+    source: str | None,
+) -> int:
+    """Show what a push would change in a running Grafana, and what somebody edited there.
+
+    Exits with 1 where anything differs, and 3 where Grafana cannot be reached or refuses.
+    """
+    from gpumon.grafana.access import read_access
+    from gpumon.grafana.push import Kind
+    from gpumon.grafana.server import connect
+    from gpumon.grafana.shipped import load
+    from gpumon.views.dashboards import place
+
+    ours = load(names)
+    with connect(read_access(url, token_file)) as grafana:
+        folder, changes = _changes(grafana, ours, title, source)
+    differing = [change for change in changes if change.kind is not Kind.UNCHANGED]
+    for change in differing:
+        click.echo(place(change, folder, title) + change.difference, nl=False)
+    click.echo(f"{len(differing)} of {len(changes)} dashboards differ", err=True)
+    return 1 if differing else 0
+
+
+def _changes(
+    grafana: Grafana, ours: tuple[Dashboard, ...], title: str, source: str | None
+) -> tuple[Folder | None, list[Change]]:
+    """Return the folder, if it is there, and what there is to do for each dashboard."""
+    from gpumon.grafana.push import choose_source, compare
+
+    own = ours[0].source
+    chosen = choose_source(grafana.data_sources(), source, own)
+    folder = grafana.folder(title)
+    wanted = [dashboard.choosing(chosen.uid, chosen.name) for dashboard in ours]
+    return folder, [compare(one, grafana.dashboard(one.uid), folder) for one in wanted]
+
+
+command = dashboards

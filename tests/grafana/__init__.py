@@ -1,0 +1,1 @@
+"""Tests of the dashboards that ship, and of pushing them."""
