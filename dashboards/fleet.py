@@ -10,8 +10,16 @@ from dashboards import frame, links, panels, style
 from dashboards.frame import Row
 from dashboards.panels import LIMIT, Column, Key, Size, Text
 from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where, worst
+from dashboards.style import State
 
-ALERTS = select("ALERTS", 'cluster=~"$cluster",alertstate="firing",alertname!="Watchdog"')
+FIRING = 'cluster=~"$cluster",alertstate="firing"'
+URGENCY = {
+    3: State("page", style.BAD),
+    2: State("ticket", style.WARNING),
+    1: State("know", style.FINE),
+}
+"""What each severity asks of people, worst first."""
+
 NODE = Key("instance", "Node", links.NODE)
 
 UP = aggregate("sum", fleet("cluster:gpumon_gpus_up:sum"))
@@ -49,14 +57,13 @@ def dashboard() -> Dashboard:
 
 
 def _alerts(severity: str) -> Panel:
-    matchers = f'cluster=~"$cluster",alertstate="firing",severity="{severity}"'
     words = {
         "critical": ("Pages", "Somebody must come now. Normal: 0.", style.BAD),
         "warning": ("Tickets", "Somebody must see to it today. Normal: few.", style.WARNING),
         "info": ("To know", "Nobody need do anything now. Normal: some.", style.FINE),
     }
     title, reading, color = words[severity]
-    firing = select("ALERTS", matchers)
+    firing = select("ALERTS", FIRING, severity=severity)
     return panels.value(
         Text(title, f"Alerts that fire. {reading} The table below says which."),
         Size(2, 4),
@@ -168,42 +175,28 @@ def _where() -> tuple[Panel, ...]:
         panels.listing(
             Text(
                 "Alerts that fire",
-                "Everything but the Watchdog, worst first. The runbook of each is in "
-                "docs/runbooks, and gpumon explain ALERT shows it.",
+                "Everything but the Watchdog; empty when all is well. gpumon explain ALERT shows "
+                "what each means and what to do, and so does its runbook.",
             ),
             Size(14, 10),
             (
-                Key("severity", "Severity"),
-                Key("alertname", "Alert"),
-                Key("instance", "Node", links.NODE),
-                Key("gpu", "GPU"),
+                Key("alertname", "Alert", width=230),
+                Key("rack", "Rack", width=80),
+                NODE,
+                Key("gpu", "GPU", width=60),
                 Key("job_id", "Job", links.JOB),
-                Key("name", "Budget"),
+                Key("name", "Budget", width=80),
                 Key("team", "Whose"),
             ),
-            (
-                Column(
-                    "Count",
-                    aggregate(
-                        "count",
-                        ALERTS,
-                        "severity",
-                        "alertname",
-                        "instance",
-                        "gpu",
-                        "job_id",
-                        "name",
-                        "team",
-                    ),
-                ),
-            ),
+            (Column("Urgency", _urgency(), states=URGENCY),),
+            sort="Urgency",
             absent=panels.WELL,
         ),
         panels.listing(
             Text(
                 "The ten nodes worst off",
                 "By GPUs missing, then GPUs that ask for a reset or reboot, then heat, links and "
-                "Xids. Empty when all is well.",
+                "Xids, as weighted in the first column. Empty when all is well.",
             ),
             Size(10, 10),
             (NODE,),
@@ -219,6 +212,15 @@ def _where() -> tuple[Panel, ...]:
             absent=panels.WELL,
         ),
     )
+
+
+def _urgency() -> Expr:
+    """Return what fires, as a number by how much it asks of people."""
+    severities = [
+        select("ALERTS", FIRING, severity=severity) for severity in ("critical", "warning", "info")
+    ]
+    every = where("3 * {0} or 2 * {1} or {2}", *severities)
+    return aggregate("max", every, "alertname", "rack", "instance", "gpu", "job_id", "name", "team")
 
 
 def _any(color: str) -> builders.ThresholdsConfig:

@@ -93,6 +93,16 @@ def choose(label: str, of: str, title: str, *, several: bool = False) -> builder
     return variable
 
 
+def behind(name: str, label: str, of: str, title: str) -> builders.QueryVariable:
+    """Return a variable that nobody sees: all values of a label, whatever they are just now.
+
+    For queries that are to read the series of these and no others.
+    """
+    variable = _label_values(label, of, name).label(title).hide(VariableHide.HIDE_VARIABLE)
+    variable.multi(multi=True).include_all(include_all=True)
+    return variable.current(VariableOption(text="All", value="$__all"))
+
+
 def _data_source() -> builders.DatasourceVariable:
     return (
         builders.DatasourceVariable("datasource")
@@ -102,12 +112,12 @@ def _data_source() -> builders.DatasourceVariable:
     )
 
 
-def _label_values(label: str, series: str) -> builders.QueryVariable:
+def _label_values(label: str, series: str, name: str = "") -> builders.QueryVariable:
     query = f"label_values({series}, {label})"
     return (
-        builders.QueryVariable(label)
+        builders.QueryVariable(name or label)
         .datasource(SOURCE)
-        .query({"query": query, "refId": f"{label}-values"})
+        .query({"query": query, "refId": f"{name or label}-values"})
         .definition(query)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
@@ -177,6 +187,16 @@ def fleet_xids() -> builders.AnnotationQuery:
     )
 
 
+def xids(last: Expr) -> builders.AnnotationQuery:
+    """Return marks where Xids were, of series that tell when the last of a code was."""
+    return _annotation(
+        "Xids",
+        style.WARNING,
+        where("time() - ({0}) < 120", last),
+        "Xid {{xid}} on {{instance}}, GPU {{gpu}}",
+    )
+
+
 def assemble(
     builder: builders.Dashboard,
     rows: tuple[Row, ...],
@@ -185,7 +205,7 @@ def assemble(
 ) -> Dashboard:
     """Return a dashboard of rows, under the banner, with what every one of ours has."""
     simulated = _annotation(
-        "Simulated", style.BAD, source.marks, "SIMULATED: no hardware was measured"
+        "Simulated", style.NEUTRAL, source.marks, "SIMULATED: no hardware was measured"
     )
     others = (
         builders.DashboardLink("Other dashboards")

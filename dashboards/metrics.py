@@ -103,6 +103,11 @@ OTHERS = {
             "Evaluations of a rule that failed.",
             units.Short,
         ),
+        Known(
+            "prometheus_rule_group_iterations_missed_total",
+            "Evaluations of a group of rules left out, because the last one took too long.",
+            units.Short,
+        ),
         Known("prometheus_tsdb_head_series", "Series that Prometheus holds.", units.Short),
     )
 }

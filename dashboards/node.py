@@ -5,8 +5,9 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import frame, node_activity, node_health, node_overview
+from dashboards import frame, node_activity, node_health, node_jobs, node_overview
 from dashboards.frame import Row
+from dashboards.promql import node
 
 
 def dashboard() -> Dashboard:
@@ -22,6 +23,7 @@ def dashboard() -> Dashboard:
         built,
         (
             Row("Now", node_overview.now()),
+            Row("Jobs and troubles", node_jobs.jobs()),
             Row("Power and energy", node_overview.power()),
             Row("Heat", node_overview.heat()),
             Row("Activity", node_activity.activity()),
@@ -32,4 +34,5 @@ def dashboard() -> Dashboard:
             Row("The GPUs", node_health.inventory()),
         ),
         frame.NODE_SOURCE,
+        frame.xids(node("gpumon_gpu_xid_last_timestamp_seconds")),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
+from dashboards import links as to
 from dashboards import panels, style
 from dashboards.panels import LIMIT, Size, Text
 from dashboards.promql import aggregate, coded, increase, node, rate
@@ -43,6 +44,7 @@ def activity() -> tuple[Panel, ...]:
             Size(8),
             {GPU: node("gpumon_gpu_utilization_ratio")},
             axis=(0, 1),
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -53,6 +55,7 @@ def activity() -> tuple[Panel, ...]:
             Size(8),
             {GPU: node("gpumon_gpu_sm_active_ratio")},
             axis=(0, 1),
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -63,6 +66,7 @@ def activity() -> tuple[Panel, ...]:
             Size(8),
             {GPU: node("gpumon_gpu_tensor_active_ratio")},
             axis=(0, 1),
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -70,9 +74,10 @@ def activity() -> tuple[Panel, ...]:
                 "High with low tensor activity: bound by memory, as inference often is. Hopper "
                 "and later.",
             ),
-            Size(8),
+            Size(6),
             {GPU: node("gpumon_gpu_dram_active_ratio")},
             axis=(0, 1),
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -80,11 +85,12 @@ def activity() -> tuple[Panel, ...]:
                 "Against what there is (dashed). Frameworks take nearly all at once, so full is "
                 "normal; used without activity is a job that holds a GPU idle.",
             ),
-            Size(8),
+            Size(6),
             {
                 GPU: node("gpumon_gpu_memory_used_bytes"),
                 LIMIT: aggregate("min", node("gpumon_gpu_memory_total_bytes")),
             },
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -92,11 +98,22 @@ def activity() -> tuple[Panel, ...]:
                 "Against the highest there is (dashed). Lower under load: see below what holds it "
                 "down. Idle GPUs clock down by themselves.",
             ),
-            Size(8),
+            Size(6),
             {
                 GPU: node("gpumon_gpu_clock_hertz", clock="sm"),
                 LIMIT: aggregate("max", node("gpumon_gpu_clock_max_hertz", clock="sm")),
             },
+            link=to.GPU,
+        ),
+        panels.lines(
+            Text(
+                "Processes by GPU",
+                "That have a context on it. Normal: one or a few while a job holds the GPU. More "
+                "than 0 where nobody holds it: left behind, see gpumon info on the node.",
+            ),
+            Size(6),
+            {GPU: node("gpumon_gpu_processes")},
+            link=to.GPU,
         ),
     )
 
@@ -114,6 +131,7 @@ def throttling() -> tuple[Panel, ...]:
             GPU,
             coded("gpumon_gpu_throttled", "reason", THROTTLED, "gpu"),
             THROTTLED_STATES,
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -146,6 +164,7 @@ def links() -> tuple[Panel, ...]:
                 "GPU {{gpu}} sent": rate(node("gpumon_gpu_nvlink_transmit_bytes_total")),
                 "GPU {{gpu}} received": rate(node("gpumon_gpu_nvlink_receive_bytes_total")),
             },
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -158,6 +177,7 @@ def links() -> tuple[Panel, ...]:
                 "GPU {{gpu}} sent": rate(node("gpumon_gpu_pcie_transmit_bytes_total")),
                 "GPU {{gpu}} received": rate(node("gpumon_gpu_pcie_receive_bytes_total")),
             },
+            link=to.GPU,
         ),
         panels.lines(
             Text(
@@ -166,6 +186,7 @@ def links() -> tuple[Panel, ...]:
             ),
             Size(6),
             {GPU: node("gpumon_gpu_nvlink_links") - node("gpumon_gpu_nvlink_links_active")},
+            link=to.GPU,
             thresholds=style.thresholds(style.WELL, (1, style.BAD)),
         ),
         panels.lines(
@@ -176,6 +197,7 @@ def links() -> tuple[Panel, ...]:
             ),
             Size(6),
             {GPU: node("gpumon_gpu_pcie_link_width_max") - node("gpumon_gpu_pcie_link_width")},
+            link=to.GPU,
             thresholds=style.thresholds(style.WELL, (1, style.BAD)),
         ),
         panels.bars(
@@ -196,5 +218,6 @@ def links() -> tuple[Panel, ...]:
             Size(6),
             GPU,
             increase(node("gpumon_gpu_pcie_replays_total")),
+            link=to.GPU,
         ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
+from dashboards import limits, links, panels, style
 from dashboards.panels import Size, Text
 from dashboards.promql import aggregate, coded, increase, node, rate
 from dashboards.style import State
@@ -17,7 +17,7 @@ ACTIONS = {action: number for number, action in enumerate(RECOVERY_ACTIONS)}
 WELL_STATES = {"ok": style.WELL, "none": style.WELL, "released": style.NEUTRAL}
 
 
-def _named(codes: dict[str, int]) -> dict[int, State]:
+def named(codes: dict[str, int]) -> dict[int, State]:
     """Return the words and colours of numbered states: what is not known to be well is bad."""
     return {
         number: State(state.replace("_", " "), WELL_STATES.get(state, style.BAD))
@@ -37,7 +37,8 @@ def health() -> tuple[Panel, ...]:
             Size(12),
             GPU,
             coded("gpumon_gpu_state", "state", STATES, "gpu"),
-            _named(STATES),
+            named(STATES),
+            link=links.GPU,
         ),
         panels.timeline(
             Text(
@@ -48,7 +49,8 @@ def health() -> tuple[Panel, ...]:
             Size(12),
             GPU,
             coded("gpumon_gpu_recovery_action", "action", ACTIONS, "gpu"),
-            _named(ACTIONS),
+            named(ACTIONS),
+            link=links.GPU,
         ),
         panels.bars(
             Text(
@@ -76,6 +78,7 @@ def health() -> tuple[Panel, ...]:
                 2: State("failed: replace it", style.BAD),
                 3: State("failed, and another pending", style.BAD),
             },
+            link=links.GPU,
         ),
         panels.lines(
             Text(
@@ -85,6 +88,7 @@ def health() -> tuple[Panel, ...]:
             ),
             Size(8),
             {"GPU {{gpu}} {{cause}}": node("gpumon_gpu_remapped_rows_total")},
+            link=links.GPU,
         ),
     )
 
@@ -102,10 +106,12 @@ def measuring() -> tuple[Panel, ...]:
             ),
             Size(8),
             {GPU: node("gpumon_gpu_sample_age_seconds")},
+            thresholds=limits.no_more_than(limits.STALE),
+            link=links.GPU,
         ),
         panels.timeline(
             Text("Collectors", "Normal: all succeed. The agent's log says why one does not."),
-            Size(6),
+            Size(5),
             "{{collector}}",
             node("gpumon_collector_success"),
             {0: State("fails", style.BAD), 1: State("succeeds", style.WELL)},
@@ -116,9 +122,19 @@ def measuring() -> tuple[Panel, ...]:
                 "Over the time shown. Normal: 0. Each is a reader that died in the driver or "
                 "stood still in it: see the kernel's log for NVRM lines.",
             ),
-            Size(4),
+            Size(3),
             {"readers": increase(node("gpumon_reader_restarts_total"))},
             thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+        ),
+        panels.value(
+            Text(
+                "Xids without a GPU",
+                "Of a PCI address at which no GPU has ever been seen: they are on no GPU's "
+                "account. Normal: 0. See the kernel's log, and whether a GPU is missing.",
+            ),
+            Size(3),
+            {"xids": node("gpumon_unattributed_xids")},
+            thresholds=style.thresholds(style.WELL, (1, style.WARNING)),
         ),
         panels.lines(
             Text(
@@ -126,7 +142,7 @@ def measuring() -> tuple[Panel, ...]:
                 "Share of one CPU core. Normal: a few per cent; it does not depend on how often "
                 "it is scraped, for scrapes read nothing.",
             ),
-            Size(6),
+            Size(5),
             {"server": server, "reader": reader},
         ),
     )
@@ -142,6 +158,7 @@ def inventory() -> tuple[Panel, ...]:
         "module_id": "Module",
         "uuid": "UUID",
         "vbios_version": "VBIOS",
+        "board_part_number": "Part",
     }
     return (
         panels.facts(
@@ -150,8 +167,10 @@ def inventory() -> tuple[Panel, ...]:
                 "GPU is the driver's number, which may change over a reboot; UUID and serial stay "
                 "with the board, address and module with the slot.",
             ),
-            Size(24),
+            Size(24, 11),
             node("gpumon_gpu_info"),
             columns,
+            links={"GPU": links.GPU},
+            widths={"GPU": 60, "Module": 80, "UUID": 350},
         ),
     )

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
+from dashboards import limits, links, panels, style
 from dashboards.panels import LIMIT, Size, Text
-from dashboards.promql import aggregate, increase, kilowatt_hours, node, zero_where_absent
+from dashboards.promql import (
+    aggregate,
+    increase,
+    kilowatt_hours,
+    node,
+    rate,
+    where,
+    zero_where_absent,
+)
 from dashboards.style import State
 
 GPU = "GPU {{gpu}}"
 
-LOW_MARGIN, LOWEST_MARGIN = 10, 5
-"""Degrees to the nearest slowdown at which to look closer, and to act."""
-
 ENERGY = node("gpumon_gpu_energy_joules_total")
+CPU = node("gpumon_node_cpu_energy_joules_total", domain=("package", "dram"))
+"""Domains that add up: cores are part of their package, and psys contains both."""
 
 
 def now() -> tuple[Panel, ...]:
@@ -81,14 +88,12 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Lowest temperature margin",
-                f"Of the GPU nearest to a slowdown. Normal: above {LOW_MARGIN} degrees. Below "
-                f"{LOWEST_MARGIN} look at the cooling now.",
+                f"Of the GPU nearest to a slowdown. Normal: above {limits.LOW_MARGIN:.0f} degrees. "
+                f"Below {limits.LOWEST_MARGIN:.0f} look at the cooling now.",
             ),
             Size(3, 4),
             {"margin": aggregate("min", node("gpumon_gpu_temperature_margin_celsius"))},
-            thresholds=style.thresholds(
-                style.BAD, (LOWEST_MARGIN, style.WARNING), (LOW_MARGIN, style.WELL)
-            ),
+            thresholds=limits.margin(),
         ),
         panels.value(
             Text(
@@ -115,6 +120,7 @@ def power() -> tuple[Panel, ...]:
             ),
             Size(12),
             {GPU: node("gpumon_gpu_power_watts"), LIMIT: limit},
+            link=links.GPU,
         ),
         panels.lines(
             Text(
@@ -124,6 +130,7 @@ def power() -> tuple[Panel, ...]:
             ),
             Size(12),
             {GPU: node("gpumon_gpu_power_peak_watts"), LIMIT: limit},
+            link=links.GPU,
         ),
         panels.lines(
             Text(
@@ -156,6 +163,38 @@ def power() -> tuple[Panel, ...]:
             Size(7),
             GPU,
             kilowatt_hours(increase(ENERGY)),
+            link=links.GPU,
+        ),
+        panels.lines(
+            Text(
+                "Power of the whole node",
+                "Measured by its BMC or a meter, or else estimated: GPUs, CPUs and a declared "
+                "overhead. CPUs by RAPL: absent where the agent may not read it. What remains are "
+                "fans, network and losses.",
+            ),
+            Size(12),
+            {
+                "node, {{method}}": aggregate("sum", node("gpumon_node_power_watts"), "method"),
+                "all GPUs": node("gpumon_node_gpu_power_watts"),
+                "CPU, {{domain}}": aggregate("sum", rate(CPU), "domain"),
+            },
+        ),
+        panels.lines(
+            Text(
+                "CPUs and memory of the host",
+                "Shares in use. CPUs near 100 % with GPUs below their peers: the host feeds them "
+                "too slowly. Memory near 100 %: something is about to be killed.",
+            ),
+            Size(12),
+            {
+                "CPUs": node("gpumon_node_cpu_utilization_ratio"),
+                "memory": where(
+                    "1 - {0} / {1}",
+                    node("gpumon_node_memory_available_bytes"),
+                    node("gpumon_node_memory_total_bytes"),
+                ),
+            },
+            axis=(0, 1),
         ),
     )
 
@@ -167,14 +206,13 @@ def heat() -> tuple[Panel, ...]:
             Text(
                 "Temperature margin by GPU",
                 "The one to watch: low is bad, whatever the model. Normal: above "
-                f"{LOW_MARGIN} degrees; at 0 the GPU slows itself down.",
+                f"{limits.LOW_MARGIN:.0f} degrees; at 0 the GPU slows itself down.",
             ),
             Size(9),
             {GPU: node("gpumon_gpu_temperature_margin_celsius")},
             axis=(None, None),
-            thresholds=style.thresholds(
-                style.BAD, (LOWEST_MARGIN, style.WARNING), (LOW_MARGIN, style.WELL)
-            ),
+            link=links.GPU,
+            thresholds=limits.margin(),
         ),
         panels.lines(
             Text(
@@ -184,15 +222,18 @@ def heat() -> tuple[Panel, ...]:
             ),
             Size(5),
             {GPU: node("gpumon_gpu_temperature_celsius")},
+            link=links.GPU,
         ),
         panels.lines(
             Text(
                 "Memory temperature by GPU",
-                "Absent where the memory has no sensor. Near its limit (95 degrees on an A100) "
-                "hot memory slows the GPU down too.",
+                f"Absent where the memory has no sensor. From {limits.MEMORY_HOT:.0f} degrees on "
+                "(dashed) hot memory slows the GPU down too.",
             ),
             Size(5),
             {GPU: node("gpumon_gpu_memory_temperature_celsius")},
+            thresholds=limits.no_more_than(limits.MEMORY_HOT),
+            link=links.GPU,
         ),
         panels.lines(
             Text(
@@ -203,5 +244,7 @@ def heat() -> tuple[Panel, ...]:
             Size(5),
             {GPU: node("gpumon_gpu_fan_speed_ratio")},
             axis=(0, 1),
+            link=links.GPU,
+            absent="no fans of their own",
         ),
     )

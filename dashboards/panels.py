@@ -55,6 +55,9 @@ ABSENT = "absent: not answered here"
 LIMIT = "limit"
 """The legend of a series that is drawn as a limit."""
 
+MEDIAN = "median"
+"""The legend of a series that the others are compared with."""
+
 
 EVERY = "/.*/"
 """Every series of a panel, as a regular expression of Grafana's."""
@@ -87,11 +90,28 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """A column that names things: the label it shows, its heading, and where a click leads."""
+    """A column that names things: the label it shows, its heading, and where a click leads.
+
+    ``words`` are what codes stand for; ``width`` is in pixels, for text that needs more than
+    its share.
+    """
 
     label: str
     heading: str
     link: Link | None = None
+    words: dict[int, State] | None = None
+    width: int = 0
+
+    def looks(self) -> list[DynamicConfigValue]:
+        """Return how its cells look. A label that a series lacks leaves them empty."""
+        looks = [DynamicConfigValue("noValue", " ")]
+        if self.link is not None:
+            looks.append(_links(self.link.of_a_cell()))
+        if self.words is not None:
+            looks += style.worded(self.words)
+        if self.width:
+            looks.append(DynamicConfigValue("custom.width", self.width))
+        return looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +131,16 @@ def lines(
     thresholds: ThresholdsConfig | None = None,
     colors: dict[str, str] | None = None,
     stacked: bool = False,
+    many: bool = False,
     link: Link | None = None,
     absent: str = ABSENT,
 ) -> Panel:
-    """Return lines over time, by legend; the one called ``limit`` is grey and dashed.
+    """Return lines over time, by legend; ``limit`` is grey and dashed, ``median`` grey and thick.
 
-    ``axis`` is where the axis begins and ends, None where the data says; thresholds are drawn as
-    lines. ``colors`` are those of some legends; ``stacked`` puts areas on one another, but for the
-    limit; ``link`` is where a click on a line leads.
+    ``axis`` is where the axis begins and ends, None where the data says, with 0 in it; thresholds
+    are drawn as lines. ``colors`` are those of some legends; ``stacked`` puts areas on one another,
+    but for the limit; ``many`` leaves no room for numbers in the legend; ``link`` is where a click
+    on a line leads.
     """
     first = next(iter(series.values()))
     drawn = (
@@ -134,13 +156,19 @@ def lines(
         .fill_opacity(60 if stacked else 0)
         .line_width(1)
         .show_points(VisibilityMode.NEVER)
-        .legend(_legend(LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"]))
+        .legend(
+            _legend(LegendDisplayMode.LIST)
+            if many
+            else _legend(LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
+        )
         .tooltip(_tooltip())
         .targets([_query(ref, expr, legend) for ref, legend, expr in _lettered(series)])
     )
     least, most = axis
     if least is not None:
         drawn.min(least)
+    else:
+        drawn.axis_soft_min(0)
     if most is not None:
         drawn.max(most)
     if thresholds is not None:
@@ -152,10 +180,14 @@ def lines(
         drawn.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     for legend, color in (colors or {}).items():
         drawn.override_by_name(legend, [style.fixed(color)])
-    if LIMIT in series:
-        drawn.override_by_name(LIMIT, [*style.DASHED, *(style.ALONE if stacked else [])])
+    nowhere = [] if link is None else [_links()]
     if link is not None:
         drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
+    if LIMIT in series:
+        alone = style.ALONE if stacked else []
+        drawn.override_by_name(LIMIT, [*style.DASHED, *alone, *nowhere])
+    if MEDIAN in series:
+        drawn.override_by_name(MEDIAN, [*style.THICK, *nowhere])
     return drawn.build()
 
 
@@ -165,14 +197,19 @@ def value(
     values: dict[str, Expr],
     *,
     thresholds: ThresholdsConfig | None = None,
+    each: dict[str, ThresholdsConfig] | None = None,
     states: dict[int, State] | None = None,
+    named: bool = False,
     absent: str = ABSENT,
 ) -> Panel:
     """Return numbers as they are at the end of the time shown, named where there are several.
 
     They are asked for at that instant: the last value of a node that is gone must not stay.
+    ``each`` has the thresholds of numbers that have their own; ``named`` is for a query that
+    names what it found.
     """
     first = next(iter(values.values()))
+    named = named or len(values) > 1
     shown = (
         stat.Panel()
         .title(text.title)
@@ -186,10 +223,12 @@ def value(
         .thresholds(thresholds or style.thresholds(style.NEUTRAL))
         .graph_mode(BigValueGraphMode.NONE)
         .color_mode(BigValueColorMode.BACKGROUND if states else BigValueColorMode.VALUE)
-        .text_mode(BigValueTextMode.VALUE_AND_NAME if len(values) > 1 else BigValueTextMode.VALUE)
+        .text_mode(BigValueTextMode.VALUE_AND_NAME if named else BigValueTextMode.VALUE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .targets([_query(r, expr, legend, at_end=True) for r, legend, expr in _lettered(values)])
     )
+    for name, own in (each or {}).items():
+        shown.override_by_name(name, [style.bounded(own)])
     if states:
         shown.mappings(style.mappings(states))
     return shown.build()
@@ -251,8 +290,7 @@ def timeline(
         .height(size.height)
         .span(size.width)
         .no_value(absent)
-        .color_scheme(style.by_thresholds())
-        .thresholds(style.thresholds(style.NEUTRAL))
+        .color_scheme(style.by_state())
         .mappings(style.mappings(states))
         .show_value(VisibilityMode.NEVER)
         .merge_values(merge_values=True)
@@ -293,7 +331,10 @@ def heat(text: Text, size: Size, buckets: Expr, *, axis_unit: str) -> Panel:
         rows_frame=heatmaps.RowsHeatmapOptions(layout=HeatmapCellLayout.LE),
         cell_values=heatmaps.CellValues(unit=buckets.unit, decimals=0),
         y_axis=heatmaps.YAxisConfig(unit=axis_unit, axis_placement=AxisPlacement.LEFT),
+        # Gaps would be as wide as the cells of a long time.
+        cell_gap=0,
         filter_values=heatmaps.FilterValueRange(le=1e-9),
+        exemplars=heatmaps.ExemplarConfig(color=style.NEUTRAL),
         tooltip=heatmaps.HeatmapTooltip(mode=TooltipDisplayMode.SINGLE, y_histogram=True),
     )
     return panel
@@ -318,15 +359,6 @@ def listing(
         f"Value #{letter}" if len(columns) > 1 else "Value": column.heading
         for (letter, _, _), column in zip(_letters(columns), columns, strict=True)
     }
-    order = {name: place for place, name in enumerate((*headings, *values))}
-    named = DataTransformerConfig(
-        "organize",
-        options={
-            "excludeByName": {"Time": True},
-            "indexByName": order,
-            "renameByName": {**headings, **values},
-        },
-    )
     drawn = (
         table.Panel()
         .title(text.title)
@@ -336,6 +368,7 @@ def listing(
         .height(size.height)
         .span(size.width)
         .no_value(absent)
+        .min_width(style.NARROW)
         .targets(
             [
                 _query(ref, expr, "", at_end=True).format(PromQueryFormat.TABLE)
@@ -343,27 +376,52 @@ def listing(
             ]
         )
         .with_transformation(DataTransformerConfig("merge", options={}))
-        .with_transformation(named)
+        .with_transformation(_grouped(headings, values))
+        .with_transformation(_organized(headings, values))
     )
     if sort:
         drawn.sort_by([common.TableSortByFieldState().display_name(sort).desc(desc=True)])
     for column in columns:
         looks = style.cell(column.expr.unit, column.thresholds, column.states)
-        drawn.override_by_name(column.heading, looks)
+        drawn.override_by_name(column.heading, [DynamicConfigValue("noValue", "-"), *looks])
     for key in keys:
-        if key.link is not None:
-            drawn.override_by_name(key.heading, [_links(key.link.of_a_cell())])
+        drawn.override_by_name(key.heading, key.looks())
     return drawn.build()
 
 
-def facts(text: Text, size: Size, expr: Expr, columns: dict[str, str]) -> Panel:
-    """Return a table of an info metric: a row for each series, columns by label and heading."""
+def _grouped(headings: dict[str, str], values: dict[str, str]) -> DataTransformerConfig:
+    """Leave nothing of a table without rows: else it shows headings and "No data"."""
+    keys = {label: {"operation": "groupby", "aggregations": []} for label in headings}
+    last = {value: {"operation": "aggregate", "aggregations": ["lastNotNull"]} for value in values}
+    return DataTransformerConfig("groupBy", options={"fields": {**keys, **last}})
+
+
+def _organized(headings: dict[str, str], values: dict[str, str]) -> DataTransformerConfig:
+    renamed = {**headings, **{f"{value} (lastNotNull)": values[value] for value in values}}
+    order = {name: place for place, name in enumerate(renamed)}
+    return DataTransformerConfig(
+        "organize", options={"excludeByName": {}, "indexByName": order, "renameByName": renamed}
+    )
+
+
+def facts(
+    text: Text,
+    size: Size,
+    expr: Expr,
+    columns: dict[str, str],
+    links: dict[str, Link] | None = None,
+    widths: dict[str, int] | None = None,
+) -> Panel:
+    """Return a table of an info metric: a row for each series, columns by label and heading.
+
+    By heading, ``links`` are where clicks lead, and ``widths`` in pixels.
+    """
     order = {label: place for place, label in enumerate(columns)}
     only = DataTransformerConfig("filterFieldsByName", options={"include": {"names": [*columns]}})
     named = DataTransformerConfig(
         "organize", options={"excludeByName": {}, "indexByName": order, "renameByName": columns}
     )
-    return (
+    drawn = (
         table.Panel()
         .title(text.title)
         .description(text.description(expr))
@@ -372,15 +430,20 @@ def facts(text: Text, size: Size, expr: Expr, columns: dict[str, str]) -> Panel:
         .height(size.height)
         .span(size.width)
         .no_value(ABSENT)
+        .min_width(style.NARROW)
         .targets([_query("A", expr, "", at_end=True).format(PromQueryFormat.TABLE)])
         .with_transformation(only)
         .with_transformation(named)
-        .build()
     )
+    for heading, link in (links or {}).items():
+        drawn.override_by_name(heading, [_links(link.of_a_cell())])
+    for heading, width in (widths or {}).items():
+        drawn.override_by_name(heading, [DynamicConfigValue("custom.width", width)])
+    return drawn.build()
 
 
-def _links(link: dict[str, Any]) -> DynamicConfigValue:
-    return DynamicConfigValue("links", [link])
+def _links(*links: dict[str, Any]) -> DynamicConfigValue:
+    return DynamicConfigValue("links", [*links])
 
 
 def _letters(columns: tuple[Column, ...]) -> list[tuple[str, str, Expr]]:

@@ -5,18 +5,42 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from dashboards import frame
+from dashboards import frame, power_budget, power_heat, power_nodes
+from dashboards.frame import Row
+from dashboards.power_series import HALLS
+from dashboards.promql import FLEET
 
 
 def dashboard() -> Dashboard:
     """Return the dashboard."""
+    halls = f"hall:gpumon_known_power_watts:sum{{{FLEET}}}"
+    racks = f"rack:gpumon_known_power_watts:sum{{{HALLS}}}"
     built = (
         builders.Dashboard("GPU power and heat")
         .uid("gpumon-power")
         .description(
-            "Power of site, halls, rows and racks against their budgets, caps in force, and how near GPUs are to slowing down."
+            "Power of site, halls, rows and racks against their budgets, caps in force, and how "
+            "near GPUs are to slowing down. Choose halls at the top; racks narrow the tables of "
+            "nodes at the end."
         )
         .time("now-6h", "now")
-        .variables(frame.fleet_variables())
+        .variables(
+            [
+                *frame.fleet_variables(),
+                frame.choose("hall", halls, "Hall", several=True),
+                frame.choose("rack", racks, "Rack", several=True),
+            ]
+        )
     )
-    return frame.assemble(built, (), frame.FLEET_SOURCE)
+    return frame.assemble(
+        built,
+        (
+            Row("Now", (*power_budget.now(), *power_heat.now())),
+            Row("Power against budgets", power_budget.budgets()),
+            Row("Heat", power_heat.heat()),
+            Row("Swings, limits and peaks", power_budget.swings()),
+            Row("Racks and the facility", (*power_budget.facility(), *power_heat.racks())),
+            Row("Nodes of the chosen racks", power_nodes.nodes()),
+        ),
+        frame.FLEET_SOURCE,
+    )

@@ -7,7 +7,7 @@ is optional, so the variable's "All" also matches targets that have none.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from grafana_foundation_sdk.models import units
 
@@ -118,19 +118,32 @@ def kilowatt_hours(joules: Expr) -> Expr:
     return Expr(f"{joules.text} / {JOULES_PER_KILOWATT_HOUR}", units.KiloWattHour, joules.help)
 
 
+def called(label: str, of: Expr) -> Expr:
+    """Give series without a label a word for it, where nothing is opened by it."""
+    text = f'label_replace({of.text}, "{label}", "(none)", "{label}", "")'
+    return dataclasses.replace(of, text=text)
+
+
 def zero_where_absent(of: Expr) -> Expr:
     """Return 0 where a sum over the node has nothing to sum."""
     return dataclasses.replace(of, text=f"({of.text} or vector(0))")
 
 
-def coded(name: str, label: str, codes: Mapping[str, int], *by: str) -> Expr:
+def coded(
+    name: str,
+    label: str,
+    codes: Mapping[str, int],
+    *by: str,
+    of: Callable[..., Expr] = node,
+) -> Expr:
     """Return a state metric as the highest number among the states that hold; 0 where none does.
 
     ``codes`` gives the states their numbers; those numbered 0 and those left out count as none.
+    ``of`` selects the metric's series: a node's, where nothing else is said.
     """
     numbers = sorted({number for number in codes.values() if number}, reverse=True)
     groups = {n: tuple(state for state in codes if codes[state] == n) for n in numbers}
-    first, *rest = (n * node(name, **{label: states}) for n, states in groups.items())
+    first, *rest = (n * of(name, **{label: states}) for n, states in groups.items())
     every = first
     for one in rest:
         every = every | one

@@ -27,6 +27,10 @@ BAD = "#D55E00"
 NEUTRAL = "#7F7F7F"
 
 
+NARROW = 48
+"""Pixels of a table's column at least: Grafana's own 150 push the last ones out of the panel."""
+
+
 @dataclasses.dataclass(frozen=True)
 class State:
     """What a number stands for: words and a colour."""
@@ -44,6 +48,11 @@ def thresholds(base: str, *steps: tuple[float, str]) -> builders.ThresholdsConfi
 def by_thresholds() -> builders.FieldColor:
     """Colour a value by its thresholds."""
     return builders.FieldColor().mode(FieldColorModeId.THRESHOLDS)
+
+
+def by_state() -> builders.FieldColor:
+    """Colour a state by its mapping; by thresholds, Grafana would merge what no threshold parts."""
+    return builders.FieldColor().mode(FieldColorModeId.FIXED).fixed_color(NEUTRAL)
 
 
 def by_series() -> builders.FieldColor:
@@ -65,6 +74,19 @@ def fixed(color: str) -> DynamicConfigValue:
     return DynamicConfigValue("color", {"mode": "fixed", "fixedColor": color})
 
 
+def bounded(bounds: builders.ThresholdsConfig) -> DynamicConfigValue:
+    """Give a number thresholds of its own."""
+    return DynamicConfigValue("thresholds", bounds.build())
+
+
+def worded(states: dict[int, State]) -> list[DynamicConfigValue]:
+    """Show codes in a table as the words that they stand for, in their colours."""
+    return [
+        DynamicConfigValue("mappings", mappings(states)),
+        DynamicConfigValue("custom.cellOptions", {"type": "color-text"}),
+    ]
+
+
 def cell(
     unit: str,
     bounds: builders.ThresholdsConfig | None,
@@ -75,7 +97,7 @@ def cell(
     if states is not None:
         looks.append(DynamicConfigValue("mappings", mappings(states)))
     if bounds is not None:
-        looks.append(DynamicConfigValue("thresholds", bounds.build()))
+        looks.append(bounded(bounds))
     if states is not None or bounds is not None:
         looks.append(DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
         looks.append(DynamicConfigValue("color", {"mode": "thresholds"}))
@@ -93,3 +115,9 @@ DASHED = [
     DynamicConfigValue("color", {"mode": "fixed", "fixedColor": NEUTRAL}),
 ]
 """How a limit is drawn: grey and dashed, so that it is not taken for a reading."""
+
+THICK = [
+    DynamicConfigValue("custom.lineWidth", 3),
+    DynamicConfigValue("color", {"mode": "fixed", "fixedColor": NEUTRAL}),
+]
+"""How that is drawn which the other lines are compared with."""

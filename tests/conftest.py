@@ -22,3 +22,11 @@ def driver(tmp_path: Path, library: Path) -> Iterator[FakeDriver]:
     driver = FakeDriver(tmp_path / "driver", profiles.h100(8), library=library)
     yield driver
     driver.recover()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of the dashboards' queries were run, and returned data."""
+    passed = terminalreporter.getreports("passed")
+    count = sum("query" in dict(report.user_properties) for report in passed)
+    if count:
+        terminalreporter.write_line(f"{count} queries of dashboards answered with data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.servers import ROOT
@@ -12,6 +13,12 @@ from tests.support.servers import ROOT
 FOLDER = ROOT / "dashboards" / "json"
 
 Json = dict[str, Any]
+
+
+NAME = r"[A-Za-z_:][\w:]*"
+
+BUILT_IN = {"__rate_interval": "10s", "__range": "60s", "__interval": "5s"}
+"""Grafana's own variables over a short time, as these tests can wait for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +33,21 @@ class Query:
     @property
     def metrics(self) -> set[str]:
         """The names of the series that it selects."""
-        return set(re.findall(r"[A-Za-z_:][\w:]*(?=\{)", self.expr))
+        return set(re.findall(rf"{NAME}(?=\{{)", self.expr))
 
-    def filled(self, instance: str, *, cluster: str = ".*", window: str = "10s") -> str:
-        """Return it with Grafana's variables filled in."""
-        text = self.expr.replace("$cluster", cluster).replace("$instance", instance)
-        return text.replace("$__rate_interval", window).replace("$__range", window)
+    @property
+    def selected(self) -> list[tuple[str, str]]:
+        """The series that it selects: each name, and what stands between its braces."""
+        return re.findall(rf"({NAME})\{{([^}}]*)\}}", self.expr)
+
+    @property
+    def variables(self) -> set[str]:
+        """The variables of the dashboard that it reads."""
+        return set(re.findall(r"\$(\w+)", self.expr)) - BUILT_IN.keys()
+
+    def filled(self, values: Mapping[str, str]) -> str:
+        """Return it with variables filled in; KeyError for one without a value."""
+        return re.sub(r"\$(\w+)", lambda found: {**BUILT_IN, **values}[found[1]], self.expr)
 
 
 def dashboards() -> list[Json]:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 
 import pytest
 
+if sys.version_info < (3, 11):
+    pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
+
+from dashboards import metrics, style
 from gpumon.model import Tier
 from gpumon.views.catalogue import rows
 from tests.dashboards import committed
 from tests.dashboards.committed import Json, Query
 
-PALETTE = {"#0072B2", "#E69F00", "#D55E00", "#7F7F7F"}
+PALETTE = {style.WELL, style.FINE, style.FREE, style.WARNING, style.BAD, style.NEUTRAL}
 """Okabe and Ito's colours that we use, which colour-blind people tell apart."""
 
-NOT_IN_THE_CATALOGUE = {
-    "up": "Prometheus's own",
-    "process_cpu_seconds_total": "the agent's cost, from the client library",
-    "gpumon_reader_process_cpu_seconds_total": "the reader's cost, from the client library",
+SELECTED = {
+    "gpumon-node": 'job="gpumon",cluster=~"$cluster",instance="$instance"',
+    "gpumon-gpu": 'cluster=~"$cluster",instance="$instance"',
 }
+"""What every selector of a dashboard begins with; of the others, with the cluster."""
+
+FLEET_LEVEL = {"gpumon-fleet", "gpumon-power", "gpumon-usage", "gpumon-health", "gpumon-monitor"}
+"""Dashboards whose cost must not grow with the number of GPUs."""
 
 EVERY = committed.dashboards()
 
@@ -102,19 +110,35 @@ def test_the_first_panel_says_when_data_is_simulated(dashboard: Json) -> None:
     assert 'source="sim"' in first["targets"][0]["expr"]
     (mapping,) = first["fieldConfig"]["defaults"]["mappings"]
     assert mapping["options"]["1"]["text"].startswith("SIMULATED")
-    (mark,) = dashboard["annotations"]["list"]
+    mark = dashboard["annotations"]["list"][0]
     assert mark["enable"]
     assert 'source="sim"' in mark["expr"]
 
 
 QUERIES = committed.panel_queries()
+NAMES = [f"{query.dashboard.removeprefix('gpumon-')}: {query.where}" for query in QUERIES]
 
 
-@pytest.mark.parametrize("query", QUERIES, ids=[query.where for query in QUERIES])
-def test_queries_ask_for_what_an_agent_exposes(query: Query) -> None:
-    """Every metric is the catalogue's, exposed by default, of this job and of the chosen node."""
+@pytest.mark.parametrize("query", QUERIES, ids=NAMES)
+def test_queries_ask_for_what_there_is(query: Query) -> None:
+    """Every metric is exposed by default, recorded, or one that a Prometheus has."""
     exposed = {metric.name for _, metric in rows(Tier.STANDARD)}
-    assert query.metrics
-    assert query.metrics <= exposed | NOT_IN_THE_CATALOGUE.keys()
-    for selector in re.findall(r"\{([^}]*)\}", query.expr):
-        assert selector.startswith('job="gpumon",cluster=~"$cluster",instance="$instance"')
+    assert query.metrics or query.expr == "vector(1)"
+    assert query.metrics <= exposed | metrics.recorded() | metrics.OTHERS.keys()
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=NAMES)
+def test_queries_are_of_the_chosen(query: Query) -> None:
+    """Every series is selected by the dashboard's variables."""
+    begin = SELECTED.get(query.dashboard, 'cluster=~"$cluster"')
+    for metric, selector in query.selected:
+        own = metric.startswith("prometheus_")  # Prometheus's own need not have a cluster
+        assert own or begin.removeprefix('job="gpumon",') in selector, f"{metric}{{{selector}}}"
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=NAMES)
+def test_a_fleet_costs_the_same_whatever_its_size(query: Query) -> None:
+    """Dashboards of a fleet read recorded series, and what site and Prometheus say themselves."""
+    if query.dashboard in FLEET_LEVEL:
+        for metric in query.metrics:
+            assert ":" in metric or metric.startswith(("ALERTS", "gpumon_site_", "prometheus_"))

@@ -44,9 +44,13 @@ BARE = {"gpumon_gpus_expected{}": 8, 'gpumon_source_info{source="nvml"}': 1}
 
 def expressions(where: str) -> list[str]:
     """Return a panel's queries on the node of these tests."""
-    found = [q for q in committed.panel_queries() if q.where.rpartition(" ")[0] == where]
+    found = [
+        q
+        for q in committed.panel_queries()
+        if q.dashboard == "gpumon-node" and q.where.rpartition(" ")[0] == where
+    ]
     assert found, where
-    return [query.filled("n1") for query in found]
+    return [query.filled({"cluster": ".*", "instance": "n1"}) for query in found]
 
 
 def by_gpu(values: dict[str, int]) -> dict[str, int]:

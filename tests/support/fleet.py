@@ -65,6 +65,7 @@ def fleet_config(
     *,
     cluster: str,
     interval: str = "1s",
+    refresh: str = "1s",
     rules: Path | None = None,
     alertmanager: str | None = None,
 ) -> str:
@@ -78,7 +79,7 @@ def fleet_config(
         "scrape_configs": [
             {
                 "job_name": "gpumon",
-                "http_sd_configs": [{"url": f"{fleet.url}/sd", "refresh_interval": "1s"}],
+                "http_sd_configs": [{"url": f"{fleet.url}/sd", "refresh_interval": refresh}],
             },
             {
                 "job_name": "gpumon-site",

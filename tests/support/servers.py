@@ -182,6 +182,10 @@ def run_agent(
         yield agent
 
 
+ITSELF = "itself.invalid:9090"
+"""What stands in a configuration for the address of the Prometheus that will read it."""
+
+
 class Prometheus:
     """A running Prometheus."""
 
@@ -213,10 +217,10 @@ class Prometheus:
 
 @contextlib.contextmanager
 def run_prometheus(folder: Path, config: str, *args: str) -> Iterator[Prometheus]:
-    """Run Prometheus on a configuration's text; waits until it is ready."""
+    """Run Prometheus on a configuration's text, ITSELF in it; waits until it is ready."""
     program = require("prometheus")
     file, port = folder / "prometheus.yml", free_port()
-    file.write_text(config)
+    file.write_text(config.replace(ITSELF, f"127.0.0.1:{port}"))
     argv = [
         program,
         f"--config.file={file}",
