@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 NAME = r"[A-Za-z_:][\w:]*"
 
-BUILT_IN = {"__rate_interval": "10s", "__range": "60s", "__interval": "5s"}
+BUILT_IN = {"__rate_interval": "10s", "__range": "300s", "__interval": "5s"}
 """Grafana's own variables over a short time, as these tests can wait for."""
 
 
