@@ -6,19 +6,10 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from dashboards import frame, links, panels, style
+from dashboards import alerts, frame, links, panels, style
 from dashboards.frame import Row
 from dashboards.panels import LIMIT, Column, Key, Size, Text
 from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where, worst
-from dashboards.style import State
-
-FIRING = 'cluster=~"$cluster",alertstate="firing"'
-URGENCY = {
-    3: State("page", style.BAD),
-    2: State("ticket", style.WARNING),
-    1: State("know", style.FINE),
-}
-"""What each severity asks of people, worst first."""
 
 NODE = Key("instance", "Node", links.NODE)
 
@@ -58,12 +49,12 @@ def dashboard() -> Dashboard:
 
 def _alerts(severity: str) -> Panel:
     words = {
-        "critical": ("Pages", "Somebody must come now. Normal: 0.", style.BAD),
-        "warning": ("Tickets", "Somebody must see to it today. Normal: few.", style.WARNING),
-        "info": ("To know", "Nobody need do anything now. Normal: some.", style.FINE),
+        "critical": ("Critical", "Somebody must come now. Normal: 0.", style.BAD),
+        "warning": ("Warning", "Somebody must see to it today. Normal: few.", style.WARNING),
+        "info": ("Info", "Nobody need do anything now. Normal: some.", style.FINE),
     }
     title, reading, color = words[severity]
-    firing = select("ALERTS", FIRING, severity=severity)
+    firing = select("ALERTS", FLEET, alertstate="firing", severity=severity)
     return panels.value(
         Text(title, f"Alerts that fire. {reading} The table below says which."),
         Size(2, 4),
@@ -172,15 +163,15 @@ def _where() -> tuple[Panel, ...]:
         xids,
     )
     return (
-        panels.listing(
+        alerts.firing(
             Text(
                 "Alerts that fire",
                 "Everything but the Watchdog; empty when all is well. gpumon explain ALERT shows "
                 "what each means and what to do, and so does its runbook.",
             ),
             Size(14, 10),
+            FLEET,
             (
-                Key("alertname", "Alert", width=230),
                 Key("rack", "Rack", width=80),
                 NODE,
                 Key("gpu", "GPU", width=60),
@@ -188,9 +179,6 @@ def _where() -> tuple[Panel, ...]:
                 Key("name", "Budget", width=80),
                 Key("team", "Whose"),
             ),
-            (Column("Urgency", _urgency(), states=URGENCY),),
-            sort="Urgency",
-            absent=panels.WELL,
         ),
         panels.listing(
             Text(
@@ -212,15 +200,6 @@ def _where() -> tuple[Panel, ...]:
             absent=panels.WELL,
         ),
     )
-
-
-def _urgency() -> Expr:
-    """Return what fires, as a number by how much it asks of people."""
-    severities = [
-        select("ALERTS", FIRING, severity=severity) for severity in ("critical", "warning", "info")
-    ]
-    every = where("3 * {0} or 2 * {1} or {2}", *severities)
-    return aggregate("max", every, "alertname", "rack", "instance", "gpu", "job_id", "name", "team")
 
 
 def _any(color: str) -> builders.ThresholdsConfig:

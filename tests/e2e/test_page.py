@@ -11,19 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.fakenvml import FakeDriver, profiles
-from tests.support.servers import Agent, require, run_agent
+from tests.support.servers import CHROMIUM_FLAGS, Agent, require, run_agent
 
 pytestmark = pytest.mark.e2e
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +21,7 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium of the system's own."""
     program = require("chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 

@@ -182,6 +182,16 @@ def run_agent(
         yield agent
 
 
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
 ITSELF = "itself.invalid:9090"
 """What stands in a configuration for the address of the Prometheus that will read it."""
 

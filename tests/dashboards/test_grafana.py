@@ -1,0 +1,113 @@
+"""The dashboards in a real Grafana, where one is at hand, looked at by a real Chromium."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, Response, sync_playwright
+
+from tests.dashboards import committed
+from tests.dashboards.committed import Json
+from tests.dashboards.site import CANNOT_BE_THERE, Site, run_site
+from tests.support.real_grafana import Organisation, admin_of_grafana, run_organisation
+from tests.support.servers import CHROMIUM_FLAGS, require, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.grafana, pytest.mark.timeout(900)]
+
+TALL = 9000
+"""Pixels: panels ask for their data once they are on the screen."""
+
+NO_DATA = """() => [...document.querySelectorAll('.react-grid-item')]
+    .filter(panel => /(^|\\n)No data(\\n|$)/.test(panel.innerText))
+    .map(panel => panel.innerText.split('\\n')[0])"""
+"""Titles of the panels that say so."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A fleet in which much is broken."""
+    if not os.environ.get("GPUMON_TEST_GRAFANA_URL"):
+        pytest.skip("no Grafana is at hand: GPUMON_TEST_GRAFANA_URL is not set")
+    with run_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def grafana(site: Site) -> Iterator[Organisation]:
+    """A Grafana with this fleet's Prometheus and all dashboards, put there by ``push``."""
+    with run_organisation(site.prometheus.url) as organisation:
+        pushed = organisation.gpumon("push", token=organisation.token("Admin"))
+        assert pushed.returncode == 0, pushed.stdout + pushed.stderr
+        yield organisation
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of the system's own."""
+    program = require("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def _may_be_empty(panel: Json) -> bool:
+    """Tell whether a panel is empty when all is well, or of what no simulated H100 has."""
+    defaults = panel["fieldConfig"]["defaults"]
+    queries = " ".join(target["expr"] for target in panel["targets"])
+    said = panel["description"].lower()
+    well = "empty when all is well" in said or "normal: none" in said
+    return well or "noValue" not in defaults or any(name in queries for name in CANNOT_BE_THERE)
+
+
+def _errors_of(answer: Response) -> list[str]:
+    """Return what a data source answered that is no data."""
+    if "/api/ds/query" not in answer.url:
+        return [f"{answer.status} {answer.url}"] if answer.status >= 400 else []
+    results: dict[str, Any] = answer.json().get("results", {})
+    return [str(result["error"]) for result in results.values() if "error" in result]
+
+
+@pytest.mark.parametrize("dashboard", committed.dashboards(), ids=lambda found: found["uid"])
+@pytest.mark.parametrize("clusters", ["sim", "$__all"], ids=["one cluster", "all clusters"])
+def test_no_panel_has_an_error_or_unexpectedly_no_data(
+    site: Site, grafana: Organisation, browser: Browser, dashboard: Json, clusters: str
+) -> None:
+    """Every panel is drawn, every query answered; "No data" is there only where it may be."""
+    user, password = admin_of_grafana()
+    context = browser.new_context(
+        viewport={"width": 1920, "height": TALL},
+        http_credentials={"username": user, "password": password, "send": "always"},
+    )
+    page = context.new_page()
+    answers: list[Response] = []
+    failures: list[str] = []
+    page.on("response", answers.append)
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    chosen = {**site.selections[0], "cluster": clusters}
+    variables = {v["name"] for v in dashboard["templating"]["list"]} & chosen.keys()
+    values = "&".join(f"var-{n}={chosen[n].replace('.*', '$__all')}" for n in sorted(variables))
+    page.goto(
+        f"{grafana.url}/d/{dashboard['uid']}?orgId={grafana.number}&kiosk"
+        f"&from=now-15m&to=now&{values}"
+    )
+    titles = {panel["title"]: panel for panel in committed.panels(dashboard)}
+    wait_for(lambda: page.locator(".react-grid-item").count() >= len(titles), 60, "the panels")
+    page.wait_for_load_state("networkidle")
+    picture(page, dashboard["uid"])
+    empty = [title for title in page.evaluate(NO_DATA) if title in titles]
+    context.close()
+    assert [error for answer in answers for error in _errors_of(answer)] == []
+    assert failures == []
+    assert [title for title in empty if not _may_be_empty(titles[title])] == []
+
+
+def picture(page: Page, name: str) -> None:
+    """Keep a screenshot where GPUMON_TEST_SCREENSHOTS names a folder."""
+    folder = os.environ.get("GPUMON_TEST_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
