@@ -177,12 +177,15 @@ def _annotation(name: str, color: str, expr: Expr, title: str) -> builders.Annot
 
 
 def fleet_xids() -> builders.AnnotationQuery:
-    """Return marks where an Xid code is seen on a node for the first time in a day."""
+    """Return marks where an Xid code is seen on a node for the first time in a day.
+
+    A node that was away for less than an hour is not marked again.
+    """
     seen = fleet("instance:gpumon_gpus_with_xid:count1d")
     return _annotation(
         "Xids",
         style.WARNING,
-        where("{0} unless {0} offset 2m", seen),
+        where("{0} unless last_over_time({0}[1h] offset 2m)", seen),
         "Xid {{xid}} on {{instance}}",
     )
 

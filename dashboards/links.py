@@ -5,8 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-SELECTION = "var-datasource=${datasource}&${cluster:queryparam}&${__url_time_range}"
-"""What every link carries: data source, clusters, and the time shown."""
+DATA = "var-datasource=${datasource}"
+TIME = "${__url_time_range}"
+"""What every link carries: data source and the time shown, and clusters in one way or another."""
+
+ANY_CLUSTER = "All"
+"""What stands for the cluster of a series that has none: Grafana's word for all of them.
+
+Without a label or a column there would be no word, and Grafana would leave the link's own text.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +31,7 @@ class Link:
 
     ``label`` is the label whose value that is; ``carries`` are further variables that both
     dashboards have; ``also`` are others that it sets, from what stands beside the one clicked on.
+    A link that does not set the cluster carries those that are chosen.
     """
 
     title: str
@@ -32,6 +40,11 @@ class Link:
     label: str
     carries: tuple[str, ...] = ()
     also: tuple[Beside, ...] = ()
+
+    @property
+    def sets_cluster(self) -> bool:
+        """Whether it needs a cluster of the series, or of the row."""
+        return any(beside.variable == "cluster" for beside in self.also)
 
     def of_a_series(self) -> dict[str, Any]:
         """Return it as Grafana wants it on a line or a bar."""
@@ -45,19 +58,30 @@ class Link:
 
     def _to(self, chosen: dict[str, str]) -> dict[str, Any]:
         set_ = "&".join(f"var-{variable}={value}" for variable, value in chosen.items())
-        more = "".join(f"&${{{variable}:queryparam}}" for variable in self.carries)
-        url = f"/d/{self.uid}?{set_}{more}&{SELECTION}"
+        carried = self.carries if self.sets_cluster else (*self.carries, "cluster")
+        more = "".join(f"&${{{variable}:queryparam}}" for variable in carried)
+        url = f"/d/{self.uid}?{set_}{more}&{DATA}&{TIME}"
         return {"title": self.title, "url": url, "targetBlank": False}
 
 
-NODE = Link("Open this node", "gpumon-node", "instance", "instance")
-JOB = Link("Open this job", "gpumon-job", "job_id", "job_id")
+_CLUSTER = Beside("cluster", "cluster", "Cluster")
+
+NODE = Link("Open this node", "gpumon-node", "instance", "instance", also=(_CLUSTER,))
+JOB = Link("Open this job", "gpumon-job", "job_id", "job_id", also=(_CLUSTER,))
+"""From where several are shown; a table needs a column ``Cluster``."""
+
+NODE_OF_THIS = dataclasses.replace(NODE, also=())
+JOB_OF_THIS = dataclasses.replace(JOB, also=())
 GPU = Link("Open this GPU", "gpumon-gpu", "gpu", "gpu", carries=("instance",))
 """From a dashboard of one node."""
 
 GPU_OF_A_NODE = Link(
-    "Open this GPU", "gpumon-gpu", "gpu", "gpu", also=(Beside("instance", "instance", "Node"),)
+    "Open this GPU",
+    "gpumon-gpu",
+    "gpu",
+    "gpu",
+    also=(Beside("instance", "instance", "Node"), _CLUSTER),
 )
-"""From where GPUs of several nodes are shown; a table needs a column ``Node``."""
+"""From where GPUs of several nodes are shown; a table needs columns ``Node`` and ``Cluster``."""
 
 POWER = Link("Power of this hall", "gpumon-power", "hall", "hall")

@@ -25,6 +25,8 @@ UNITS = {
 }
 """Grafana's unit for each base unit; ``hertz`` shows 1.98e9 as 1.98 GHz."""
 
+GPUS = "suffix: GPUs"
+
 RAMP = "si:W/s"
 """Grafana takes any unit behind ``si:`` and puts kilo and mega before it."""
 
@@ -167,7 +169,7 @@ def _recorded_unit(metric: str, operation: str) -> str:
         return RAMP
     if operation.startswith("rate") and re.search(r"[0-9]+[smhd]$", operation):
         # Lost seconds in a second, summed over GPUs, are so many GPUs.
-        return units.Short if unit == units.Seconds else PER_SECOND.get(unit, unit)
+        return GPUS if unit == units.Seconds else PER_SECOND.get(unit, unit)
     return unit
 
 

@@ -43,8 +43,8 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import style
-from dashboards.links import Link
-from dashboards.promql import Expr
+from dashboards.links import ANY_CLUSTER, Link
+from dashboards.promql import Expr, where
 from dashboards.style import State
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
@@ -93,7 +93,7 @@ class Key:
     """A column that names things: the label it shows, its heading, and where a click leads.
 
     ``words`` are what codes stand for; ``width`` is in pixels, for text that needs more than
-    its share.
+    its share; one that is ``hidden`` is there for links only.
     """
 
     label: str
@@ -101,6 +101,7 @@ class Key:
     link: Link | None = None
     words: dict[int, State] | None = None
     width: int = 0
+    hidden: bool = False
 
     def looks(self) -> list[DynamicConfigValue]:
         """Return how its cells look. A label that a series lacks leaves them empty."""
@@ -111,6 +112,8 @@ class Key:
             looks += style.worded(self.words)
         if self.width:
             looks.append(DynamicConfigValue("custom.width", self.width))
+        if self.hidden:
+            looks.append(DynamicConfigValue("custom.hidden", value=True))
         return looks
 
 
@@ -142,6 +145,10 @@ def lines(
     but for the limit; ``many`` leaves no room for numbers in the legend; ``link`` is where a click
     on a line leads.
     """
+    series = {
+        legend: expr if legend in (LIMIT, MEDIAN) else _linkable(expr, link)
+        for legend, expr in series.items()
+    }
     first = next(iter(series.values()))
     drawn = (
         timeseries.Panel()
@@ -261,7 +268,7 @@ def bars(
         .orientation(VizOrientation.HORIZONTAL)
         .display_mode(BarGaugeDisplayMode.BASIC)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .targets([_query("A", expr, legend, at_end=True)])
+        .targets([_query("A", _linkable(expr, link), legend, at_end=True)])
     )
     if most is not None:
         drawn.max(most)
@@ -296,7 +303,7 @@ def timeline(
         .merge_values(merge_values=True)
         .legend(_legend(LegendDisplayMode.LIST))
         .tooltip(_tooltip())
-        .targets([_query("A", expr, legend)])
+        .targets([_query("A", _linkable(expr, link), legend)])
     )
     if link is not None:
         drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
@@ -355,6 +362,7 @@ def listing(
     column that comes first by size.
     """
     headings = {key.label: key.heading for key in keys}
+    led = [key.link for key in keys]
     values = {
         f"Value #{letter}" if len(columns) > 1 else "Value": column.heading
         for (letter, _, _), column in zip(_letters(columns), columns, strict=True)
@@ -371,7 +379,7 @@ def listing(
         .min_width(style.NARROW)
         .targets(
             [
-                _query(ref, expr, "", at_end=True).format(PromQueryFormat.TABLE)
+                _query(ref, _linkable(expr, *led), "", at_end=True).format(PromQueryFormat.TABLE)
                 for ref, _, expr in _letters(columns)
             ]
         )
@@ -440,6 +448,13 @@ def facts(
     for heading, width in (widths or {}).items():
         drawn.override_by_name(heading, [DynamicConfigValue("custom.width", width)])
     return drawn.build()
+
+
+def _linkable(expr: Expr, *links: Link | None) -> Expr:
+    """Give series without a cluster a word for it, where a link of theirs needs one."""
+    if not any(link.sets_cluster for link in links if link is not None):
+        return expr
+    return where(f'label_replace({{0}}, "cluster", "{ANY_CLUSTER}", "cluster", "")', expr)
 
 
 def _links(*links: dict[str, Any]) -> DynamicConfigValue:

@@ -45,6 +45,20 @@ def thresholds(base: str, *steps: tuple[float, str]) -> builders.ThresholdsConfi
     return builders.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(listed)
 
 
+def some(color: str) -> builders.ThresholdsConfig:
+    """Colour a cell that is more than none."""
+    return thresholds(NEUTRAL, (1, color))
+
+
+def worsening(warning: float, bad: float) -> builders.ThresholdsConfig:
+    """Colour what is worse the more it is."""
+    return thresholds(WELL, (warning, WARNING), (bad, BAD))
+
+
+ANY_BAD = thresholds(WELL, (1, BAD))
+ANY_WARNING = thresholds(WELL, (1, WARNING))
+
+
 def by_thresholds() -> builders.FieldColor:
     """Colour a value by its thresholds."""
     return builders.FieldColor().mode(FieldColorModeId.THRESHOLDS)

@@ -1,0 +1,16 @@
+"""Columns that name what the rows of a table are of, each with its link."""
+
+from __future__ import annotations
+
+from dashboards import links
+from dashboards.panels import Key
+
+CLUSTER = Key("cluster", "Cluster", width=75)
+"""Beside every node and job: two clusters may give theirs equal names."""
+
+HIDDEN_CLUSTER = Key("cluster", "Cluster", hidden=True)
+"""For links alone, where all rows are of one cluster."""
+
+NODE = Key("instance", "Node", links.NODE)
+GPU = Key("gpu", "GPU", links.GPU_OF_A_NODE, width=60)
+JOB = Key("job_id", "Job", links.JOB)

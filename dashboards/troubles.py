@@ -1,0 +1,62 @@
+"""Nodes by how much is wrong with them: one order for all columns of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from grafana_foundation_sdk.models.dashboard import Panel
+
+from dashboards import keys, panels, style
+from dashboards.fleet_series import by_node
+from dashboards.panels import Column, Size, Text
+from dashboards.promql import Expr, where
+
+EVERY = where("0 * {0}", by_node("gpumon_gpus_expected:sum"))
+"""Zero for each node whose agent answers, also where none of its GPUs does."""
+
+MISSING = where(
+    "clamp_min({0} - {1} - ({2} or {3}), 0)",
+    by_node("gpumon_gpus_expected:sum"),
+    by_node("gpumon_gpus_up:sum"),
+    by_node("gpumon_gpus_released:sum"),
+    EVERY,
+)
+"""GPUs of each node that neither answer nor are released on purpose."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """Something wrong with nodes: how much of it each has, and how heavily that weighs."""
+
+    heading: str
+    of: Expr
+    color: str
+    weight: int = 1
+
+
+def nodes(
+    text: Text, size: Size, troubles: tuple[Trouble, ...], *, first: str, most: int
+) -> Panel:
+    """Return the nodes with most troubles, by the weighted sum in the column ``first``."""
+    weighed = " + ".join(
+        f"{trouble.weight} * ({{{place}}} or {{0}})" for place, trouble in enumerate(troubles, 1)
+    )
+    worst = where(f"topk({most}, {weighed} > 0)", EVERY, *(trouble.of for trouble in troubles))
+    return panels.listing(
+        text,
+        size,
+        (dataclasses.replace(keys.NODE, width=150), keys.CLUSTER),
+        (
+            Column(first, worst),
+            *(
+                Column(
+                    trouble.heading,
+                    where("{0} and {1}", trouble.of, worst),
+                    style.some(trouble.color),
+                )
+                for trouble in troubles
+            ),
+        ),
+        sort=first,
+        absent=panels.WELL,
+    )
