@@ -96,6 +96,7 @@ FACTS = [
     ("row_remapper.none", 2, "gpumon_gpu_remap_banks_exhausted", {}, 2),
     ("sram.aggregate_parity", 0, "gpumon_gpu_up", {}, 1),
     ("sram.threshold_exceeded", 1, "gpumon_gpu_sram_threshold_exceeded", {}, 1),
+    ("persistence_mode", 0, "gpumon_gpu_persistence_mode", {}, 0),
     ("field.258", 97, "gpumon_gpu_power_smoothing_lifetime_ratio", {}, 0.97),
 ]
 

@@ -567,6 +567,12 @@ class GpuReading:
         nvml=[Field(230, recovery_action)],
     )
 
+    persistence_mode: bool | None = gauge(
+        "1 where the driver keeps this GPU initialised with no program on it; without it each "
+        "start takes seconds longer, and limits that were set are forgotten.",
+        cadence=Cadence.IDENTITY,
+        nvml=[Call("nvmlDeviceGetPersistenceMode", convert=flag)],
+    )
     processes: int | None = gauge("Processes that hold a context on this GPU.")
     mig_mode: bool | None = gauge(
         "1 while the GPU is divided (MIG); absent where it cannot be.",

@@ -323,6 +323,7 @@ def _constant(model: GpuModel) -> dict[str, Any]:
         "row_remap_failed": False,
         "remap_banks": {"max": model.remap_banks, "high": 0, "partial": 0, "low": 0, "none": 0},
         "remap_banks_exhausted": 0,
+        "persistence_mode": True,
         "mig_mode": False,
         "recovery_action": "none",
     }
