@@ -3,6 +3,7 @@
     GpumonError
     |-- UsageError         the command, an option or a file is wrong: exit code 2
     |-- UnavailableError   could not tell: no driver, no answer, no such file: exit code 3
+    |   `-- DriverError    it is the driver that does not work, and not the way to it
     `-- SourceBrokenError  a source cannot go on in this process; the reader is replaced
 
 Each carries one line that says what is wrong and one that says what to do next. Everything else
@@ -39,6 +40,10 @@ class UsageError(GpumonError):
 
 class UnavailableError(GpumonError):
     """What was asked for makes sense, but no answer can be had."""
+
+
+class DriverError(UnavailableError):
+    """The driver was asked and is not there, does not start, or stands still."""
 
 
 class SourceBrokenError(GpumonError):

@@ -11,22 +11,24 @@ import re
 import select
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
 from gpumon.derive import Derivation
-from gpumon.errors import UnavailableError, UsageError
+from gpumon.errors import DriverError, UnavailableError, UsageError
 from gpumon.model import Snapshot
 from gpumon.reader import frames
 from gpumon.reader.command import reader_command, reader_environment
+from gpumon.reader.places import take_place
 from gpumon.serialize import from_document
 from gpumon.sources import open_source
-from gpumon.sources.spec import SourceSpec
+from gpumon.sources.spec import Patience, SourceSpec
 from gpumon.web.listen import DEFAULT_PORT
 
 ANSWER_SECONDS = 3.0
@@ -34,6 +36,17 @@ ANSWER_SECONDS = 3.0
 
 READ_SECONDS = 15.0
 """How long the driver may take to start and be read, where no agent runs."""
+
+
+REST_SECONDS = 0.25
+"""Of the seconds that a driver has, those left for the snapshot to come over and be judged."""
+
+HUNG_SECONDS = 0.5
+"""How long a call has stood still when it is said to hang, where somebody waits for seconds; a
+healthy one takes milliseconds (nvml-reference §2: costs)."""
+
+CALL_SECONDS = 3.0
+"""The same where there is time for it, as for the agent."""
 
 
 class Target(Protocol):
@@ -46,11 +59,17 @@ class Target(Protocol):
 
 @contextmanager
 def open_target(
-    text: str | None, *, at_once: bool = False, interval: float = 1.0
+    text: str | None,
+    *,
+    at_once: bool = False,
+    interval: float = 1.0,
+    seconds: float | None = None,
 ) -> Iterator[Target]:
     """Open what a TARGET argument names, to be looked at every ``interval`` seconds.
 
     ``at_once`` plays a recording to its end before the first look, unless it says a speed.
+    ``seconds`` is how long the first answer may take from now on, for whoever cannot wait as long
+    as this module otherwise does.
     """
     if text is None and _agent_runs():
         text = f"127.0.0.1:{DEFAULT_PORT}"
@@ -61,12 +80,13 @@ def open_target(
             "prom: targets are not known to this version", "name a node's agent, as in node17:9842"
         )
     if kind not in ("nvml", "sim", "replay"):
-        yield _Agent(_agent_url(text))
+        yield _Agent(_agent_url(text), seconds or ANSWER_SECONDS)
         return
     spec = SourceSpec.parse(text)
     if kind == "replay" and at_once and not spec.options.keys() & {"speed", "loop"}:
         spec = dataclasses.replace(spec, options={**spec.options, "speed": "max"})
-    source = _Reader(spec, min(max(interval, 0.1), 1.0)) if kind == "nvml" else open_source(spec)
+    pace = min(max(interval, 0.1), 1.0)
+    source = _Reader(spec, pace, seconds) if kind == "nvml" else open_source(spec)
     try:
         yield _Completed(source)
     finally:
@@ -88,8 +108,9 @@ class _Completed:
 class _Agent:
     """A node's agent, asked over HTTP."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float) -> None:
         self._url = url
+        self._seconds = seconds
 
     def read(self) -> Snapshot:
         try:
@@ -97,7 +118,7 @@ class _Agent:
                 f"{self._url}/api/v1/snapshot?samples=1",
                 headers={"Accept": "application/json", **_credentials()},
             )
-            with _OPENER.open(request, timeout=ANSWER_SECONDS) as answer:
+            with _OPENER.open(request, timeout=self._seconds) as answer:
                 return from_document(json.load(answer))
         except urllib.error.HTTPError as error:
             with error:
@@ -120,14 +141,18 @@ class _Agent:
 class _Reader:
     """The driver, read by a process of its own: one that hangs in a call can then be left."""
 
-    def __init__(self, spec: SourceSpec, interval: float) -> None:
+    def __init__(self, spec: SourceSpec, interval: float, seconds: float | None) -> None:
+        self._until = time.monotonic() + (seconds or READ_SECONDS)
+        patience = None if seconds is None else _patience(self._until, seconds)
+        self._hasty = seconds is not None
+        place = take_place() if self._hasty else None
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, place or nullcontext():
             # Nothing of ours is inherited: a reader that waits in the driver outlives this
             # command, and whoever reads our output must not wait for it.
             self._process = subprocess.Popen(
-                reader_command(theirs.fileno(), interval, spec),
-                pass_fds=[theirs.fileno()],
+                reader_command(theirs.fileno(), interval, spec, patience=patience),
+                pass_fds=[theirs.fileno(), *([place.fileno()] if place else [])],
                 env=reader_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -135,10 +160,11 @@ class _Reader:
                 start_new_session=True,
             )
         self._socket = ours
-        self._socket.settimeout(READ_SECONDS)
 
     def read(self) -> Snapshot:
         """Return the reader's newest snapshot, waiting for one where none has come since."""
+        self._socket.settimeout(max(0.1, self._until - time.monotonic()))
+        self._until = time.monotonic() + READ_SECONDS  # for a look after this one
         try:
             message = self._next()
             while select.select([self._socket], [], [], 0)[0]:
@@ -150,7 +176,7 @@ class _Reader:
         if isinstance(message, frames.Refusal):
             raise message.error()
         if not message.up and not message.gpus:
-            raise UnavailableError("; ".join(message.errors))
+            raise DriverError("; ".join(message.errors))
         return message
 
     def _next(self) -> frames.Message:
@@ -164,9 +190,14 @@ class _Reader:
         """Let the reader end; one that waits in the driver does so by itself, later."""
         self._socket.close()
         try:
-            self._process.wait(1.0)
+            self._process.wait(0.1 if self._hasty else 1.0)
         except subprocess.TimeoutExpired:
             self._process.returncode = 0  # not ours to wait for any longer
+
+
+def _patience(until: float, seconds: float) -> Patience:
+    """Return how long a reader waits for the driver, of whose answer we need the rest."""
+    return Patience(until - REST_SECONDS, min(CALL_SECONDS, max(HUNG_SECONDS, seconds / 3)))
 
 
 _USER = "GPUMON_TARGET_USER"

@@ -15,6 +15,7 @@ from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
 from gpumon.model.terms import (
     ARCHITECTURES,
     GPU_STATES,
+    NOT_ANSWERED_YET,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
     Denied,
@@ -31,6 +32,7 @@ from gpumon.model.terms import (
 __all__ = [
     "ARCHITECTURES",
     "GPU_STATES",
+    "NOT_ANSWERED_YET",
     "RECOVERY_ACTIONS",
     "THROTTLE_REASONS",
     "Allocation",

@@ -22,6 +22,9 @@ class GpuState(str, enum.Enum):
 
 GPU_STATES = tuple(state.value for state in GpuState)
 
+NOT_ANSWERED_YET = "it has not answered yet"
+"""The reason of an ``error`` that is none yet: the GPU was asked a moment ago."""
+
 THROTTLE_REASONS = {
     "applications_clocks": 0x2,
     "sw_power_cap": 0x4,

@@ -19,7 +19,7 @@ from gpumon.logs import configure_logging
 from gpumon.model import Snapshot, SourceInfo, Tier
 from gpumon.reader.frames import Message, Refusal, receive_order, send
 from gpumon.sources import Source, open_source
-from gpumon.sources.spec import SourceSpec
+from gpumon.sources.spec import Patience, SourceSpec
 
 log = logging.getLogger("gpumon.reader")
 
@@ -28,13 +28,15 @@ def main(argv: list[str]) -> None:
     """Run the reader until the server closes its end of the socket."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    descriptor, interval, tier, spec_text = argv
+    descriptor, interval, tier, spec_text, *patience = argv
     configure_logging()
     spec = SourceSpec.parse(spec_text)
     source: Source | None = None
     with socket.socket(fileno=int(descriptor)) as sock:
         try:
-            source = open_source(spec, tier=Tier[tier.upper()])
+            source = open_source(
+                spec, tier=Tier[tier.upper()], patience=Patience(*map(float, patience))
+            )
             _read_on(sock, source, spec, Schedule(float(interval)))
         except SourceBrokenError as error:
             log.error("%s", error)  # noqa: TRY400 - expected: no traceback

@@ -6,7 +6,10 @@ import os
 import sys
 
 from gpumon.model import Tier
-from gpumon.sources.spec import SourceSpec
+from gpumon.sources.spec import Patience, SourceSpec
+
+MOST_READERS = 3
+"""How many may be alive at once; those that stand still count."""
 
 # ``python -m`` would put the current folder first on the path, and whoever may write there could
 # have root run a pynvml.py of theirs (-P, which prevents it, came with Python 3.11).
@@ -23,7 +26,14 @@ def reader_environment() -> dict[str, str]:
 
 
 def reader_command(
-    descriptor: int, interval: float, spec: SourceSpec, tier: Tier = Tier.FULL
+    descriptor: int,
+    interval: float,
+    spec: SourceSpec,
+    tier: Tier = Tier.FULL,
+    patience: Patience | None = None,
 ) -> list[str]:
     """Return the command of a reader that speaks on a descriptor it inherits."""
-    return [sys.executable, "-c", _START, str(descriptor), str(interval), tier.word, str(spec)]
+    words = [str(descriptor), str(interval), tier.word, str(spec)]
+    if patience is not None:
+        words += [str(patience.until), str(patience.call)]
+    return [sys.executable, "-c", _START, *words]

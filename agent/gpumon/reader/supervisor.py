@@ -17,7 +17,7 @@ from typing import Protocol
 
 from gpumon.model import GpuState, Snapshot, Tier
 from gpumon.reader import frames
-from gpumon.reader.command import reader_command, reader_environment
+from gpumon.reader.command import MOST_READERS, reader_command, reader_environment
 from gpumon.reader.frames import LeaveAlone, Message, Refusal
 from gpumon.sources.spec import SourceSpec
 
@@ -33,9 +33,6 @@ GROWN_UP_SECONDS = 60.0
 
 FRESH_READER_SECONDS = 60.0
 """How long the driver may stand still before another reader is tried."""
-
-MOST_READERS = 3
-"""How many may be alive at once; those that stand still count."""
 
 
 class Listener(Protocol):

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import Snapshot, Tier
-from gpumon.sources.spec import SourceSpec
+from gpumon.sources.spec import ENOUGH, Patience, SourceSpec
 
 
 class Source(Protocol):
@@ -34,10 +34,16 @@ class Source(Protocol):
         ...
 
 
-def open_source(spec: SourceSpec | str, clock: Clock = SYSTEM, tier: Tier = Tier.FULL) -> Source:
+def open_source(
+    spec: SourceSpec | str,
+    clock: Clock = SYSTEM,
+    tier: Tier = Tier.FULL,
+    patience: Patience = ENOUGH,
+) -> Source:
     """Open the source of a specification; UsageError where it makes no sense.
 
-    ``tier`` is how much of the catalogue is read, where reading costs something.
+    ``tier`` is how much of the catalogue is read, where reading costs something; ``patience`` how
+    long a driver is waited for.
     """
     if isinstance(spec, str):
         spec = SourceSpec.parse(spec)
@@ -51,4 +57,4 @@ def open_source(spec: SourceSpec | str, clock: Clock = SYSTEM, tier: Tier = Tier
         return ReplaySource(spec, clock)
     from gpumon.sources.nvml import NvmlSource
 
-    return NvmlSource(clock, tier)
+    return NvmlSource(clock, tier, patience=patience)

@@ -13,6 +13,23 @@ KINDS = ("nvml", "sim", "replay")
 Number = TypeVar("Number", int, float)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a source that asks a driver waits for it.
+
+    ``until`` is the moment (of the monotonic clock, which all processes share) by which the first
+    snapshot is there, None for the source's own; a GPU whose call has by then taken longer than
+    ``call`` seconds hangs, and of one that has not, nothing is known yet.
+    """
+
+    until: float | None = None
+    call: float = 3.0
+
+
+ENOUGH = Patience()
+"""That of whoever is in no hurry, as the agent."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SourceSpec:
     """A source's kind, its subject (``8xH100``, a file) and its options as text."""

@@ -17,6 +17,7 @@ import pynvml
 
 from gpumon.clock import Clock
 from gpumon.errors import UnavailableError
+from gpumon.sources.spec import ENOUGH
 
 
 class Code(enum.IntEnum):
@@ -81,7 +82,7 @@ class LateAnswerError(Exception):
     """A call returned, but so late that its value is no longer of this tick."""
 
 
-CALL_DEADLINE = 3.0
+CALL_DEADLINE = ENOUGH.call
 """Seconds after which a call counts as hung (design: what may fail)."""
 
 _FABRIC_STRUCTS = (pynvml.c_nvmlGpuFabricInfo_v3_t, pynvml.c_nvmlGpuFabricInfo_v2_t)
@@ -129,16 +130,17 @@ class Door:
     written as a whole.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """Make a door whose calls are timed by the clock's monotonic time."""
+    def __init__(self, clock: Clock, deadline: float = CALL_DEADLINE) -> None:
+        """Make a door whose calls are timed by the clock's monotonic time, in seconds."""
         self._clock = clock
+        self._deadline = deadline
         self._under_way: tuple[str, float, float] | None = None
         self._versions: dict[str, int] = {}
 
     def overdue(self) -> tuple[str, float] | None:
         """Return the function that is past its deadline and when it was called (unix seconds)."""
         under_way = self._under_way
-        if under_way is None or self._clock.monotonic() - under_way[1] <= CALL_DEADLINE:
+        if under_way is None or self._clock.monotonic() - under_way[1] <= self._deadline:
             return None
         return under_way[0], under_way[2]
 
@@ -155,7 +157,7 @@ class Door:
             return _guard(target, *args)
         finally:
             self._under_way = None
-            if self._clock.monotonic() - since > CALL_DEADLINE:
+            if self._clock.monotonic() - since > self._deadline:
                 raise LateAnswerError(function)
 
     def get(self, function: str, handle: Any, *args: Any) -> Any:

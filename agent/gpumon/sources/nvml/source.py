@@ -12,6 +12,7 @@ from gpumon.sources.nvml.events import EventThread
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import FaultError, Library
 from gpumon.sources.nvml.worker import FindGpu, GpuWorker
+from gpumon.sources.spec import ENOUGH, Patience
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +45,13 @@ class NvmlSource:
         tier: Tier = Tier.FULL,
         library: Library | None = None,
         find: FindGpu = Gpu,
+        patience: Patience = ENOUGH,
     ) -> None:
         """Make a source of the catalogue's metrics up to a tier.
 
         The driver is looked for at the first read.
         """
+        self._patience = patience
         self._clock = clock
         self._tier = tier
         self._library = library or Library()
@@ -73,13 +76,15 @@ class NvmlSource:
         info = self._info or self._start()
         if not self._workers:
             self._count()
-        deadline = self._clock.monotonic() + (FIRST_PATIENCE if first else TICK_PATIENCE)
+        deadline = self._clock.monotonic() + TICK_PATIENCE
+        if first:
+            deadline = self._patience.until or self._clock.monotonic() + FIRST_PATIENCE
         asked = []
         for worker in self._workers:
             if worker.request():
                 # One after the other: eight threads at once would fight for the interpreter's
                 # lock, which costs more than the calls.
-                worker.wait(GPU_PATIENCE)
+                worker.wait(min(GPU_PATIENCE, max(0.0, deadline - self._clock.monotonic())))
                 asked.append(worker)
         for worker in asked:
             worker.wait(max(0.0, deadline - self._clock.monotonic()))
@@ -158,7 +163,8 @@ class NvmlSource:
                 f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
             ) from None
         self._workers = [
-            GpuWorker(index, self._find, self._clock, self._tier) for index in range(count)
+            GpuWorker(index, self._find, self._clock, self._tier, self._patience.call)
+            for index in range(count)
         ]
         for index, reason in self._left_alone.items():
             self.leave_alone(index, reason)

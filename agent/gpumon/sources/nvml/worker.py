@@ -13,8 +13,9 @@ import threading
 from typing import Any, Protocol
 
 from gpumon.clock import Clock
-from gpumon.model import GpuIdentity, GpuReading, GpuState, Tier
+from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuReading, GpuState, Tier
 from gpumon.sources.nvml.library import (
+    CALL_DEADLINE,
     DRIVER_GONE,
     Code,
     Door,
@@ -55,14 +56,24 @@ class FindGpu(Protocol):
 class GpuWorker:
     """Reads one GPU each time it is asked to, in a thread of its own."""
 
-    def __init__(self, index: int, find: FindGpu, clock: Clock, tier: Tier = Tier.FULL) -> None:
-        """Start the thread of the GPU of NVML's index; nothing is read before ``request``."""
+    def __init__(
+        self,
+        index: int,
+        find: FindGpu,
+        clock: Clock,
+        tier: Tier = Tier.FULL,
+        deadline: float = CALL_DEADLINE,
+    ) -> None:
+        """Start the thread of the GPU of NVML's index; nothing is read before ``request``.
+
+        A call that takes longer than ``deadline`` seconds hangs.
+        """
         self.index = index
         self._find = find
         self._clock = clock
         self._tier = tier
         self._left_alone = ""
-        self._door = Door(clock)
+        self._door = Door(clock, deadline)
         self._gpu: Readable | None = None
         self._reading: GpuReading | None = None
         self._retry_at = 0.0
@@ -127,7 +138,7 @@ class GpuWorker:
             function, since = overdue
             reason = f"{function} has not returned since {format_time(since)}"
             return self._failed(GpuState.HUNG, reason)
-        return self._reading or self._failed(GpuState.ERROR, "it has not answered yet")
+        return self._reading or self._failed(GpuState.ERROR, NOT_ANSWERED_YET)
 
     def _run(self) -> None:
         while True:
