@@ -17,7 +17,7 @@ LAYERS = [
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
     {"agent", "promapi", "site", "targets"},
-    {"recorder", "views", "demonstration", "grafana", "report", "rules", "simulate"},
+    {"checks", "recorder", "views", "demonstration", "grafana", "report", "rules", "simulate"},
     {"cli", "__main__"},
 ]
 """From the ground up: a part may import from its own layer and from those before it."""

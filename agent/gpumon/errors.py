@@ -3,7 +3,8 @@
     GpumonError
     |-- UsageError         the command, an option or a file is wrong: exit code 2
     |-- UnavailableError   could not tell: no driver, no answer, no such file: exit code 3
-    |   `-- DriverError    it is the driver that does not work, and not the way to it
+    |   `-- DriverError    the driver is not there, or does not start
+    |       `-- DriverStuckError  earlier calls have been waiting in it for minutes
     `-- SourceBrokenError  a source cannot go on in this process; the reader is replaced
 
 Each carries one line that says what is wrong and one that says what to do next. Everything else
@@ -43,7 +44,11 @@ class UnavailableError(GpumonError):
 
 
 class DriverError(UnavailableError):
-    """The driver was asked and is not there, does not start, or stands still."""
+    """The driver is not there, or does not start; on a node without GPUs nothing is wrong then."""
+
+
+class DriverStuckError(DriverError):
+    """Earlier calls of the driver have not returned for minutes: there is one, and it is sick."""
 
 
 class SourceBrokenError(GpumonError):

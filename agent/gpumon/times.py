@@ -20,6 +20,14 @@ def parse_time(text: str) -> float:
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
+def format_age(seconds: float) -> str:
+    """Write a span for people, to two digits: ``0.4 s``, ``40 s``, ``12 min``, ``3 h``, ``2 d``."""
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def parse_duration(text: str) -> float:
     """Read ``90``, ``90s``, ``30m``, ``1.5h`` or ``2d`` as seconds; ValueError where it is none."""
     match = _DURATION.fullmatch(text.strip())

@@ -19,6 +19,11 @@ SEVERITIES = ("info", "warning", "critical")
 """``critical`` means that the GPU should be drained: its work is lost or wrong."""
 
 
+FOLLOWING = frozenset({45, 154})
+"""Xids that follow others and say nothing by themselves: a killed job, a change of the recovery
+action (which is an alert, and a check, by its own reading)."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Xid:
     """One code: ``action`` is what to do now, ``repeat_action`` if it comes back on this GPU.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpumon.errors import DriverError, UnavailableError
+from gpumon.errors import DriverStuckError, UnavailableError
 from gpumon.reader.command import MOST_READERS
 from gpumon.reader.places import PLACES, STUCK_SECONDS, take_place
 
@@ -32,7 +32,7 @@ def test_many_at_once_are_turned_away_for_the_moment(tmp_path: Path) -> None:
     places = [take_place(tmp_path) for _ in range(PLACES)]
     with pytest.raises(UnavailableError, match="try again") as refused:
         take_place(tmp_path)
-    assert not isinstance(refused.value, DriverError)
+    assert not isinstance(refused.value, DriverStuckError)
     for place in filter(None, places):
         place.close()
 
@@ -43,7 +43,7 @@ def test_those_that_wait_for_minutes_are_the_drivers_fault(tmp_path: Path) -> No
     long_ago = time.time() - STUCK_SECONDS - 1
     for place in filter(None, places):
         os.utime(place.name, (long_ago, long_ago))
-    with pytest.raises(DriverError, match="3 earlier looks at the driver are still waiting"):
+    with pytest.raises(DriverStuckError, match="3 earlier looks at the driver are still waiting"):
         take_place(tmp_path)
     for place in filter(None, places):
         place.close()

@@ -17,10 +17,11 @@ from gpumon.errors import GpumonError, UsageError
 
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
+    "check": "Judge the GPUs: pass, warn or fail, with the evidence and the next step.",
     "dashboards": "List, write out, push and compare the Grafana dashboards.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
     "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
-    "explain": "Say what an alert, a metric, an Xid or a throttle reason means, and what to do.",
+    "explain": "Say what an alert, a check, a metric, an Xid or a reason means, and what to do.",
     "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
     "metrics": "List the metrics: name, type, unit, meaning.",
     "record": "Write readings to a file that can be replayed.",

@@ -7,14 +7,21 @@ import click
 from gpumon.cli.base import declare
 
 
+def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete what can be explained."""
+    from gpumon.views.explain import names
+
+    return [name for name in names() if name.startswith(begun)]
+
+
 @declare(
     "explain",
     "gpumon explain xid 79\ngpumon explain GpuLost\ngpumon explain gpumon_gpu_energy_error_ratio\n"
     "gpumon explain sw_power_cap",
 )
-@click.argument("words", nargs=-1, required=True, metavar="WORD")
+@click.argument("words", nargs=-1, required=True, metavar="WORD", shell_complete=_names)
 def explain(words: tuple[str, ...]) -> None:
-    """Say what an alert, a metric, an Xid or a throttle reason means, and what to do.
+    """Say what an alert, a check, a metric, an Xid or a reason means, and what to do.
 
     Of an alert it is the runbook and the rule.
     """

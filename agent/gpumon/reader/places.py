@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from gpumon.errors import DriverError, UnavailableError
+from gpumon.errors import DriverStuckError, UnavailableError
 from gpumon.reader.command import MOST_READERS
 
 PLACES = 16
@@ -26,9 +26,9 @@ STUCK_SECONDS = 120.0
 def take_place(folder: Path | None = None) -> IO[bytes] | None:
     """Return an open file that holds a place for as long as it, or a child's copy, is open.
 
-    None where no place can be made (a read-only system): then nobody counts. Raises DriverError
-    where so many readers wait in the driver that another one would only join them, and
-    UnavailableError where all places are held for the moment.
+    None where no place can be made (a read-only system): then nobody counts. Raises
+    DriverStuckError where so many readers wait in the driver that another one would only join
+    them, and UnavailableError where all places are held for the moment.
     """
     free: list[IO[bytes]] = []
     try:
@@ -48,7 +48,7 @@ def take_place(folder: Path | None = None) -> IO[bytes] | None:
     if stuck >= MOST_READERS:
         for place in free:
             place.close()
-        raise DriverError(
+        raise DriverStuckError(
             f"{stuck} earlier looks at the driver are still waiting in it",
             "drain the node and reboot it",
         )

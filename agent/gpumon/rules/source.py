@@ -14,7 +14,7 @@ import yaml
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, Group, Recording, Rule
 from gpumon.thresholds import Value
 from gpumon.times import parse_duration
-from gpumon.xids import Xid, xids
+from gpumon.xids import FOLLOWING, Xid, xids
 
 LEVELS = (
     ("instance", ""),
@@ -53,12 +53,9 @@ _PLACEHOLDER = re.compile(
     r"|(?P<range>(?<=\[)\d+[smhd](?=\])|(?<=offset )\d+[smhd])"
 )
 """What is replaced in a text: a name, and, so that a drill can scale it, a range or an offset."""
+
 _GSP = frozenset({119, 120})
 """Xids with an alert of their own, since the agent acts upon the first."""
-
-_FOLLOWING = frozenset({45, 154})
-"""Xids that follow others and say nothing by themselves: a killed job, a change of the recovery
-action (which is an alert by its own reading)."""
 
 
 class RuleError(Exception):
@@ -202,7 +199,7 @@ def _known(entry: Mapping[str, Any], keys: Iterable[str], where: str) -> None:
 @functools.cache
 def _codes() -> Mapping[str, str]:
     """Return the Xids that an alert is about, by its word, as a regular expression."""
-    known = [xid for xid in xids().values() if xid.code not in _GSP | _FOLLOWING]
+    known = [xid for xid in xids().values() if xid.code not in _GSP | FOLLOWING]
     grave = [xid for xid in known if xid.needs]
     mild = [xid for xid in known if not xid.needs]
     return {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from gpumon.assets import asset
+from gpumon.checks import CHECKS, Check
 from gpumon.errors import UsageError, hint
 from gpumon.model import Metric, Tier
 from gpumon.model.terms import THROTTLE_REASONS
@@ -40,15 +41,41 @@ def explain(words: Sequence[str]) -> str:
         return _alert(alerts[text])
     if text in metrics:
         return _metric(*metrics[text])
+    checks = {check.name: check for check in CHECKS}
+    if text in checks:
+        return _check(checks[text])
     if text in REASONS:
         return f"{text}: a reason that holds a GPU's clocks down.\n\n{REASONS[text]}\n"
     if text in RECOVERY:
         return f"{text}: an action that the driver asks for.\n\n{RECOVERY[text]}\n"
-    known = [*alerts, *metrics, *THROTTLE_REASONS, *RECOVERY]
+    known = [*alerts, *metrics, *checks, *THROTTLE_REASONS, *RECOVERY]
     raise UsageError(
         f"nothing is known of {text!r}",
-        f"name an alert, a metric, a throttle reason, or an Xid (xid 79){hint(text, known)}",
+        f"name an alert, a check, a metric, a throttle reason, or an Xid (xid 79)"
+        f"{hint(text, known)}",
     )
+
+
+def names() -> list[str]:
+    """Return the words that a shell completes: fast, so alerts are told by their runbooks."""
+    runbooks = asset("docs/runbooks").glob("*.md")
+    metrics = (metric.name for _, metric in rows(Tier.FULL))
+    return sorted(
+        {*(file.stem for file in runbooks), *(check.name for check in CHECKS), *metrics}
+        | {*REASONS, *RECOVERY, *map(str, xids())}
+    )
+
+
+def _check(check: Check) -> str:
+    numbers = [f"{name} = {shipped()[name]}" for name in check.thresholds]
+    lines = [
+        f"{check.name}: {check.title} (gpumon check --only {check.name}).",
+        "",
+        f"looks at    {'the node' if check.node is not None else 'each GPU'}",
+        f"thresholds  {', '.join(numbers) or 'none'}",
+        f"alerts      {', '.join(check.alerts) or 'none'}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def _xid(code: int) -> str:

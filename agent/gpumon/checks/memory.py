@@ -1,0 +1,87 @@
+"""Memory: its errors, and what is left to repair it with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.model import GpuReading
+
+
+def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge memory errors: what cannot be corrected, and how fast what can be comes."""
+    if gpu.sram_threshold_exceeded:
+        yield Finding(
+            Level.FAIL,
+            "more uncorrectable SRAM errors than NVIDIA accepts",
+            "Drain the GPU and have the board replaced.",
+            "GpuSramThresholdExceeded",
+        )
+    if gpu.ecc_errors is None:
+        yield skipped("it counts no memory errors (ECC is off, or MIG is on)")
+        return
+    uncorrected, corrected = _sum(gpu, "uncorrected"), _sum(gpu, "corrected")
+    before = seen.before(gpu)
+    new = seen.rate(uncorrected, _sum(before, "uncorrected"))
+    if new:
+        yield Finding(
+            Level.FAIL,
+            f"{new * seen.window_seconds:.0f} uncorrectable memory errors within"
+            f" {seen.window_seconds:.0f} s",
+            "Reset the GPU when its job ends; replace the board if it comes back.",
+            "GpuEccUncorrectable",
+        )
+    elif uncorrected:
+        yield Finding(
+            Level.WARN,
+            f"{uncorrected} uncorrectable memory errors since the driver was loaded",
+            "Look for Xid 48, 94 or 95 and a pending remap; reset the GPU when its job ends.",
+            "GpuEccUncorrectable",
+        )
+    storm = seen.rate(corrected, _sum(before, "corrected"))
+    if storm is not None and storm > seen.number("memory.corrected_per_second"):
+        yield Finding(
+            Level.WARN,
+            f"{storm:.1f} corrected memory errors a second",
+            "Drain the GPU when its job ends, and run NVIDIA's field diagnostics.",
+            "GpuEccStorm",
+        )
+    yield passed(f"{uncorrected or 0} uncorrectable, {corrected or 0} corrected since driver load")
+
+
+def _sum(gpu: GpuReading | None, error: str) -> int | None:
+    """Return the errors of a kind in all locations; None where none is told."""
+    counts: Mapping[tuple[str, str], int] | None = gpu.ecc_errors if gpu is not None else None
+    told = [count for (kind, _), count in (counts or {}).items() if kind == error]
+    return sum(told) if told else None
+
+
+def remap(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge the replacement of bad rows by spare ones."""
+    if gpu.row_remap_failed:
+        yield Finding(
+            Level.FAIL,
+            "a bad row of memory could not be replaced",
+            "Drain the GPU and have the board replaced.",
+            "GpuRowRemapFailed",
+        )
+    if gpu.remap_banks_exhausted:
+        yield Finding(
+            Level.WARN,
+            f"{gpu.remap_banks_exhausted} memory banks have no spare row left",
+            "Plan the board's replacement before the next error.",
+            "GpuRemapBanksExhausted",
+        )
+    if gpu.row_remap_pending:
+        yield Finding(
+            Level.WARN,
+            "a bad row of memory waits for a reset to be replaced",
+            f"Reset the GPU when its job ends (gpumon release; nvidia-smi -r -i"
+            f" {gpu.identity.index}).",
+            "GpuRowRemapPending",
+        )
+    if gpu.row_remap_failed is None and gpu.row_remap_pending is None:
+        yield skipped("it tells nothing of its rows (before Ampere, or MIG is on)")
+        return
+    rows = sum((gpu.remapped_rows or {}).values())
+    yield passed(f"nothing pending, {rows} rows replaced so far")

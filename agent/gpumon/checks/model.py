@@ -1,0 +1,136 @@
+"""The words of checks: what is looked at, what is found, and what a verdict is."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from gpumon.clock import SYSTEM
+from gpumon.model import GpuReading, Snapshot
+from gpumon.thresholds import Value, shipped
+from gpumon.times import parse_duration
+
+Number = TypeVar("Number", int, float)
+
+
+class Level(str, enum.Enum):
+    """A verdict, the worst first.
+
+    FAIL: a job that starts here fails, is wrong, or is slowed to a fraction. WARN: it runs, and
+    somebody should look within days. SKIP: nothing is known, which is never a PASS.
+    """
+
+    FAIL = "fail"
+    WARN = "warn"
+    SKIP = "skip"
+    PASS = "pass"  # noqa: S105 - a verdict
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: a level, the evidence with its numbers, and what to do next.
+
+    ``alert`` is the alert of the same thing, empty where there is none.
+    """
+
+    level: Level
+    evidence: str
+    next_step: str = ""
+    alert: str = ""
+
+
+def passed(evidence: str) -> Finding:
+    """Return that nothing is wrong, and what shows it."""
+    return Finding(Level.PASS, evidence)
+
+
+def skipped(reason: str) -> Finding:
+    """Return that nothing can be told, and why."""
+    return Finding(Level.SKIP, reason)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check says of the node, or of one GPU (``gpu`` is NVML's index)."""
+
+    check: str
+    level: Level
+    evidence: str
+    gpu: int | None = None
+    uuid: str = ""
+    next_step: str = ""
+    alert: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What the checks look at.
+
+    ``snapshot`` is None where none could be had; ``problem`` says why, and ``broken`` that it is
+    the driver's own fault, and not that of the way to it. ``earlier`` is a snapshot of
+    ``window_seconds`` before, for rates. ``expected`` is how many GPUs there should be, where it
+    was declared. ``now`` is a moment of the monotonic clock, for ages.
+    """
+
+    snapshot: Snapshot | None
+    problem: str = ""
+    broken: bool = False
+    earlier: Snapshot | None = None
+    expected: int | None = None
+    thresholds: Mapping[str, Value] = dataclasses.field(default_factory=shipped)
+    now: float = dataclasses.field(default_factory=SYSTEM.monotonic)
+
+    def number(self, threshold: str) -> float:
+        """Return a threshold that is a number."""
+        return float(self.thresholds[threshold])
+
+    def seconds(self, threshold: str) -> float:
+        """Return a threshold that is a duration, in seconds."""
+        return parse_duration(str(self.thresholds[threshold]))
+
+    @property
+    def window_seconds(self) -> float:
+        """How much later the snapshot is than the one before; 0 where there is none before."""
+        if self.snapshot is None or self.earlier is None:
+            return 0.0
+        return self.snapshot.time - self.earlier.time
+
+    def before(self, gpu: GpuReading) -> GpuReading | None:
+        """Return the reading of a GPU in the snapshot before, where it had one."""
+        for reading in self.earlier.gpus if self.earlier is not None else ():
+            if reading.identity.uuid == gpu.identity.uuid and reading.up:
+                return reading
+        return None
+
+    def rate(self, later: Number | None, earlier: Number | None) -> float | None:
+        """Return what a counter gained per second of the window; None where that is not known.
+
+        A counter that has fallen was reset meanwhile, and tells nothing.
+        """
+        if later is None or earlier is None or self.window_seconds <= 0 or later < earlier:
+            return None
+        return (later - earlier) / self.window_seconds
+
+
+NodeJudge = Callable[[Observation], Iterable[Finding]]
+GpuJudge = Callable[[GpuReading, Observation], Iterable[Finding]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check: of the node (``node``) or of each GPU (``gpu``).
+
+    ``alerts`` are those it goes with, ``thresholds`` the names of those it compares with. A check
+    of GPUs is asked only about those that answer, unless it is ``of_state``: about what is known
+    of a GPU however it is.
+    """
+
+    name: str
+    title: str
+    node: NodeJudge | None = None
+    gpu: GpuJudge | None = None
+    of_state: bool = False
+    alerts: tuple[str, ...] = ()
+    thresholds: tuple[str, ...] = ()

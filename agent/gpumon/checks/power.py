@@ -1,0 +1,147 @@
+"""Heat, power, clocks: what is left until the GPU slows down, and what holds it down already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.model import GpuReading
+
+
+def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge the degrees left to this GPU's own slowdown, and the heat of its memory."""
+    left, hbm = gpu.temperature_margin_celsius, gpu.memory_temperature_celsius
+    if hbm is not None and hbm >= seen.number("heat.hbm_celsius"):
+        yield Finding(
+            Level.WARN,
+            f"its memory is at {hbm:.0f} °C",
+            "Check fans or coolant; a single GPU points at its cold plate or thermal interface.",
+            "GpuMemoryHot",
+        )
+    if left is None:
+        yield skipped("it does not tell how far it is from slowing down")
+    elif left < seen.number("heat.margin_low_celsius"):
+        yield Finding(
+            Level.WARN,
+            f"{left:.0f} °C from slowing down" if left > 0 else "it slows down for its heat",
+            "Check the node's fans or coolant flow and inlet; compare it with its neighbours.",
+            "GpuMarginLow",
+        )
+    else:
+        yield passed(f"{left:.0f} °C from slowing down")
+
+
+def throttle(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge what holds the clocks down, other than the power limit at full load."""
+    reasons = gpu.throttle_reasons
+    if reasons is None:
+        yield skipped("it does not tell what holds its clocks down")
+        return
+    if "hw_power_brake" in reasons:
+        yield Finding(
+            Level.FAIL,
+            "the power brake is on: its clocks are at half or less",
+            "Check the node's power supplies and the rack's power controller.",
+            "GpuPowerBrake",
+        )
+    # hw_slowdown is the fact that one of the hw_ reasons holds; alone it is no brake.
+    if "hw_thermal" in reasons or ("hw_slowdown" in reasons and "hw_power_brake" not in reasons):
+        yield Finding(
+            Level.FAIL,
+            "the hardware holds its clocks at half or less",
+            "Drain it; check fans, coolant and the thermal interface before it runs again.",
+            "GpuHardwareSlowdown",
+        )
+    yield from _slowed_by_heat(gpu, seen)
+    yield from _slowed_by_current(gpu, seen)
+    words = ", ".join(sorted(reasons)) or "nothing"
+    yield passed(f"{words} holds its clocks down")
+
+
+def _lost_share(gpu: GpuReading, seen: Observation, reason: str) -> float | None:
+    """Return the share of the window in which a reason held the clocks down."""
+    before = seen.before(gpu)
+    earlier = (before.throttle_seconds or {}).get(reason) if before is not None else None
+    return seen.rate((gpu.throttle_seconds or {}).get(reason), earlier)
+
+
+def _slowed_by_heat(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    share = _lost_share(gpu, seen, "sw_thermal")
+    now = "sw_thermal" in (gpu.throttle_reasons or ())
+    if share is None and now:
+        evidence = "heat holds its clocks down now"
+    elif share is not None and share > seen.number("heat.throttled_ratio"):
+        evidence = f"slowed down by heat {share:.0%} of the time"
+    else:
+        return
+    step = "Check the node's fans or coolant, and its inlet temperature."
+    yield Finding(Level.WARN, evidence, step, "GpuThermalThrottling")
+
+
+def _slowed_by_current(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Find the limiter of peak current, which shows as the power cap far below the limit."""
+    share = _lost_share(gpu, seen, "sw_power_cap")
+    peak, limit = gpu.power_peak_watts, gpu.power_limit_watts
+    if share is None or peak is None or not limit:
+        return
+    if (
+        share > seen.number("power.edp_time_ratio")
+        and peak < seen.number("power.edp_power_ratio") * limit
+    ):
+        yield Finding(
+            Level.WARN,
+            f"held down {share:.0%} of the time at no more than {peak:.0f} of {limit:.0f} W",
+            "Compare with the job's other GPUs; alone, check the board's power stages.",
+            "GpuCurrentLimited",
+        )
+
+
+def limit(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge the power limit in force against the one it comes up with."""
+    now, default = gpu.power_limit_watts, gpu.power_limit_default_watts
+    if now is None or not default:
+        yield skipped("it does not tell its power limit")
+    elif now / default < seen.number("power.cap_ratio"):
+        yield Finding(
+            Level.WARN,
+            f"power limit {now:.0f} of {default:.0f} W",
+            "If nobody meant it, nvidia-smi -pl; a limit that returns is the BMC's.",
+            "PowerLimitBelowDefault",
+        )
+    else:
+        yield passed(f"power limit {now:.0f} of {default:.0f} W")
+
+
+def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge whether the driver keeps the GPU initialised; limits are forgotten otherwise."""
+    if gpu.persistence_mode is None:
+        yield skipped("it does not tell its persistence mode")
+    elif gpu.persistence_mode:
+        yield passed("persistence mode is on")
+    else:
+        step = "Run nvidia-persistenced as a service (or nvidia-smi -pm 1)."
+        yield Finding(Level.WARN, "persistence mode is off", step)
+
+
+def clocks(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge the SM clock under load, where nothing that the GPU names holds it down."""
+    now, most = (gpu.clock_hertz or {}).get("sm"), (gpu.clock_max_hertz or {}).get("sm")
+    reasons = gpu.throttle_reasons or frozenset()
+    use = gpu.utilization_ratio
+    if now is None or not most or use is None:
+        yield skipped("it does not tell its clock or its utilisation")
+        return
+    words = f"SM clock {now / 1e6:.0f} of {most / 1e6:.0f} MHz"
+    if use <= seen.number("clocks.busy_ratio"):
+        yield skipped(f"{words}; judged under load")
+    elif now >= seen.number("clocks.low_ratio") * most:
+        yield passed(words)
+    elif reasons - {"applications_clocks"}:
+        yield passed(f"{words}, held down by {', '.join(sorted(reasons))}: see throttle")
+    else:
+        yield Finding(
+            Level.WARN,
+            f"{words} at {use:.0%} utilisation, and no reason that it names",
+            "See whether somebody locked it (nvidia-smi -q -d CLOCK); nvidia-smi -rgc undoes that.",
+            "JobStraggler",
+        )

@@ -1,0 +1,192 @@
+"""``gpumon check``."""
+
+from __future__ import annotations
+
+import time
+import typing
+from pathlib import Path
+
+import click
+
+from gpumon.cli.base import Seconds, declare
+
+if typing.TYPE_CHECKING:
+    from gpumon.checks import Observation, Report
+    from gpumon.checks.report import Selection
+
+ANSWER_SECONDS = 1.5
+"""Within two seconds of being typed, the start of this process and its end included."""
+
+
+def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete the last of some checks with commas between them."""
+    from gpumon.checks.registry import NAMES
+
+    before, comma, last = begun.rpartition(",")
+    return [f"{before}{comma}{name}" for name in NAMES if name.startswith(last)]
+
+
+@declare(
+    "check",
+    "gpumon check\n"
+    "gpumon check node17 --level warn\n"
+    "gpumon check --only state,recovery,xid -o json\n"
+    "gpumon check --nagios --expected-gpus 8\n"
+    "gpumon check --list",
+)
+@click.argument("target", required=False)
+@click.option("--only", metavar="CHECK,…", shell_complete=_names, help="Make these checks only.")
+@click.option("--skip", metavar="CHECK,…", shell_complete=_names, help="Leave these checks out.")
+@click.option(
+    "--level",
+    type=click.Choice(["fail", "warn"]),
+    default="fail",
+    show_default=True,
+    help="What counts as trouble: failures, or warnings too.",
+)
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Judge these GPUs only.")
+@click.option(
+    "--minor", "minors", metavar="N,…", help="Judge /dev/nvidiaN only: as SLURM_JOB_GPUS counts."
+)
+@click.option(
+    "--expected-gpus",
+    "expected",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="How many GPUs there should be.  [default: what the agent knows]",
+)
+@click.option(
+    "--thresholds",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A site's own thresholds (TOML), as for gpumon rules export.",
+)
+@click.option(
+    "--timeout",
+    "seconds",
+    type=Seconds(min=0.5, max=60),
+    default=ANSWER_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the agent, or the driver, may take to answer.",
+)
+@click.option(
+    "--window",
+    type=Seconds(min=15, max=60),
+    metavar="SECONDS",
+    help="Look twice, so far apart, and judge rates too.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json", "line", "nagios"]),
+    default="table",
+    show_default=True,
+    help="How to write it: line is one line of what is wrong, nagios a plugin's answer.",
+)
+@click.option("--json", "form", flag_value="json", help="The same as -o json.")
+@click.option(
+    "--nagios", "form", flag_value="nagios", help="The same as -o nagios: exits with 0, 1, 2 or 3."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show what passed, too.")
+@click.option("--list", "listed", is_flag=True, help="List the checks, and look at nothing.")
+def check(
+    target: str | None,
+    only: str | None,
+    skip: str | None,
+    level: str,
+    gpus: str | None,
+    minors: str | None,
+    expected: int | None,
+    path: Path | None,
+    seconds: float,
+    window: float | None,
+    form: str,
+    *,
+    verbose: bool,
+    listed: bool,
+) -> int:
+    """Judge the GPUs: pass, warn or fail, with the evidence and the next step.
+
+    TARGET is as for gpumon status. Exits with 0 where all is well, 1 where trouble was found, and
+    3 where that could not be told of a GPU: docs/checks.md.
+    """
+    until = time.monotonic() + seconds
+    from gpumon.checks import Level, chosen, judge
+    from gpumon.thresholds import with_site
+
+    checks = chosen(_words(only), _words(skip))
+    if listed:
+        from gpumon.views.check import to_list
+
+        click.echo(to_list(checks, form), nl=False)
+        return 0
+    selection = _selection(gpus, minors)
+    thresholds = with_site(path)
+    seen = _look(target, until, window, expected=expected, thresholds=thresholds)
+    report = judge(seen, checks, gpus=selection, level=Level(level))
+    return _tell(report, seen, form, verbose=verbose)
+
+
+def _look(
+    target: str | None, until: float, window: float | None, **settings: typing.Any
+) -> Observation:
+    """Look at a target once, or twice; what kept it from being seen is part of the observation."""
+    from gpumon.checks import Observation
+    from gpumon.errors import DriverError, DriverStuckError, UnavailableError
+    from gpumon.targets import open_target
+
+    snapshot = earlier = None
+    try:
+        left = max(0.1, until - time.monotonic())
+        with open_target(target, at_once=window is None, seconds=left) as source:
+            snapshot = source.read()
+            if window is not None:
+                earlier = snapshot
+                time.sleep(window)
+                snapshot = source.read()
+    except UnavailableError as error:
+        # A node that is to have no GPUs needs no driver.
+        missed = isinstance(error, DriverError) and bool(settings["expected"])
+        broken = missed or isinstance(error, DriverStuckError)
+        return Observation(snapshot=None, problem=str(error), broken=broken, **settings)
+    return Observation(snapshot=snapshot, earlier=earlier, **settings)
+
+
+def _tell(report: Report, seen: Observation, form: str, *, verbose: bool) -> int:
+    """Write a report in a form, and return the exit code that goes with the form."""
+    from gpumon.views import check as views
+
+    if form == "nagios":
+        click.echo(views.to_nagios(report), nl=False)
+        return views.nagios_code(report)
+    if form == "json":
+        click.echo(views.to_json(report, seen, time.time()), nl=False)
+    elif form == "line":
+        click.echo(views.to_line(report), nl=False)
+    else:
+        from gpumon.views.table import make_console
+
+        views.show(make_console(), report, seen, verbose=verbose)
+    return report.exit_code
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    """Return the words of a list with commas."""
+    return tuple(word.strip() for word in text.split(",")) if text is not None else ()
+
+
+def _selection(gpus: str | None, minors: str | None) -> Selection:
+    """Return which GPUs are meant; UsageError where a minor number is none."""
+    from gpumon.checks.report import Selection
+    from gpumon.errors import UsageError
+
+    numbers = _words(minors)
+    if not all(number.isdecimal() and number.isascii() for number in numbers):
+        raise UsageError(f"--minor {minors!r}", "write the numbers of /dev/nvidiaN, as in 0,3")
+    return Selection(_words(gpus), tuple(map(int, numbers)))
+
+
+command = check
