@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tests.support.servers import ROOT, require
 
+SCRIPTS = ROOT / "deploy" / "slurm"
+
 SETUP = r"""
 set -e
 hostname n1
@@ -49,6 +51,7 @@ KillWait=1
 Prolog=$WORK/prolog
 Epilog=$WORK/epilog
 PrologFlags=Alloc
+$EXTRA
 StateSaveLocation=$WORK/state
 SlurmdSpoolDir=$WORK/spool
 SlurmctldPidFile=$WORK/slurmctld.pid
@@ -58,6 +61,8 @@ SlurmdLogFile=$WORK/slurmd.log
 NodeName=n1 NodeAddr=10.99.0.1 CPUs=2 RealMemory=1000 Gres=gpu:h200:4 State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:8
 END
+cp "$NODE_CHECK" /etc/slurm/gpumon-node-check.sh
+ln -s "$NODE_CHECK_SETTINGS" /etc/slurm/gpumon-node-check.conf
 # The devices stand the other way round than the driver counts them.
 echo "NodeName=n1 Name=gpu Type=h200 File=$WORK/fakegpu[0-3]" > /etc/slurm/gres.conf
 echo "CgroupAutomount=no" > /etc/slurm/cgroup.conf
@@ -108,17 +113,26 @@ class Slurm:
 
 
 @contextlib.contextmanager
-def run_slurm(folder: Path, jobs_dir: Path) -> Iterator[Slurm]:
-    """Run Slurm with our hooks, which write to ``jobs_dir``."""
+def run_slurm(
+    folder: Path, jobs_dir: Path, *, settings: Path | None = None, extra: str = ""
+) -> Iterator[Slurm]:
+    """Run Slurm with our hooks, which write to ``jobs_dir``.
+
+    With ``settings``, those of ``gpumon-node-check.sh``, the hooks check the GPUs too. ``extra``
+    are further lines of slurm.conf.
+    """
     require("slurmctld")
     require("munged")
     work = folder / "slurm"
     work.mkdir()
     for hook in ("prolog", "epilog"):
-        script = ROOT / "deploy" / "slurm" / f"{hook}.d-gpumon.sh"
+        script = SCRIPTS / f"{hook}.d-gpumon.sh"
+        checks = SCRIPTS / f"{hook}.d-gpumon-check.sh"
+        # Slurm runs them in the order of their names, and ends with the first that fails.
+        first = f"sh {shlex.quote(str(checks))} || exit 1\n" if settings is not None else ""
         (work / hook).write_text(
             f"#!/bin/sh\nGPUMON_JOBS_DIR={shlex.quote(str(jobs_dir))}\n"
-            f"export GPUMON_JOBS_DIR\nexec sh {shlex.quote(str(script))}\n"
+            f"export GPUMON_JOBS_DIR\n{first}exec sh {shlex.quote(str(script))}\n"
         )
         (work / hook).chmod(0o755)
     process = subprocess.Popen(
@@ -138,7 +152,13 @@ def run_slurm(folder: Path, jobs_dir: Path) -> Iterator[Slurm]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "WORK": str(work)},
+        env={
+            **os.environ,
+            "WORK": str(work),
+            "EXTRA": extra,
+            "NODE_CHECK": str(SCRIPTS / "gpumon-node-check.sh"),
+            "NODE_CHECK_SETTINGS": str(settings),
+        },
     )
     slurm = Slurm(process)
     try:
