@@ -158,7 +158,7 @@ def _summary(skipped: Sequence[Verdict]) -> list[str]:
         where = _subjects(verdicts)
         by_reason.setdefault((where, evidence), []).append(check)
     return [
-        f"SKIP  {where:<6}  {', '.join(checks)}: {evidence}"
+        f"SKIP  {where:<6}  {', '.join(checks)}: {_printable(evidence)}"
         for (where, evidence), checks in by_reason.items()
     ]
 
