@@ -68,7 +68,7 @@ def to_line(report: Report) -> str:
 
     It is what a scheduler shows as the reason for which it drained a node.
     """
-    telling = report.trouble or report.untold or report.of(Level.WARN)
+    telling = (*report.trouble, *report.untold) or report.of(Level.WARN)
     if not telling:
         return f"{len(report.of(Level.PASS))} checks passed\n"
     shown: list[str] = []
