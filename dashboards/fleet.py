@@ -6,20 +6,28 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from dashboards import alerts, frame, links, panels, style
+from dashboards import alerts, frame, keys, limits, links, panels, style, troubles
+from dashboards.fleet_series import (
+    ACTIVE,
+    BY_USE,
+    EXPECTED,
+    HELD,
+    MISSING,
+    SICK,
+    UP,
+    by_node,
+    total,
+)
 from dashboards.frame import Row
-from dashboards.panels import LIMIT, Column, Key, Size, Text
+from dashboards.panels import LIMIT, Key, Size, Text
 from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where, worst
+from dashboards.troubles import Trouble
 
-NODE = Key("instance", "Node", links.NODE)
-
-UP = aggregate("sum", fleet("cluster:gpumon_gpus_up:sum"))
-EXPECTED = aggregate("sum", fleet("cluster:gpumon_gpus_expected:sum"))
-HELD = aggregate("sum", fleet("cluster:gpumon_gpus_held:count"))
-ACTIVE = aggregate("sum", fleet("cluster:gpumon_gpus_active:count"))
-RELEASED = aggregate("sum", fleet("cluster:gpumon_gpus_released:sum"))
-DRAWN = aggregate("sum", fleet("cluster:gpumon_known_power_watts:sum"))
-BUDGET = aggregate("sum", select("gpumon_site_power_budget_watts", FLEET, level="site"))
+DRAWN = total("gpumon_known_power_watts:sum")
+BUDGET = where(
+    "sum(max by (cluster, level, name) ({0}))",
+    select("gpumon_site_power_budget_watts", FLEET, level="site"),
+)
 
 
 def dashboard() -> Dashboard:
@@ -83,18 +91,15 @@ def _now() -> tuple[Panel, ...]:
                 "Expected, but not answering, and not released on purpose. Normal: 0.",
             ),
             Size(2, 4),
-            {
-                "missing": where(
-                    "clamp_min({0} - {1} - ({2} or vector(0)), 0)", EXPECTED, UP, RELEASED
-                )
-            },
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            {"missing": MISSING},
+            thresholds=style.ANY_BAD,
         ),
         panels.value(
             Text(
                 "Held and active",
-                "Held: a job has it. Active: and it works, at 5 % SM activity or more. Held but "
-                "not active is paid for and wasted.",
+                f"Held: a job has it. Active: and it works, at {limits.IDLE_WORDS} SM activity or "
+                "more. Held but not active is wasted. Of the GPUs expected; a lost GPU that its "
+                "job still holds counts as held.",
             ),
             Size(4, 4),
             {
@@ -114,18 +119,20 @@ def _now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Of the budget",
-                "Of the site, hall, row or rack that is nearest to its budget. From 90 % on "
-                "somebody is told; at 100 % something may trip.",
+                "Of the site, hall, row or rack that is nearest to its budget. From "
+                f"{limits.percent(limits.BUDGET_NEAR)} on somebody is told; at 100 % something "
+                "may trip.",
             ),
             Size(2, 4),
             {"used": aggregate("max", fleet("budget:gpumon_power_used:ratio"))},
-            thresholds=style.thresholds(style.WELL, (0.9, style.WARNING), (1, style.BAD)),
+            thresholds=limits.budget(),
             absent="no budget: see gpumon site",
         ),
         panels.value(
             Text(
                 "Agents",
-                "Nodes whose agent answers Prometheus, of all. What does not answer is not known.",
+                "Nodes whose agent answers Prometheus, of all. What is silent is not known. "
+                f"Vermilion: {limits.percent(limits.MANY_AGENTS_DOWN)} of them or more are silent.",
             ),
             Size(2, 4),
             {
@@ -136,32 +143,15 @@ def _now() -> tuple[Panel, ...]:
                     unit=units.PercentUnit,
                 )
             },
-            thresholds=style.thresholds(style.BAD, (0.95, style.WARNING), (0.999, style.WELL)),
+            thresholds=style.thresholds(
+                style.BAD, (1 - limits.MANY_AGENTS_DOWN, style.WARNING), (0.999, style.WELL)
+            ),
         ),
     )
 
 
 def _where() -> tuple[Panel, ...]:
     """Return what fires, and the nodes and racks that are worst off."""
-    missing = where(
-        "sum by (instance) ({0} - {1} > 0)",
-        fleet("instance:gpumon_gpus_expected:sum"),
-        fleet("instance:gpumon_gpus_up:sum"),
-    )
-    hot = aggregate("sum", fleet("instance:gpumon_gpus_hot:count"), "instance")
-    xids = aggregate("sum", fleet("instance:gpumon_gpus_with_xid:count1d"), "instance")
-    down = aggregate("sum", fleet("instance:gpumon_gpu_nvlinks_down:sum"), "instance")
-    repair = aggregate("sum", fleet("instance:gpumon_gpus_to_repair:count"), "instance")
-    # One order for all columns: missing GPUs weigh most, then those that ask for a repair.
-    ill = where(
-        "topk(10, 100 * ({0} or 0 * {1}) + 10 * ({2} or 0 * {1}) + {1} + ({3} or 0 * {1})"
-        " + ({4} or 0 * {1}) > 0)",
-        missing,
-        hot,
-        repair,
-        down,
-        xids,
-    )
     return (
         alerts.firing(
             Text(
@@ -173,38 +163,38 @@ def _where() -> tuple[Panel, ...]:
             FLEET,
             (
                 Key("rack", "Rack", width=80),
-                NODE,
-                Key("gpu", "GPU", width=60),
-                Key("job_id", "Job", links.JOB),
+                keys.NODE,
+                keys.CLUSTER,
+                keys.GPU,
+                keys.JOB,
                 Key("name", "Budget", width=80),
                 Key("team", "Whose"),
             ),
         ),
-        panels.listing(
+        troubles.nodes(
             Text(
                 "The ten nodes worst off",
-                "By GPUs missing, then GPUs that ask for a reset or reboot, then heat, links and "
-                "Xids, as weighted in the first column. Empty when all is well.",
+                "By GPUs missing, then GPUs that ask for a reset or reboot, then heat, NVLinks "
+                "down and Xids, as weighted in the first column. Nodes whose agent is silent are "
+                "on GPU monitoring itself. Empty when all is well.",
             ),
             Size(10, 10),
-            (NODE,),
-            (
-                Column("Badness", ill),
-                Column("Missing", where("{0} and {1}", missing, ill), _any(style.BAD)),
-                Column("To repair", where("{0} and {1}", repair, ill), _any(style.BAD)),
-                Column("Hot", where("{0} and {1}", hot, ill), _any(style.WARNING)),
-                Column("Links down", where("{0} and {1}", down, ill), _any(style.WARNING)),
-                Column("With Xids", where("{0} and {1}", xids, ill), _any(style.WARNING)),
-            ),
-            sort="Badness",
-            absent=panels.WELL,
+            _troubles(),
+            first="Badness",
+            most=10,
         ),
     )
 
 
-def _any(color: str) -> builders.ThresholdsConfig:
-    """Colour what is more than none."""
-    return style.thresholds(style.NEUTRAL, (1, color))
+def _troubles() -> tuple[Trouble, ...]:
+    """Return what is wrong with nodes: missing GPUs weigh most, then those to repair."""
+    return (
+        Trouble("Missing", troubles.MISSING, style.BAD, 100),
+        Trouble("To repair", by_node("gpumon_gpus_to_repair:count"), style.BAD, 10),
+        Trouble("Hot", by_node("gpumon_gpus_hot:count"), style.WARNING),
+        Trouble("NVLinks", by_node("gpumon_gpu_nvlinks_down:sum"), style.WARNING),
+        Trouble("With Xids", by_node("gpumon_gpus_with_xid:count1d"), style.WARNING),
+    )
 
 
 def _power() -> tuple[Panel, ...]:
@@ -214,7 +204,7 @@ def _power() -> tuple[Panel, ...]:
             Text(
                 "Power against budget",
                 "Whole nodes where that is known, else their GPUs. The dashed line is the site's "
-                "budget. A healthy fleet stays below nine tenths of it.",
+                f"budget. A healthy fleet stays below {limits.percent(limits.BUDGET_NEAR)} of it.",
             ),
             Size(10),
             {"drawn": DRAWN, LIMIT: BUDGET},
@@ -232,13 +222,13 @@ def _power() -> tuple[Panel, ...]:
         panels.bars(
             Text(
                 "Nearest to their budget",
-                "The ten sites, halls, rows and racks that use most of theirs. From 90 % on "
-                "somebody is told.",
+                "The ten sites, halls, rows and racks that use most of theirs. From "
+                f"{limits.percent(limits.BUDGET_NEAR)} on somebody is told.",
             ),
             Size(6),
             "{{level}} {{name}}",
             worst(10, aggregate("max", fleet("budget:gpumon_power_used:ratio"), "level", "name")),
-            style.thresholds(style.WELL, (0.9, style.WARNING), (1, style.BAD)),
+            limits.budget(),
             most=1,
             absent="no budget: see gpumon site",
         ),
@@ -251,18 +241,14 @@ def _use() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "GPUs by what they do",
-                "Active and idle ones are held by jobs. Free: nobody holds it. The gap to the "
-                "dashed line (expected) does not answer, or is released on purpose.",
+                "Active and idle ones are held by jobs; a lost GPU that its job still holds "
+                "counts as held. Free: nobody holds it. The gap to the dashed line (expected) "
+                "does not answer, or is released on purpose.",
             ),
             Size(14),
-            {
-                "active": ACTIVE,
-                "held, idle": where("{0} - {1}", HELD, ACTIVE),
-                "free": where("{0} - {1}", UP, HELD),
-                LIMIT: EXPECTED,
-            },
+            {**BY_USE, LIMIT: EXPECTED},
             stacked=True,
-            colors={"active": style.WELL, "held, idle": style.WARNING, "free": style.FINE},
+            colors=style.BY_USE,
         ),
         panels.lines(
             Text(
@@ -301,7 +287,9 @@ def _health() -> tuple[Panel, ...]:
             Size(8),
             {
                 "{{state}}": aggregate(
-                    "sum", fleet("cluster:gpumon_gpus_in_state:count", state=_ILL), "state"
+                    "sum",
+                    fleet("cluster:gpumon_gpus_in_state:count", state=(*SICK, "released")),
+                    "state",
                 )
             },
         ),
@@ -321,7 +309,8 @@ def _health() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Lowest temperature margin",
-                "Of the GPU nearest to its own slowdown. Normal: above 10 degrees.",
+                "Of the GPU nearest to its own slowdown. Normal: above "
+                f"{limits.LOW_MARGIN:.0f} degrees.",
             ),
             Size(8),
             {
@@ -330,10 +319,7 @@ def _health() -> tuple[Panel, ...]:
                 )
             },
             axis=(None, None),
-            thresholds=style.thresholds(style.BAD, (5, style.WARNING), (10, style.WELL)),
+            thresholds=limits.margin(),
             link=links.POWER,
         ),
     )
-
-
-_ILL = ("lost", "hung", "reset_required", "error", "released")

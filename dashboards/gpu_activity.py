@@ -54,7 +54,7 @@ def activity() -> tuple[Panel, ...]:
             "job {{job_id}}",
             aggregate("max", where("({0} > bool 0)", gpu("gpumon_job_gpu_share")), "job_id"),
             {0: State("shares it, pays nothing", style.NEUTRAL), 1: State("holds it", style.WELL)},
-            link=links.JOB,
+            link=links.JOB_OF_THIS,
             absent="nobody",
         ),
         panels.lines(
@@ -68,7 +68,7 @@ def activity() -> tuple[Panel, ...]:
             {"job {{job_id}}": recorded("uuid:gpumon_gpu_straggler_score:z")},
             axis=(None, None),
             thresholds=limits.score_lines(),
-            link=links.JOB,
+            link=links.JOB_OF_THIS,
             absent="nobody holds it",
         ),
         panels.lines(

@@ -60,7 +60,7 @@ def memory() -> tuple[Panel, ...]:
                 "corrected": _errors("corrected"),
                 "uncorrected": _errors("uncorrected"),
             },
-            each={"uncorrected": style.thresholds(style.WELL, (1, style.BAD))},
+            each={"uncorrected": style.ANY_BAD},
         ),
         panels.lines(
             Text(

@@ -10,7 +10,7 @@ from dashboards.gpu_series import gpu
 from dashboards.panels import LIMIT, Column, Key, Size, Text
 from dashboards.promql import FLEET, coded, node, where
 
-JOB = Key("job_id", "Job", links.JOB)
+JOB = Key("job_id", "Job", links.JOB_OF_THIS)
 
 
 def now() -> tuple[Panel, ...]:
@@ -63,7 +63,7 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "SM activity now",
-                f"Below {100 * limits.IDLE:.0f} % it is idle; training keeps it at 50 to 90 %. "
+                f"Below {limits.IDLE_WORDS} it is idle; training keeps it at 50 to 90 %. "
                 "Utilisation where the GPU does not tell it.",
             ),
             Size(3, 4),
@@ -125,7 +125,7 @@ def identity() -> tuple[Panel, ...]:
                 "vbios_version": "VBIOS",
                 "uuid": "UUID",
             },
-            links={"Node": links.NODE},
+            links={"Node": links.NODE_OF_THIS},
             widths={
                 "Node": 130,
                 "GPU": 50,

@@ -11,6 +11,7 @@ from dashboards.node_activity import THROTTLED, THROTTLED_STATES
 from dashboards.panels import LIMIT, Size, Text
 from dashboards.promql import aggregate, coded, increase, kilowatt_hours, rate, where
 from dashboards.style import State
+from gpumon.derive.energy_check import DIVERGENCE
 
 JOULES = gpu("gpumon_gpu_energy_joules_total")
 
@@ -60,7 +61,7 @@ def power() -> tuple[Panel, ...]:
             },
             colors={"nobody": style.NEUTRAL},
             stacked=True,
-            link=links.JOB,
+            link=links.JOB_OF_THIS,
         ),
     )
 
@@ -89,19 +90,19 @@ def energy() -> tuple[Panel, ...]:
         ),
         panels.value(
             Text(
-                "Joules known to within",
-                "How far off they may be because of what the agent could not see. Normal: 0 with "
-                "a counter, some per cent with an integral.",
+                "Error of the joules",
+                limits.JOULES_ERROR,
             ),
             Size(3, 5),
             {"error": gpu("gpumon_gpu_energy_error_ratio")},
-            thresholds=style.thresholds(style.WELL, (0.05, style.WARNING), (0.1, style.BAD)),
+            thresholds=limits.joules_error(),
         ),
         panels.value(
             Text(
                 "Joules against power",
                 "Counter less mean power times the time shown, as a share of it. Normal: within "
-                "10 %, and nearer to 0 the longer the time shown. Else one of the two is wrong.",
+                f"{limits.percent(DIVERGENCE)}, and nearer to 0 the longer the time shown. Else "
+                "one of the two is wrong.",
             ),
             Size(3, 5),
             {
@@ -112,18 +113,19 @@ def energy() -> tuple[Panel, ...]:
                     unit=units.PercentUnit,
                 )
             },
-            thresholds=style.thresholds(style.BAD, (-0.1, style.WELL), (0.1, style.BAD)),
+            thresholds=style.thresholds(
+                style.BAD, (-DIVERGENCE, style.WELL), (DIVERGENCE, style.BAD)
+            ),
         ),
         panels.timeline(
             Text(
-                "Suspicions about the counter",
-                "Normal: none. Diverging: 10 % off the power over minutes. Stuck: it stands still "
-                "under power. Jump: ahead of what the limit allows.",
+                "Energy counter in doubt",
+                f"Normal: none. {limits.COUNTER_IN_DOUBT}",
             ),
             Size(9, 5),
             "{{reason}}",
             aggregate("max", gpu("gpumon_gpu_energy_suspect"), "reason"),
-            {0: State("none", style.WELL), 1: State("suspect", style.BAD)},
+            {0: State("none", style.WELL), 1: State("in doubt", style.BAD)},
         ),
     )
 

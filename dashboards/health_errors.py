@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
+from dashboards import keys, panels, style
 from dashboards import xids as codes
-from dashboards.health_now import by_node, whole
+from dashboards.fleet_series import BY_NODE, by_node
+from dashboards.health_now import whole
 from dashboards.health_trends import CLASS_COLORS, peaks
-from dashboards.health_which import GPU, NODE, worst_nodes
+from dashboards.health_which import worst_nodes
 from dashboards.limits import limit
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.promql import aggregate, fleet, where, worst
 
 MANY_NODES = limit("xid.many_nodes")
+CORRECTED = limit("memory.corrected_per_day")
 
 XID = Key("xid", "Xid", words=codes.words(), width=430)
 
@@ -59,8 +61,8 @@ def xids() -> tuple[Panel, ...]:
                 "node to see which GPU. Empty when all is well.",
             ),
             Size(6, 10),
-            (Key("xid", "Code"), NODE),
-            (Column("GPUs", worst(50, aggregate("sum", seen, "xid", "instance"))),),
+            (Key("xid", "Code"), keys.NODE, keys.CLUSTER),
+            (Column("GPUs", worst(50, aggregate("sum", seen, "xid", *BY_NODE))),),
             sort="GPUs",
             absent=panels.WELL,
         ),
@@ -152,18 +154,18 @@ def _memory_by_node() -> tuple[Panel, ...]:
 
 def _corrected_by_board() -> Panel:
     corrected = where(
-        "topk(20, round(sum by (instance, gpu) (sum_over_time({0}[$__range]))))",
+        "topk(20, round(sum by (cluster, instance, gpu) (sum_over_time({0}[$__range]))))",
         fleet("uuid:gpumon_gpu_ecc_corrected:increase10m"),
     )
     return panels.listing(
         Text(
             "GPUs with corrected errors",
-            "Over the time shown, noted every ten minutes. A handful is ordinary; from 1,000 a day "
-            "on somebody is told, for drivers slow down under them and rows may be about to fail. "
-            "Empty when all is well.",
+            "Over the time shown, noted every ten minutes. A handful is ordinary; from "
+            f"{CORRECTED:,.0f} a day on somebody is told, for drivers slow down under them and "
+            "rows may be about to fail. Empty when all is well.",
         ),
         Size(8),
-        (NODE, GPU),
+        (keys.NODE, keys.CLUSTER, keys.GPU),
         (Column("Errors", corrected),),
         sort="Errors",
         absent=panels.WELL,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import panels, style
-from dashboards.health_now import by_node, whole
+from dashboards.fleet_series import by_node
+from dashboards.health_now import whole
 from dashboards.health_trends import peaks
 from dashboards.health_which import worst_nodes
 from dashboards.panels import Size, Text

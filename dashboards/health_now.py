@@ -5,15 +5,12 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import panels, style
+from dashboards.fleet_series import GONE, SICK, total
 from dashboards.panels import Size, Text
-from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where
+from dashboards.promql import FLEET, Expr, fleet, select, where
 
-ANY_BAD = style.thresholds(style.WELL, (1, style.BAD))
-ANY_WARNING = style.thresholds(style.WELL, (1, style.WARNING))
-ANY = style.thresholds(style.NEUTRAL)
-
-SICK = ("lost", "hung", "reset_required", "error")
-"""States of a GPU that does not answer though nobody let go of it."""
+style.ANY_BAD = style.ANY_BAD
+style.ANY_WARNING = style.ANY_WARNING
 
 REPAIRS = {
     "reset": ("gpu_reset", "drain_and_reset"),
@@ -23,16 +20,6 @@ REPAIRS = {
 """What a person does for each action that the driver asks for."""
 
 CLASSES = ("hardware", "driver", "application")
-
-
-def by_node(name: str, **labels: str | tuple[str, ...]) -> Expr:
-    """Return a recorded series of nodes, one number for each."""
-    return aggregate("sum", fleet(f"instance:{name}", **labels), "instance")
-
-
-def total(name: str, **labels: str | tuple[str, ...]) -> Expr:
-    """Return a recorded series of clusters as one number."""
-    return aggregate("sum", fleet(f"cluster:{name}", **labels))
 
 
 def whole(expr: Expr) -> Expr:
@@ -47,11 +34,6 @@ def numbers() -> tuple[Panel, ...]:
 
 def _gpus() -> tuple[Panel, ...]:
     """Return how many GPUs are ill."""
-    missing = where(
-        "clamp_min(sum({0}) - sum({1}), 0)",
-        fleet("cluster:gpumon_gpus_expected:sum"),
-        fleet("cluster:gpumon_gpus:count"),
-    )
     states = {
         state.replace("_", " "): total("gpumon_gpus_in_state:count", state=state) for state in SICK
     }
@@ -61,11 +43,11 @@ def _gpus() -> tuple[Panel, ...]:
                 "GPUs that do not answer",
                 "Normal: 0. Lost: it has left the bus. Hung: a call to the driver does not return. "
                 "Error: the driver answers nonsense. Gone: the driver does not show it at all. "
-                "Nodes that do not answer as a whole are on GPU monitoring itself.",
+                "Nodes whose agent is silent are on GPU monitoring itself.",
             ),
             Size(9, 4),
-            {**states, "gone": missing},
-            thresholds=ANY_BAD,
+            {**states, "gone": GONE},
+            thresholds=style.ANY_BAD,
         ),
         panels.value(
             Text(
@@ -78,7 +60,7 @@ def _gpus() -> tuple[Panel, ...]:
                 todo: total("gpumon_gpus_to_repair:count", action=actions)
                 for todo, actions in REPAIRS.items()
             },
-            thresholds=ANY_WARNING,
+            thresholds=style.ANY_WARNING,
         ),
         panels.value(
             Text(
@@ -91,7 +73,11 @@ def _gpus() -> tuple[Panel, ...]:
                 name: whole(total("gpumon_gpu_xid_errors:increase1h", **{"class": name}))
                 for name in CLASSES
             },
-            each={"hardware": ANY_BAD, "driver": ANY_WARNING, "application": ANY},
+            each={
+                "hardware": style.ANY_BAD,
+                "driver": style.ANY_WARNING,
+                "application": style.thresholds(style.NEUTRAL),
+            },
         ),
         panels.value(
             Text(
@@ -122,7 +108,7 @@ def _parts() -> tuple[Panel, ...]:
                 )
                 for severity in ("critical", "warning")
             },
-            each={"critical": ANY_BAD, "warning": ANY_WARNING},
+            each={"critical": style.ANY_BAD, "warning": style.ANY_WARNING},
         ),
         panels.value(
             Text(
@@ -135,7 +121,7 @@ def _parts() -> tuple[Panel, ...]:
                 "pending": total("gpumon_gpus_row_remap_pending:count"),
                 "failed": total("gpumon_gpus_row_remap_failed:count"),
             },
-            each={"pending": ANY_WARNING, "failed": ANY_BAD},
+            each={"pending": style.ANY_WARNING, "failed": style.ANY_BAD},
         ),
         panels.value(
             Text(
@@ -144,7 +130,7 @@ def _parts() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"uncorrected": whole(total("gpumon_gpu_ecc_errors:increase10m", error="uncorrected"))},
-            thresholds=ANY_BAD,
+            thresholds=style.ANY_BAD,
         ),
         panels.value(
             Text(
@@ -153,7 +139,7 @@ def _parts() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"down": total("gpumon_gpu_nvlinks_down:sum")},
-            thresholds=ANY_BAD,
+            thresholds=style.ANY_BAD,
         ),
         panels.value(
             Text(
@@ -163,7 +149,7 @@ def _parts() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"narrow": total("gpumon_gpus_pcie_narrow:count")},
-            thresholds=ANY_WARNING,
+            thresholds=style.ANY_WARNING,
         ),
         panels.value(
             Text(

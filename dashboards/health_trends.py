@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
-from dashboards.health_now import CLASSES, REPAIRS, SICK, failures
-from dashboards.health_which import GPU, NODE
+from dashboards import keys, panels, style
+from dashboards.fleet_series import SICK
+from dashboards.health_now import CLASSES, REPAIRS, failures
+from dashboards.limits import limit
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.promql import Expr, aggregate, fleet, where
 
@@ -16,6 +17,8 @@ STATE_COLORS = dict(zip(SICK, (style.BAD, style.WARNING, style.FREE, style.FINE)
     "released": style.NEUTRAL
 }
 
+
+OFFENDER = limit("xid.offender_count")
 
 ACTION_COLORS = {
     action: color
@@ -84,14 +87,14 @@ def states() -> tuple[Panel, ...]:
 def offenders() -> tuple[Panel, ...]:
     """Return boards that had hardware Xids, by how many times, and how many there were."""
     times = where(
-        "topk(20, sum by (serial) (sum_over_time({0}[$__range])))",
+        "topk(20, sum by (cluster, serial) (sum_over_time({0}[$__range])))",
         fleet("serial:gpumon_gpu_hardware_xid:bool10m"),
     )
     # One board may have been seen in two slots meanwhile: it has a line for each.
     placed = where(
-        "{0} * on (serial) group_right () "
-        "(max by (serial, instance, gpu) (last_over_time({1}[$__range])) >= bool 0)"
-        " or on (serial) {0}",
+        "{0} * on (cluster, serial) group_right () "
+        "(max by (cluster, serial, instance, gpu) (last_over_time({1}[$__range])) >= bool 0)"
+        " or on (cluster, serial) {0}",
         times,
         fleet("serial:gpumon_gpu_hardware_xid:place"),
     )
@@ -100,12 +103,12 @@ def offenders() -> tuple[Panel, ...]:
             Text(
                 "Boards with hardware Xids",
                 "At how many times of ten minutes, over the time shown; node and GPU are where it "
-                "stood in that time. From three in a week on the board should be replaced. Empty "
-                "when all is well.",
+                f"stood in that time. From {OFFENDER:.0f} in a week on the board should be "
+                "replaced. Empty when all is well.",
             ),
             Size(14),
-            (Key("serial", "Serial"), NODE, GPU),
-            (Column("Times", placed, style.thresholds(style.NEUTRAL, (3, style.BAD))),),
+            (Key("serial", "Serial"), keys.NODE, keys.CLUSTER, keys.GPU),
+            (Column("Times", placed, style.thresholds(style.NEUTRAL, (OFFENDER, style.BAD))),),
             sort="Times",
             absent=panels.WELL,
         ),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import alerts, limits, links, panels, style, xids
+from dashboards import alerts, keys, limits, links, panels, style, xids
 from dashboards.job_series import (
     JOB,
     RECENT,
@@ -18,17 +20,18 @@ from dashboards.job_series import (
     with_gpu,
 )
 from dashboards.panels import MEDIAN, Column, Key, Size, Text
+from dashboards.power_heat import BY_HEAT, BY_HEAT_OR_BRAKE
 from dashboards.promql import FLEET, Expr, aggregate, increase, rate, where
 
-NODE = Key("instance", "Node", links.NODE, width=110)
-GPU = Key("gpu", "GPU", links.GPU_OF_A_NODE, width=60)
+NODE = (dataclasses.replace(keys.NODE, width=110), keys.HIDDEN_CLUSTER)
+"""A job is in one cluster, which only its links need."""
+
+GPU = (*NODE, keys.GPU)
 
 SM_CLOCK = here("gpumon_gpu_clock_hertz", clock="sm")
 ACTIVITY = where(
     "({0} or {1})", here("gpumon_gpu_sm_active_ratio"), here("gpumon_gpu_utilization_ratio")
 )
-HEAT_OR_HARDWARE = ("sw_thermal", "hw_thermal", "hw_power_brake", "sync_boost")
-"""Reasons that are never normal; the power cap is, under full load."""
 
 
 def troubles() -> tuple[Panel, ...]:
@@ -41,7 +44,7 @@ def troubles() -> tuple[Panel, ...]:
             ),
             Size(7, 7),
             f"{FLEET},{JOB}",
-            (NODE,),
+            NODE,
         ),
         alerts.firing(
             Text(
@@ -51,7 +54,7 @@ def troubles() -> tuple[Panel, ...]:
             ),
             Size(8, 7),
             f'{FLEET},instance=~"$nodes",job_id=""',
-            (NODE, GPU),
+            GPU,
         ),
         panels.listing(
             Text(
@@ -60,7 +63,7 @@ def troubles() -> tuple[Panel, ...]:
                 "Xid ends many a job. The last of each code. Empty when all is well.",
             ),
             Size(9, 7),
-            (NODE, GPU, Key("xid", "Xid", words=xids.words(), width=290)),
+            (*GPU, Key("xid", "Xid", words=xids.words(), width=290)),
             (Column("Last", _xids()),),
             sort="Last",
             absent=panels.WELL,
@@ -72,7 +75,7 @@ def _xids() -> Expr:
     """Return when Xids were, from a minute before the job was first seen on their GPU."""
     each = "on (cluster, instance, uuid)"
     return where(
-        f"1000 * max by (instance, gpu, xid) ("
+        f"1000 * max by (cluster, instance, gpu, xid) ("
         f"max_over_time(({{0}} and {each} {{1}})[$__range:1m])"
         f" >= {each} group_left ()"
         f" (min by (cluster, instance, uuid) (min_over_time(timestamp({{1}})[$__range:1m])) - 60))",
@@ -154,7 +157,7 @@ def _compared(title: str, reading: str, size: Size, of: Expr, *, margin: bool = 
 def held_back() -> tuple[Panel, ...]:
     """Return what holds the GPUs back, and what goes between them."""
     lost = here("gpumon_gpu_throttle_seconds_total")
-    bad = here("gpumon_gpu_throttle_seconds_total", reason=HEAT_OR_HARDWARE)
+    bad = here("gpumon_gpu_throttle_seconds_total", reason=BY_HEAT_OR_BRAKE)
     return (
         panels.lines(
             Text(
@@ -168,17 +171,18 @@ def held_back() -> tuple[Panel, ...]:
         ),
         panels.listing(
             Text(
-                "Held down by heat or hardware",
+                "Held down by heat or a power brake",
                 "The twenty GPUs that lost most time so, over the time shown. Heat: look at the "
                 "cooling. Power brake: at the supply. Empty when all is well.",
             ),
             Size(8, 9),
-            (NODE, GPU, Key("reason", "Reason")),
+            (*GPU, Key("reason", "Reason")),
             (
                 Column(
                     "Time lost",
                     where(
-                        "topk(20, sum by (instance, gpu, reason) ({0}) > 0)", held(increase(bad))
+                        "topk(20, sum by (cluster, instance, gpu, reason) ({0}) > 0)",
+                        held(increase(bad)),
                     ),
                 ),
             ),
@@ -207,13 +211,13 @@ def every_gpu() -> tuple[Panel, ...]:
     of_median = where("{0} / scalar({1})", listed(power), middle(power), unit=units.PercentUnit)
     lost = aggregate(
         "sum",
-        rate(here("gpumon_gpu_throttle_seconds_total", reason=HEAT_OR_HARDWARE)),
+        rate(here("gpumon_gpu_throttle_seconds_total", reason=BY_HEAT)),
         "cluster",
         "instance",
         "gpu",
         "uuid",
     )
-    worse = style.thresholds(style.NEUTRAL, (1, style.BAD))
+    worse = style.some(style.BAD)
     return (
         panels.listing(
             Text(
@@ -222,7 +226,7 @@ def every_gpu() -> tuple[Panel, ...]:
                 "most. A straggler shows by its score, and mostly in a column beside it.",
             ),
             Size(24, 14),
-            (NODE, GPU),
+            GPU,
             (
                 Column("Score", listed(where("abs({0})", with_gpu(SCORE))), limits.score()),
                 Column("Power", listed(power)),

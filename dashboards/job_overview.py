@@ -78,7 +78,7 @@ def now() -> tuple[Panel, ...]:
             Text(
                 "Activity",
                 "Mean over its GPUs' SMs. Training keeps it at 50 to 90 %; below "
-                f"{100 * limits.IDLE:.0f} % the job does nothing and pays all the same.",
+                f"{limits.IDLE_WORDS} the job does nothing and pays all the same.",
             ),
             Size(2, 4),
             {"activity": ACTIVITY},
@@ -93,7 +93,7 @@ def now() -> tuple[Panel, ...]:
             ),
             Size(2, 4),
             {"idle": IDLE_GPUS},
-            thresholds=style.thresholds(style.WELL, (1, style.WARNING)),
+            thresholds=style.ANY_WARNING,
             absent="holds none now",
         ),
         panels.value(
@@ -121,7 +121,7 @@ def now() -> tuple[Panel, ...]:
                 ),
                 "nodes": where("sum({0} == bool 0)", here("up")),
             },
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            thresholds=style.ANY_BAD,
         ),
     )
 
@@ -157,7 +157,7 @@ def cost() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "GPU hours so far",
-                f"Hours times GPUs. Active: SM activity of {100 * limits.IDLE:.0f} % or more. "
+                f"Hours times GPUs. Active: SM activity of {limits.IDLE_WORDS} or more. "
                 "Idle: held all the same.",
             ),
             Size(5, 4),
@@ -179,7 +179,7 @@ def cost() -> tuple[Panel, ...]:
                     unit=units.PercentUnit,
                 )
             },
-            thresholds=style.thresholds(style.WELL, (0.1, style.WARNING), (0.5, style.BAD)),
+            thresholds=style.worsening(0.1, 0.5),
         ),
         panels.value(
             Text(

@@ -66,8 +66,8 @@ def drawn(reading: Expr) -> Expr:
 
 
 def listed(reading: Expr) -> Expr:
-    """Return a reading of the job's GPUs that a table has room for, by node and GPU."""
-    return where(f"max by (instance, gpu) ({{0}} {BY_GPU} {LISTED})", held(reading))
+    """Return a reading of the job's GPUs that a table has room for, by GPU."""
+    return where(f"max by (cluster, instance, gpu) ({{0}} {BY_GPU} {LISTED})", held(reading))
 
 
 def with_gpu(of: Expr) -> Expr:

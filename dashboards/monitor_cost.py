@@ -5,23 +5,22 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import links, panels, style
+from dashboards.fleet_series import by_node
 from dashboards.monitor_now import (
-    ANY_WARNING,
     ANYWHERE,
     CPU,
     MEMORY,
     NO_SELF_SCRAPE,
     SAMPLES,
-    bounded,
     share_of_interval,
 )
 from dashboards.panels import LIMIT, Size, Text
-from dashboards.promql import Expr, aggregate, fleet, increase, select, where, worst
+from dashboards.promql import Expr, aggregate, increase, select, where, worst
 
 
 def agents() -> tuple[Panel, ...]:
     """Return series, CPU time and memory of agents, over time and at the costly end."""
-    samples = aggregate("sum", fleet("instance:gpumon_scrape_samples:sum"), "instance")
+    samples = by_node("gpumon_scrape_samples:sum")
     return (
         panels.lines(
             Text(
@@ -88,7 +87,7 @@ def prometheus() -> tuple[Panel, ...]:
             Size(7, 9),
             "{{group}}",
             worst(10, share_of_interval()),
-            bounded(0.5, 0.9),
+            style.worsening(0.5, 0.9),
             most=1,
             absent=NO_SELF_SCRAPE,
         ),
@@ -120,7 +119,7 @@ def prometheus() -> tuple[Panel, ...]:
                 "failed": _over_the_time("prometheus_rule_evaluation_failures_total", groups),
                 "left out": _over_the_time("prometheus_rule_group_iterations_missed_total", groups),
             },
-            thresholds=ANY_WARNING,
+            thresholds=style.ANY_WARNING,
             absent=NO_SELF_SCRAPE,
         ),
         panels.lines(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import links, panels, style
-from dashboards.limits import STALE
-from dashboards.monitor_now import AGENTS, SLOW, UP, bounded
-from dashboards.monitor_silent import NODE, away
+from dashboards import fleet_series, keys, links, panels, style
+from dashboards.fleet_series import BY_NODE
+from dashboards.limits import STALE, limit
+from dashboards.monitor_now import AGENTS, SLOW, UP
+from dashboards.monitor_silent import away
 from dashboards.panels import LIMIT, Column, Key, Size, Text
 from dashboards.promql import Expr, aggregate, fleet, where, worst
+
+RESTARTS = limit("monitor.restarts")
+"""Of readers within an hour: from so many on an alert is given."""
 
 
 def coverage() -> tuple[Panel, ...]:
     """Return how many agents and GPUs answer over time, and who is often away."""
-    was_away = where("topk(20, {0} > 0)", away(fleet("instance:gpumon_agents_up:sum"), "instance"))
+    was_away = where("topk(20, {0} > 0)", away(fleet("instance:gpumon_agents_up:sum"), *BY_NODE))
     return (
         panels.lines(
             Text(
@@ -34,8 +38,8 @@ def coverage() -> tuple[Panel, ...]:
             ),
             Size(8),
             {
-                "answer": aggregate("sum", fleet("cluster:gpumon_gpus_up:sum")),
-                LIMIT: aggregate("sum", fleet("cluster:gpumon_gpus_expected:sum")),
+                "answer": fleet_series.UP,
+                LIMIT: fleet_series.EXPECTED,
             },
             colors={"answer": style.WELL},
         ),
@@ -46,8 +50,8 @@ def coverage() -> tuple[Panel, ...]:
                 "away longest. Some reboots are normal. Empty when all is well.",
             ),
             Size(8),
-            (NODE,),
-            (Column("Away", was_away, bounded(0.01, 0.1)),),
+            (keys.NODE, keys.CLUSTER),
+            (Column("Away", was_away, style.worsening(0.01, 0.1)),),
             sort="Away",
             absent=panels.WELL,
         ),
@@ -56,8 +60,8 @@ def coverage() -> tuple[Panel, ...]:
 
 def age() -> tuple[Panel, ...]:
     """Return how old readings are and how long scrapes take, over time and by node."""
-    ages = aggregate("max", fleet("instance:gpumon_gpu_sample_age_seconds:max"), "instance")
-    durations = aggregate("max", fleet("instance:gpumon_scrape_duration_seconds:max"), "instance")
+    ages = aggregate("max", fleet("instance:gpumon_gpu_sample_age_seconds:max"), *BY_NODE)
+    durations = aggregate("max", fleet("instance:gpumon_scrape_duration_seconds:max"), *BY_NODE)
     return (
         panels.lines(
             Text(
@@ -77,7 +81,7 @@ def age() -> tuple[Panel, ...]:
             Size(6, 9),
             "{{instance}}",
             worst(10, ages),
-            bounded(STALE / 4, STALE),
+            style.worsening(STALE / 4, STALE),
             link=links.NODE,
         ),
         panels.lines(
@@ -98,7 +102,7 @@ def age() -> tuple[Panel, ...]:
             Size(6, 9),
             "{{instance}}",
             worst(10, durations),
-            bounded(SLOW / 4, SLOW),
+            style.worsening(SLOW / 4, SLOW),
             link=links.NODE,
         ),
     )
@@ -134,11 +138,11 @@ def failing() -> tuple[Panel, ...]:
                 "when all is well.",
             ),
             Size(6),
-            (NODE, Key("collector", "Collector")),
+            (keys.NODE, keys.CLUSTER, Key("collector", "Collector")),
             (
                 Column(
                     "Failing",
-                    where("sum by (instance, collector) ({0}) > 0", failing),
+                    where("sum by (cluster, instance, collector) ({0}) > 0", failing),
                     style.thresholds(style.WARNING),
                 ),
             ),
@@ -165,12 +169,12 @@ def failing() -> tuple[Panel, ...]:
                 "Empty when all is well.",
             ),
             Size(5),
-            (NODE,),
+            (keys.NODE, keys.CLUSTER),
             (
                 Column(
                     "Replaced",
-                    where("round(sum by (instance) ({0})) > 0", restarts),
-                    style.thresholds(style.WARNING, (3, style.BAD)),
+                    where("round(sum by (cluster, instance) ({0})) > 0", restarts),
+                    style.thresholds(style.WARNING, (RESTARTS, style.BAD)),
                 ),
             ),
             sort="Replaced",

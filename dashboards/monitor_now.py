@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
+from dashboards import fleet_series, limits, panels, style
+from dashboards.fleet_series import total
 from dashboards.limits import STALE, limit
 from dashboards.panels import Size, Text
 from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where
@@ -19,19 +19,11 @@ NO_SELF_SCRAPE = "absent: Prometheus does not scrape itself"
 
 SLOW = limit("monitor.slow_seconds")
 
-UP = aggregate("sum", fleet("cluster:gpumon_agents_up:sum"))
-AGENTS = aggregate("sum", fleet("cluster:gpumon_agents:count"))
-SAMPLES = aggregate("sum", fleet("cluster:gpumon_scrape_samples:sum"))
+UP = total("gpumon_agents_up:sum")
+AGENTS = total("gpumon_agents:count")
+SAMPLES = total("gpumon_scrape_samples:sum")
 CPU = where("{0}", fleet("instance:gpumon_agent_cpu:rate5m"), unit=units.PercentUnit)
 MEMORY = fleet("instance:gpumon_agent_memory_bytes:sum")
-
-ANY_WARNING = style.thresholds(style.WELL, (1, style.WARNING))
-ANY_BAD = style.thresholds(style.WELL, (1, style.BAD))
-
-
-def bounded(warning: float, bad: float) -> builders.ThresholdsConfig:
-    """Colour what is worse the more it is."""
-    return style.thresholds(style.WELL, (warning, style.WARNING), (bad, style.BAD))
 
 
 def share_of_interval() -> Expr:
@@ -54,12 +46,6 @@ def numbers() -> tuple[Panel, ...]:
 
 def _coverage() -> tuple[Panel, ...]:
     watchdog = select("ALERTS", f'{ANYWHERE},alertname="Watchdog",alertstate="firing"')
-    missing = where(
-        "clamp_min(sum({0}) - sum({1}) - (sum({2}) or vector(0)), 0)",
-        fleet("cluster:gpumon_gpus_expected:sum"),
-        fleet("cluster:gpumon_gpus_up:sum"),
-        fleet("cluster:gpumon_gpus_released:sum"),
-    )
     listed = where("count(max by (cluster, node) ({0}))", select("gpumon_site_node_info", FLEET))
     return (
         panels.value(
@@ -76,11 +62,11 @@ def _coverage() -> tuple[Panel, ...]:
             Text(
                 "Agents that answer",
                 "Of the targets that Prometheus has. Silent: what is being repaired, and nothing "
-                "else. What does not answer is not known, and is in no sum.",
+                "else. What is silent is not known, and is in no sum.",
             ),
             Size(4, 4),
             {"answer": UP, "silent": where("{0} - {1}", AGENTS, UP)},
-            each={"silent": ANY_BAD},
+            each={"silent": style.ANY_BAD},
         ),
         panels.value(
             Text(
@@ -89,8 +75,8 @@ def _coverage() -> tuple[Panel, ...]:
                 "released on purpose. Normal: 0; GPU health says what is wrong with them.",
             ),
             Size(4, 4),
-            {"answer": aggregate("sum", fleet("cluster:gpumon_gpus_up:sum")), "missing": missing},
-            each={"missing": ANY_WARNING},
+            {"answer": fleet_series.UP, "missing": fleet_series.MISSING},
+            each={"missing": style.ANY_WARNING},
         ),
         panels.value(
             Text(
@@ -115,7 +101,7 @@ def _freshness() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"age": aggregate("max", fleet("cluster:gpumon_gpu_sample_age_seconds:max"))},
-            thresholds=bounded(STALE / 4, STALE),
+            thresholds=style.worsening(STALE / 4, STALE),
         ),
         panels.value(
             Text(
@@ -125,7 +111,7 @@ def _freshness() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"scrape": aggregate("max", fleet("cluster:gpumon_scrape_duration_seconds:max"))},
-            thresholds=bounded(SLOW / 4, SLOW),
+            thresholds=style.worsening(SLOW / 4, SLOW),
         ),
         panels.value(
             Text(
@@ -135,7 +121,7 @@ def _freshness() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"failing": aggregate("sum", fleet("cluster:gpumon_collectors_failing:count"))},
-            thresholds=ANY_WARNING,
+            thresholds=style.ANY_WARNING,
         ),
     )
 
@@ -154,27 +140,26 @@ def _trust() -> tuple[Panel, ...]:
                     "round(sum({0}))", fleet("cluster:gpumon_reader_restarts:increase1h")
                 )
             },
-            thresholds=ANY_WARNING,
+            thresholds=style.ANY_WARNING,
         ),
         panels.value(
             Text(
-                "Counters in doubt",
-                "GPUs whose energy counter is not to be believed. Normal: 0. Their joules are "
+                "Energy counters in doubt",
+                "GPUs whose counter may be wrong. Normal: 0. Their joules are "
                 "flagged and go on; compare with their power.",
             ),
             Size(3, 4),
-            {"suspect": aggregate("sum", fleet("cluster:gpumon_gpus_energy_suspect:count"))},
-            thresholds=ANY_WARNING,
+            {"in doubt": total("gpumon_gpus_energy_suspect:count")},
+            thresholds=style.ANY_WARNING,
         ),
         panels.value(
             Text(
-                "Error of joules",
-                "How far off they may be, as a mean over the chosen clusters. Normal: 5 %, by "
-                "which boards' own sensors differ; up to 10 % on A100 without its counter. 0: "
-                "simulated.",
+                "Error of the joules",
+                f"{limits.JOULES_ERROR} A mean over the chosen clusters.",
             ),
             Size(3, 4),
             {"error": aggregate("avg", fleet("cluster:gpumon_gpu_energy_error_ratio:avg"))},
+            thresholds=limits.joules_error(),
         ),
     )
 
@@ -198,7 +183,7 @@ def _cost() -> tuple[Panel, ...]:
             ),
             Size(3, 4),
             {"cpu": aggregate("avg", CPU)},
-            thresholds=bounded(0.1, 0.5),
+            thresholds=style.worsening(0.1, 0.5),
         ),
         panels.value(
             Text(
@@ -218,7 +203,7 @@ def _cost() -> tuple[Panel, ...]:
             ),
             Size(4, 4),
             {"share": aggregate("max", share_of_interval())},
-            thresholds=bounded(0.5, 0.9),
+            thresholds=style.worsening(0.5, 0.9),
             absent=NO_SELF_SCRAPE,
         ),
     )

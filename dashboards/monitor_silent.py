@@ -5,7 +5,8 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import alerts, links, panels, style
+from dashboards import alerts, keys, panels, style
+from dashboards.fleet_series import BY_NODE
 from dashboards.monitor_now import ANYWHERE
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.promql import FLEET, Expr, fleet, select, where
@@ -13,16 +14,14 @@ from dashboards.style import State
 from gpumon.rules import load
 from gpumon.thresholds import shipped
 
-NODE = Key("instance", "Node", links.NODE)
-
 
 def silent() -> tuple[Panel, ...]:
-    """Return nodes that do not answer, nodes that nobody asks, and alerts about both."""
+    """Return silent nodes, nodes that nobody asks, and alerts about both."""
     return (_not_answering(), _not_in_both(), _alerts())
 
 
 def away(of: Expr, *by: str) -> Expr:
-    """Return for how much of the time shown nodes did not answer."""
+    """Return for how much of the time shown nodes were silent."""
     return where(
         f"1 - avg by ({', '.join(by)}) (avg_over_time({{0}}[$__range]))",
         of,
@@ -32,17 +31,17 @@ def away(of: Expr, *by: str) -> Expr:
 
 def _not_answering() -> Panel:
     answers = fleet("instance:gpumon_agents_up:sum")
-    down = where("sum by (instance, rack) ({0}) == 0", answers)
+    down = where("sum by (cluster, instance, rack) ({0}) == 0", answers)
     return panels.listing(
         Text(
-            "Nodes that do not answer",
+            "Nodes whose agent is silent",
             "Away: for how much of the time shown; at 100 % look at Prometheus's list of targets "
             "first. Ping the node; if it is up, look at its service gpumon-agent. Empty when all "
             "is well.",
         ),
         Size(7, 9),
-        (NODE, Key("rack", "Rack")),
-        (Column("Away", where("({0}) and {1}", away(answers, "instance", "rack"), down)),),
+        (keys.NODE, keys.CLUSTER, Key("rack", "Rack")),
+        (Column("Away", where("({0}) and {1}", away(answers, *BY_NODE, "rack"), down)),),
         sort="Away",
         absent=panels.WELL,
     )
@@ -59,12 +58,12 @@ def _not_in_both() -> Panel:
             "known. Nodes without GPUs are left out. Empty when all is well.",
         ),
         Size(7, 9),
-        (Key("node", "Name"), NODE),
+        (Key("node", "Name"), keys.NODE, keys.CLUSTER),
         (
             Column(
                 "Where",
                 where(
-                    "max by (node, instance) ("
+                    "max by (cluster, node, instance) ("
                     "2 * max by (cluster, node) ({0})"
                     " unless on (cluster, node) {1}"
                     " unless on (cluster, node) {2} == 0"
@@ -106,7 +105,8 @@ def _alerts() -> Panel:
         Size(10, 9),
         f'{ANYWHERE},alertname=~"{names}"',
         (
-            NODE,
+            keys.NODE,
+            keys.CLUSTER,
             Key("collector", "Collector"),
             Key("fact", "Fact"),
             Key("node_partition", "Partition"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
-from dashboards.monitor_silent import NODE
+from dashboards import keys, limits, panels, style
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.promql import FLEET, aggregate, fleet, select, where
 
@@ -18,8 +17,7 @@ def joules() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Energy counters in doubt, by reason",
-                "Normal: 0. Diverging: 10 % off the power over minutes. Stuck: still under power. "
-                "Jump: ahead of what the power limit allows, and left out.",
+                f"GPUs. Normal: 0. {limits.COUNTER_IN_DOUBT}",
             ),
             Size(8),
             {
@@ -35,11 +33,11 @@ def joules() -> tuple[Panel, ...]:
                 "the power of the same hours. Empty when all is well.",
             ),
             Size(8),
-            (NODE, Key("reason", "Reason")),
+            (keys.NODE, keys.CLUSTER, Key("reason", "Reason")),
             (
                 Column(
                     "GPUs",
-                    where("sum by (instance, reason) ({0}) > 0", suspect),
+                    where("sum by (cluster, instance, reason) ({0}) > 0", suspect),
                     style.thresholds(style.WARNING),
                 ),
             ),
@@ -48,10 +46,9 @@ def joules() -> tuple[Panel, ...]:
         ),
         panels.lines(
             Text(
-                "Error of joules by hall",
-                "How far off they may be, as a mean over the GPUs. Normal: 5 %, by which boards' "
-                "own sensors differ, and more where energy is integrated from few samples. 0: "
-                "simulated. A meter tells better: gpumon report --meter.",
+                "Error of the joules by hall",
+                f"{limits.JOULES_ERROR} A mean over the GPUs. A meter tells better: gpumon report "
+                "--meter.",
             ),
             Size(8),
             {"{{hall}}": aggregate("avg", fleet("hall:gpumon_gpu_energy_error_ratio:avg"), "hall")},
@@ -127,7 +124,7 @@ def _facts() -> Panel:
                     lifetime,
                     unit=units.PercentUnit,
                 ),
-                style.thresholds(style.WELL, (0.9, style.WARNING), (1, style.BAD)),
+                style.worsening(0.9, 1),
             ),
         ),
         sort="Used up",

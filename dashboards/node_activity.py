@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
+from dashboards import limits, panels, style
 from dashboards import links as to
-from dashboards import panels, style
 from dashboards.panels import LIMIT, Size, Text
 from dashboards.promql import aggregate, coded, increase, node, rate
 from dashboards.style import State
@@ -49,8 +49,8 @@ def activity() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "SM activity by GPU",
-                "Below 5 % a GPU is idle. Training keeps it at 50 to 90 %; one GPU far from its "
-                "peers is a straggler. Hopper and later.",
+                f"Below {limits.IDLE_WORDS} a GPU is idle. Training keeps it at 50 to 90 %; one "
+                "GPU far from its peers is a straggler. Hopper and later.",
             ),
             Size(8),
             {GPU: node("gpumon_gpu_sm_active_ratio")},
@@ -187,7 +187,7 @@ def links() -> tuple[Panel, ...]:
             Size(6),
             {GPU: node("gpumon_gpu_nvlink_links") - node("gpumon_gpu_nvlink_links_active")},
             link=to.GPU,
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            thresholds=style.ANY_BAD,
         ),
         panels.lines(
             Text(
@@ -198,7 +198,7 @@ def links() -> tuple[Panel, ...]:
             Size(6),
             {GPU: node("gpumon_gpu_pcie_link_width_max") - node("gpumon_gpu_pcie_link_width")},
             link=to.GPU,
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            thresholds=style.ANY_BAD,
         ),
         panels.bars(
             Text(

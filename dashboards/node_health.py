@@ -61,7 +61,7 @@ def health() -> tuple[Panel, ...]:
             Size(8),
             "{{error}}, {{location}}",
             aggregate("sum", increase(node("gpumon_gpu_ecc_errors_total")), "error", "location"),
-            thresholds=style.thresholds(style.WELL, (1, style.WARNING)),
+            thresholds=style.ANY_WARNING,
         ),
         panels.timeline(
             Text(
@@ -124,7 +124,7 @@ def measuring() -> tuple[Panel, ...]:
             ),
             Size(3),
             {"readers": increase(node("gpumon_reader_restarts_total"))},
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            thresholds=style.ANY_BAD,
         ),
         panels.value(
             Text(
@@ -134,7 +134,7 @@ def measuring() -> tuple[Panel, ...]:
             ),
             Size(3),
             {"xids": node("gpumon_unattributed_xids")},
-            thresholds=style.thresholds(style.WELL, (1, style.WARNING)),
+            thresholds=style.ANY_WARNING,
         ),
         panels.lines(
             Text(

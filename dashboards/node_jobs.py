@@ -28,7 +28,7 @@ def jobs() -> tuple[Panel, ...]:
             ),
             Size(11, 7),
             (
-                Key("job_id", "Job", links.JOB, width=130),
+                Key("job_id", "Job", links.JOB_OF_THIS, width=130),
                 Key("user", "User"),
                 Key("account", "Account"),
                 Key("name", "Name"),

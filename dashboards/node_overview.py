@@ -60,15 +60,19 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "GPUs missing",
-                "Expected, but gone or not answering. Normal: 0. The states below say which one "
-                "it is, and the table at the end in which slot.",
+                "Expected, but neither answering nor released on purpose. Normal: 0. The states "
+                "below say which one it is, and the table at the end in which slot.",
             ),
             Size(3, 4),
             {
-                "missing": aggregate("max", node("gpumon_gpus_expected"))
-                - zero_where_absent(aggregate("sum", node("gpumon_gpu_up")))
+                "missing": where(
+                    "clamp_min({0} - {1} - (max({2}) * {0} or 0 * {0}), 0)",
+                    aggregate("max", node("gpumon_gpus_expected")),
+                    zero_where_absent(aggregate("sum", node("gpumon_gpu_up"))),
+                    node("gpumon_released"),
+                )
             },
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            thresholds=style.ANY_BAD,
             absent="no answer",
         ),
         panels.value(

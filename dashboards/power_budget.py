@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import limits, links, panels, style
+from dashboards import keys, limits, links, panels, style
 from dashboards.panels import LIMIT, Column, Key, Size, Text
 from dashboards.power_series import (
     AS_BUILT,
@@ -24,8 +24,8 @@ from dashboards.power_series import (
 from dashboards.promql import Expr, aggregate, fleet, where, worst
 
 NO_BUDGET = "no budget: see gpumon site"
-NEAR_RATIO = limits.limit("power.budget_near_ratio")
-NEAR = style.thresholds(style.WELL, (NEAR_RATIO, style.WARNING), (1, style.BAD))
+NEAR = limits.budget()
+NEAR_WORDS = limits.percent(limits.BUDGET_NEAR)
 
 SWING = limits.limit("power.swing_ratio")
 """Of the budget within five minutes: what the alert on swings calls too much."""
@@ -58,8 +58,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Nearest budget",
-                f"The site, hall, row or rack that uses most of its own. From {NEAR_RATIO:.0%} on "
-                "somebody is told; at 100% something may trip.",
+                f"The site, hall, row or rack that uses most of its own. From {NEAR_WORDS} on "
+                "somebody is told; at 100 % something may trip.",
             ),
             Size(3, 4),
             {"{{level}} {{name}}": worst(1, aggregate("max", used, "level", "name"))},
@@ -115,7 +115,7 @@ def budgets() -> tuple[Panel, ...]:
             Text(
                 "Power against budget",
                 "By hall, stacked, against the budget of all of them (dashed). Whole nodes where "
-                "that is known, else their GPUs. Normal: below nine tenths of it.",
+                f"that is known, else their GPUs. Normal: below {NEAR_WORDS} of it.",
             ),
             Size(8, 9),
             {"{{hall}}": _by_hall("sum", "hall:gpumon_known_power_watts:sum"), LIMIT: BUDGET},
@@ -126,12 +126,12 @@ def budgets() -> tuple[Panel, ...]:
             Text(
                 "Budgets by use",
                 "The twelve sites, halls, rows and racks that use most of theirs. Left: what each "
-                "may still draw. Normal: below nine tenths. A click on a hall or a rack chooses it "
-                "here.",
+                f"may still draw. Normal: below {NEAR_WORDS}. A click on a hall or a rack chooses "
+                "it here.",
             ),
             Size(10, 9),
             (
-                Key("cluster", "Cluster"),
+                keys.CLUSTER,
                 Key("level", "Level"),
                 Key("hall", "Hall", links.POWER),
                 Key("row", "Row"),
@@ -154,8 +154,8 @@ def budgets() -> tuple[Panel, ...]:
             Text(
                 "Swing within five minutes",
                 "Highest less lowest minute of the last five, of site and halls: what feeds and "
-                f"generators must follow. Somebody is told from {SWING:.0%} of a budget on "
-                "(dashed: of the whole).",
+                f"generators must follow. Somebody is told from {limits.percent(SWING)} of a "
+                "budget on (dashed: of the whole).",
             ),
             Size(6, 9),
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import limits, links, panels, style
+from dashboards import keys, limits, links, panels, style
 from dashboards.limits import LOW_MARGIN, LOWEST_MARGIN
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.power_series import RACK, of_halls
@@ -15,10 +15,11 @@ MARGIN = limits.margin()
 HBM = style.thresholds(
     style.NEUTRAL, (limits.MEMORY_HOT - 5, style.WARNING), (limits.MEMORY_HOT, style.BAD)
 )
-ANY = style.thresholds(style.NEUTRAL, (1, style.BAD))
-LOSS = style.thresholds(style.WELL, (0.1, style.WARNING), (1, style.BAD))
+LOSS = style.worsening(0.1, 1)
 
 BY_HEAT = ("sw_thermal", "hw_thermal")
+BY_HEAT_OR_BRAKE = (*BY_HEAT, "hw_power_brake")
+"""Reasons that are never normal; the power cap is, under full load."""
 
 
 def now() -> tuple[Panel, ...]:
@@ -38,8 +39,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Lowest margin",
-                f"Of the GPU nearest to its own slowdown. Normal: above {LOW_MARGIN} degrees. "
-                f"Below {LOWEST_MARGIN} look at the cooling now.",
+                f"Of the GPU nearest to its own slowdown. Normal: above {LOW_MARGIN:.0f} degrees. "
+                f"Below {LOWEST_MARGIN:.0f} look at the cooling now.",
             ),
             Size(3, 4),
             {"margin": _lowest()},
@@ -48,12 +49,12 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Hot GPUs",
-                f"Within {LOWEST_MARGIN} degrees of their slowdown, where an alert is given. "
+                f"Within {LOWEST_MARGIN:.0f} degrees of their slowdown, where an alert is given. "
                 "Normal: none. The tables below say where.",
             ),
             Size(2, 4),
             {"hot": aggregate("sum", of_halls("hall:gpumon_gpus_hot:count"))},
-            thresholds=style.thresholds(style.WELL, (1, style.BAD)),
+            thresholds=style.ANY_BAD,
         ),
     )
 
@@ -87,8 +88,8 @@ def heat() -> tuple[Panel, ...]:
             Text(
                 "Nodes by temperature margin",
                 "How many nodes have their hottest GPU within so many degrees of its slowdown; "
-                f"low is bad. Normal: nothing below {LOW_MARGIN}. A fleet that sinks together is "
-                "the cooling plant; a few nodes that sink are a rack or a loop.",
+                f"low is bad. Normal: nothing below {LOW_MARGIN:.0f}. A fleet that sinks together "
+                "is the cooling plant; a few nodes that sink are a rack or a loop.",
             ),
             Size(8, 9),
             nodes,
@@ -97,8 +98,8 @@ def heat() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Lowest margin by hall",
-                f"Of the GPU nearest to its slowdown. Normal: above {LOW_MARGIN} degrees; at 0 it "
-                "slows itself down.",
+                f"Of the GPU nearest to its slowdown. Normal: above {LOW_MARGIN:.0f} degrees; at "
+                "0 it slows itself down.",
             ),
             Size(8, 9),
             {"{{hall}}": _lowest("hall")},
@@ -130,7 +131,7 @@ def racks() -> tuple[Panel, ...]:
             ),
             Size(12),
             (
-                Key("cluster", "Cluster"),
+                keys.CLUSTER,
                 Key("hall", "Hall", links.POWER),
                 Key("row", "Row"),
                 Key("rack", "Rack", RACK),
@@ -140,7 +141,7 @@ def racks() -> tuple[Panel, ...]:
                 Column(
                     "Hot GPUs",
                     too(aggregate("sum", of_halls("rack:gpumon_gpus_hot:count"), *key)),
-                    ANY,
+                    style.some(style.BAD),
                 ),
                 Column("HBM", too(aggregate("max", memory, *key)), HBM),
                 Column("Lost", too(aggregate("sum", lost, *key)), LOSS),
@@ -150,8 +151,8 @@ def racks() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Hot GPUs by hall",
-                f"Within {LOWEST_MARGIN} degrees of their slowdown. Normal: none. A step in one "
-                "hall is its cooling.",
+                f"Within {LOWEST_MARGIN:.0f} degrees of their slowdown. Normal: none. A step in "
+                "one hall is its cooling.",
             ),
             Size(12),
             {"{{hall}}": aggregate("sum", of_halls("hall:gpumon_gpus_hot:count"), "hall")},
@@ -160,8 +161,9 @@ def racks() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Hottest memory by hall",
-                "Of the GPU with the hottest HBM. An A100's may reach 95 degrees; later ones tell "
-                "no limit. Hot memory slows a GPU down as a hot die does.",
+                "Of the GPU with the hottest HBM. An A100's may reach "
+                f"{limits.MEMORY_HOT:.0f} degrees; later ones tell no limit. Hot memory slows a "
+                "GPU down as a hot die does.",
             ),
             Size(12),
             {

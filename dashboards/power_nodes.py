@@ -5,14 +5,14 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import limits, links, panels, style
+from dashboards import keys, limits, panels, style
 from dashboards.panels import Column, Key, Size, Text
-from dashboards.power_heat import ANY, BY_HEAT, HBM, LOSS, MARGIN
+from dashboards.power_heat import BY_HEAT, BY_HEAT_OR_BRAKE, HBM, LOSS, MARGIN
 from dashboards.power_series import HALLS
 from dashboards.promql import Expr, aggregate, select, where, worst
 
-KEY = ("rack", "instance")
-KEYS = (Key("instance", "Node", links.NODE), Key("rack", "Rack"))
+KEY = ("cluster", "rack", "instance")
+KEYS = (keys.NODE, keys.CLUSTER, Key("rack", "Rack"))
 
 CAPPED = limits.limit("power.cap_ratio")
 """Of the limit as built: what the alert on caps calls lowered."""
@@ -26,7 +26,7 @@ def _of_nodes(function: str, name: str, **labels: str | tuple[str, ...]) -> Expr
 
 def _too(of: Expr, which: Expr) -> Expr:
     """Return the same nodes' other numbers."""
-    return where("{0} and on (rack, instance) {1}", of, which)
+    return where("{0} and on (cluster, rack, instance) {1}", of, which)
 
 
 def nodes() -> tuple[Panel, ...]:
@@ -69,7 +69,11 @@ def _hottest() -> Panel:
         KEYS,
         (
             Column("Margin", hottest, MARGIN),
-            Column("Hot GPUs", _too(_of_nodes("sum", "gpumon_gpus_hot:count"), hottest), ANY),
+            Column(
+                "Hot GPUs",
+                _too(_of_nodes("sum", "gpumon_gpus_hot:count"), hottest),
+                style.some(style.BAD),
+            ),
             Column(
                 "HBM",
                 _too(_of_nodes("max", "gpumon_gpu_memory_temperature_celsius:max"), hottest),
@@ -107,9 +111,10 @@ def _capped() -> Panel:
 
 
 def _held_down() -> Panel:
-    reasons = (*BY_HEAT, "hw_power_brake")
     chosen = select(
-        "instance:gpumon_gpu_throttle_seconds:rate5m", f'{HALLS},rack=~"$rack"', reason=reasons
+        "instance:gpumon_gpu_throttle_seconds:rate5m",
+        f'{HALLS},rack=~"$rack"',
+        reason=BY_HEAT_OR_BRAKE,
     )
     lost = aggregate("sum", chosen, *KEY, "reason")
     return panels.listing(

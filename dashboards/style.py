@@ -55,6 +55,9 @@ def worsening(warning: float, bad: float) -> builders.ThresholdsConfig:
     return thresholds(WELL, (warning, WARNING), (bad, BAD))
 
 
+BY_USE = {"active": WELL, "held, idle": WARNING, "free": FINE}
+"""GPUs by what they do."""
+
 ANY_BAD = thresholds(WELL, (1, BAD))
 ANY_WARNING = thresholds(WELL, (1, WARNING))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
@@ -34,14 +36,15 @@ class Trouble:
     weight: int = 1
 
 
-def nodes(
-    text: Text, size: Size, troubles: tuple[Trouble, ...], *, first: str, most: int
-) -> Panel:
+def or_none(of: Expr) -> Expr:
+    """Return 0 for the nodes on which there is nothing of it."""
+    return where("({0} or {1})", of, EVERY)
+
+
+def nodes(text: Text, size: Size, troubles: tuple[Trouble, ...], *, first: str, most: int) -> Panel:
     """Return the nodes with most troubles, by the weighted sum in the column ``first``."""
-    weighed = " + ".join(
-        f"{trouble.weight} * ({{{place}}} or {{0}})" for place, trouble in enumerate(troubles, 1)
-    )
-    worst = where(f"topk({most}, {weighed} > 0)", EVERY, *(trouble.of for trouble in troubles))
+    one, *others = (trouble.weight * or_none(trouble.of) for trouble in troubles)
+    worst = where(f"topk({most}, {{0}} > 0)", functools.reduce(operator.add, others, one))
     return panels.listing(
         text,
         size,

@@ -7,7 +7,8 @@ import dataclasses
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import links, panels, style
+from dashboards import keys, limits, panels, style
+from dashboards.fleet_series import ACTIVE, BY_USE, EXPECTED, HELD, UP, total
 from dashboards.panels import LIMIT, Column, Key, Size, Text
 from dashboards.promql import Expr, aggregate, fleet, increase, kilowatt_hours, where, worst
 
@@ -15,10 +16,6 @@ GRAMS_AN_HOUR = "si:g/h"
 
 NO_PRICE = "no price: see gpumon site"
 
-EXPECTED = aggregate("sum", fleet("cluster:gpumon_gpus_expected:sum"))
-UP = aggregate("sum", fleet("cluster:gpumon_gpus_up:sum"))
-HELD = aggregate("sum", fleet("cluster:gpumon_gpus_held:count"))
-ACTIVE = aggregate("sum", fleet("cluster:gpumon_gpus_active:count"))
 COST = fleet("cluster:gpumon_cost:rate_per_hour")
 CARBON = dataclasses.replace(fleet("cluster:gpumon_carbon_grams:rate_per_hour"), unit=GRAMS_AN_HOUR)
 IDLE = fleet("job_id:gpumon_job_idle_gpus:count")
@@ -32,7 +29,7 @@ JOB_FACTS = where(
 )
 """Who each job of the time shown is, also of those that have ended."""
 
-WASTE = style.thresholds(style.WELL, (0.05, style.WARNING), (0.15, style.BAD))
+WASTE = style.worsening(0.05, 0.15)
 
 
 def energy(watts: Expr) -> Expr:
@@ -47,24 +44,25 @@ def amount(an_hour: Expr, unit: str) -> Expr:
 
 def now() -> tuple[Panel, ...]:
     """Return the numbers to look at first."""
-    gpus = aggregate("sum", fleet("cluster:gpumon_gpu_power_watts:sum"))
-    facility = aggregate("sum", fleet("cluster:gpumon_facility_power_watts:sum"))
+    gpus = total("gpumon_gpu_power_watts:sum")
+    facility = total("gpumon_facility_power_watts:sum")
     cost = aggregate("sum", COST, "currency")
     carbon = aggregate("sum", CARBON)
     return (
         panels.value(
             Text(
                 "GPUs",
-                "Paid for: expected to be there. Up: answering. Held: a job has it. Active: and "
-                "it works, at 5 % activity or more. Each gap to the number before is money.",
+                "Expected: what is paid for. Up: answering. Held: a job has it, a lost one too. "
+                f"Active: and it works, at {limits.IDLE_WORDS} activity or more. Each gap to the "
+                "number before is money.",
             ),
             Size(6, 4),
-            {"paid for": EXPECTED, "up": UP, "held": HELD, "active": ACTIVE},
+            {"expected": EXPECTED, "up": UP, "held": HELD, "active": ACTIVE},
         ),
         panels.value(
             Text(
                 "Active",
-                "The share of what is paid for that works at this moment. Normal: above 70 % in a "
+                "The share of the GPUs expected that works at this moment. Normal: above 70 % in a "
                 "cluster that is in demand.",
             ),
             Size(2, 4),
@@ -147,20 +145,15 @@ def over_time() -> tuple[Panel, ...]:
     return (
         panels.lines(
             Text(
-                "GPUs paid for, by what they do",
+                "GPUs by what they do",
                 "Active and idle ones are held by jobs; idle is of this moment, so a pause shows "
-                "too. Free: nobody holds it. The gap to the dashed line (paid for) does not "
-                "answer, or is released on purpose.",
+                "too, and a lost GPU that its job still holds. Free: nobody holds it. The gap to "
+                "the dashed line (expected) does not answer, or is released on purpose.",
             ),
             Size(12, 9),
-            {
-                "active": ACTIVE,
-                "held, idle": where("clamp_min({0} - {1}, 0)", HELD, ACTIVE),
-                "free": where("clamp_min({0} - {1}, 0)", UP, HELD),
-                LIMIT: EXPECTED,
-            },
+            {**BY_USE, LIMIT: EXPECTED},
             stacked=True,
-            colors={"active": style.WELL, "held, idle": style.WARNING, "free": style.FINE},
+            colors=style.BY_USE,
         ),
         _idle(),
     )
@@ -185,11 +178,11 @@ def _idle() -> Panel:
         ),
         Size(12, 9),
         (
-            Key("job_id", "Job", links.JOB),
+            keys.JOB,
             Key("name", "Name"),
             Key("user", "User"),
             Key("account", "Account"),
-            Key("cluster", "Cluster"),
+            keys.CLUSTER,
         ),
         (
             Column("Idle", whose, style.thresholds(style.WARNING)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import panels, style
+from dashboards import limits, panels, style
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where
 from dashboards.usage_now import NO_PRICE, energy
@@ -55,9 +55,7 @@ def trust() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Error of the joules",
-                "How far off they may be, mean over the GPUs (see docs/energy.md). Normal: 5 %, "
-                "which is how far boards' sensors differ; 10 % where an A100's power is "
-                "integrated; 0 in a simulation.",
+                f"{limits.JOULES_ERROR} A mean over the GPUs; see docs/energy.md.",
             ),
             Size(4),
             {
@@ -65,15 +63,14 @@ def trust() -> tuple[Panel, ...]:
                     "max", fleet("cluster:gpumon_gpu_energy_error_ratio:avg"), "cluster"
                 )
             },
-            thresholds=style.thresholds(style.WELL, (0.051, style.WARNING), (0.11, style.BAD)),
+            thresholds=limits.joules_error(),
             named=True,
             absent="no GPU answers",
         ),
         panels.lines(
             Text(
-                "Energy counters not believed",
-                "GPUs, by reason. Normal: none. Diverging: 10 % off their power over minutes; "
-                "stuck: still under power; jump: ahead of what the limit allows.",
+                "Energy counters in doubt",
+                f"GPUs, by reason. Normal: none. {limits.COUNTER_IN_DOUBT}",
             ),
             Size(7),
             {"{{reason}}": aggregate("sum", suspect, "reason")},

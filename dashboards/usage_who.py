@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards import limits, links, panels, style
+from dashboards import keys, limits, links, panels, style
 from dashboards.panels import Column, Key, Size, Text
 from dashboards.promql import (
     Expr,
@@ -102,7 +102,7 @@ def _owner(owner: str, title: str, reading: str) -> Panel:
             Column(
                 "Idle",
                 aggregate("sum", _of_owners(owner, "idle_gpus:count"), owner),
-                style.thresholds(style.NEUTRAL, (1, style.WARNING)),
+                style.some(style.WARNING),
             ),
             Column("Waste", _wasted(owner)),
             Column("Cost/h", cost),
@@ -158,11 +158,11 @@ def _most() -> Panel:
         ),
         Size(18, 11),
         (
-            Key("job_id", "Job", links.JOB),
+            keys.JOB,
             Key("name", "Name"),
             Key("user", "User"),
             Key("account", "Account"),
-            Key("cluster", "Cluster"),
+            keys.CLUSTER,
             Key("currency", "Currency"),
         ),
         (
