@@ -21,6 +21,8 @@ ANNOTATIONS = {"summary", "description", "action", "runbook_url"}
 OPTIONAL_LABELS = {"cluster", "node", "rack", "row", "hall", "node_partition"}
 ALWAYS = {"Watchdog"}
 """Alerts that are never silent."""
+RUN_SECONDS = 600
+"""Every file evaluates every rule at each step: a minute and a half of a core for the longest."""
 
 _RECORDED = re.compile(r"[a-z_]+(?::[a-z0-9_]+)+")
 _LABEL = re.compile(r'([a-z_]+)="')
@@ -79,6 +81,7 @@ def run(promtool: str, file: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(RUN_SECONDS)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_rules_do_what_is_expected(file: Path) -> None:
     """Alerts fire when they should, with all labels and words; recorded series have the values."""
@@ -86,6 +89,7 @@ def test_rules_do_what_is_expected(file: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(RUN_SECONDS)
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_rules_do_the_same_in_prometheus_3(file: Path) -> None:
     """Ranges that are open to the left, and all else that is new, make no difference."""
