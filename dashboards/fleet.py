@@ -28,6 +28,7 @@ BUDGET = where(
     "sum(max by (cluster, level, name) ({0}))",
     select("gpumon_site_power_budget_watts", FLEET, level="site"),
 )
+USED = aggregate("max", fleet("budget:gpumon_power_used:ratio"), "level", "name")
 
 
 def dashboard() -> Dashboard:
@@ -62,12 +63,16 @@ def _alerts(severity: str) -> Panel:
         "info": ("Info", "Nobody need do anything now. Normal: some.", style.FINE),
     }
     title, reading, color = words[severity]
-    firing = select("ALERTS", FLEET, alertstate="firing", severity=severity)
     return panels.value(
-        Text(title, f"Alerts that fire. {reading} The table below says which."),
+        Text(
+            title,
+            f"Alerts that fire. {reading} The table below says which. While rules are not "
+            "evaluated (no Watchdog) it says so, for nobody knows.",
+        ),
         Size(2, 4),
-        {"alerts": where("count({0}) or vector(0)", firing)},
+        {"alerts": alerts.number(FLEET, severity)},
         thresholds=style.thresholds(style.WELL, (1, color)),
+        absent=alerts.NOT_EVALUATED,
     )
 
 
@@ -80,7 +85,8 @@ def _now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "GPUs that answer",
-                "Of those expected. Normal: all of them, but for what is being repaired.",
+                "Of those expected, with those behind silent agents, as many as there were. "
+                "Normal: all of them, but for what is being repaired.",
             ),
             Size(4, 4),
             {"answer": UP, "expected": EXPECTED},
@@ -88,7 +94,8 @@ def _now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "GPUs missing",
-                "Expected, but not answering, and not released on purpose. Normal: 0.",
+                "Expected, but not answering, and not released on purpose; also those behind a "
+                "silent agent. Normal: 0.",
             ),
             Size(2, 4),
             {"missing": MISSING},
@@ -118,14 +125,15 @@ def _now() -> tuple[Panel, ...]:
         ),
         panels.value(
             Text(
-                "Of the budget",
-                "Of the site, hall, row or rack that is nearest to its budget. From "
+                "Nearest budget",
+                "The site, hall, row or rack that uses most of its own. From "
                 f"{limits.percent(limits.BUDGET_NEAR)} on somebody is told; at 100 % something "
                 "may trip.",
             ),
             Size(2, 4),
-            {"used": aggregate("max", fleet("budget:gpumon_power_used:ratio"))},
+            {"{{level}} {{name}}": worst(1, USED)},
             thresholds=limits.budget(),
+            named=True,
             absent="no budget: see gpumon site",
         ),
         panels.value(
@@ -159,28 +167,27 @@ def _where() -> tuple[Panel, ...]:
                 "Everything but the Watchdog; empty when all is well. gpumon explain ALERT shows "
                 "what each means and what to do, and so does its runbook.",
             ),
-            Size(14, 10),
+            Size(13, 10),
             FLEET,
             (
-                Key("rack", "Rack", width=80),
-                keys.NODE,
-                keys.CLUSTER,
-                keys.GPU,
-                keys.JOB,
-                Key("name", "Budget", width=80),
-                Key("team", "Whose"),
+                Key("rack", "Rack", width=58),
+                keys.NARROW_NODE,
+                keys.NARROW_CLUSTER,
+                keys.NARROW_GPU,
+                keys.NARROW_JOB,
+                alerts.ABOUT,
             ),
         ),
         troubles.nodes(
             Text(
                 "The ten nodes worst off",
                 "By GPUs missing, then GPUs that ask for a reset or reboot, then heat, NVLinks "
-                "down and Xids, as weighted in the first column. Nodes whose agent is silent are "
-                "on GPU monitoring itself. Empty when all is well.",
+                "down and Xids, as weighted in the first column. Where the agent is silent all its "
+                "GPUs are missing, and the rest is not known. Empty when all is well.",
             ),
-            Size(10, 10),
+            Size(11, 10),
             _troubles(),
-            first="Badness",
+            first="Score",
             most=10,
         ),
     )
@@ -190,10 +197,10 @@ def _troubles() -> tuple[Trouble, ...]:
     """Return what is wrong with nodes: missing GPUs weigh most, then those to repair."""
     return (
         Trouble("Missing", troubles.MISSING, style.BAD, 100),
-        Trouble("To repair", by_node("gpumon_gpus_to_repair:count"), style.BAD, 10),
+        Trouble("Repair", by_node("gpumon_gpus_to_repair:count"), style.BAD, 10),
         Trouble("Hot", by_node("gpumon_gpus_hot:count"), style.WARNING),
         Trouble("NVLinks", by_node("gpumon_gpu_nvlinks_down:sum"), style.WARNING),
-        Trouble("With Xids", by_node("gpumon_gpus_with_xid:count1d"), style.WARNING),
+        Trouble("Xids", by_node("gpumon_gpus_with_xid:count1d"), style.WARNING),
     )
 
 
@@ -227,7 +234,7 @@ def _power() -> tuple[Panel, ...]:
             ),
             Size(6),
             "{{level}} {{name}}",
-            worst(10, aggregate("max", fleet("budget:gpumon_power_used:ratio"), "level", "name")),
+            worst(10, USED),
             limits.budget(),
             most=1,
             absent="no budget: see gpumon site",
@@ -243,7 +250,7 @@ def _use() -> tuple[Panel, ...]:
                 "GPUs by what they do",
                 "Active and idle ones are held by jobs; a lost GPU that its job still holds "
                 "counts as held. Free: nobody holds it. The gap to the dashed line (expected) "
-                "does not answer, or is released on purpose.",
+                "does not answer, is behind a silent agent, or is released on purpose.",
             ),
             Size(14),
             {**BY_USE, LIMIT: EXPECTED},
@@ -319,6 +326,7 @@ def _health() -> tuple[Panel, ...]:
                 )
             },
             axis=(None, None),
+            low=True,
             thresholds=limits.margin(),
             link=links.POWER,
         ),

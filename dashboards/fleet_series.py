@@ -22,21 +22,40 @@ def by_node(name: str, **labels: str | tuple[str, ...]) -> Expr:
     return aggregate("sum", fleet(f"instance:{name}", **labels), *BY_NODE)
 
 
-EXPECTED = total("gpumon_gpus_expected:sum")
+def expected(level: str, *by: str) -> Expr:
+    """Return how many GPUs there should be, with those behind agents that do not answer.
+
+    The label keeps the two apart, for either may be absent.
+    """
+    both = where(
+        '{0} or label_replace({1}, "silent", "yes", "", "")',
+        fleet(f"{level}:gpumon_gpus_expected:sum"),
+        fleet(f"{level}:gpumon_gpus_silent:sum"),
+    )
+    return aggregate("sum", both, *by)
+
+
+EXPECTED_BY_NODE = expected("instance", *BY_NODE)
+EXPECTED = expected("cluster")
+ASKED = total("gpumon_gpus_expected:sum")
+"""Those expected behind agents that answer."""
+
 UP = total("gpumon_gpus_up:sum")
 RELEASED = total("gpumon_gpus_released:sum")
 HELD = total("gpumon_gpus_held:count")
 ACTIVE = total("gpumon_gpus_active:count")
 
-MISSING = where("clamp_min({0} - {1} - ({2} or vector(0)), 0)", EXPECTED, UP, RELEASED)
-"""Neither answering nor released on purpose."""
+MISSING = where(
+    "clamp_min({0} - ({1} or vector(0)) - ({2} or vector(0)), 0)", EXPECTED, UP, RELEASED
+)
+"""Neither answering nor released on purpose; also those behind silent agents."""
 
 GONE = where(
     "clamp_min({0} - ({1} or 0 * {0}), 0)",
-    EXPECTED,
+    ASKED,
     total("gpumon_gpus_in_state:count", state=STATES),
 )
-"""In no state at all: the driver does not show them."""
+"""In no state at all, though the agent answers: the driver does not show them."""
 
 HELD_IDLE = where("clamp_min({0} - {1}, 0)", HELD, ACTIVE)
 FREE = where("clamp_min({0} - {1}, 0)", UP, HELD)

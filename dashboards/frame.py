@@ -205,6 +205,7 @@ def assemble(
     rows: tuple[Row, ...],
     source: Source,
     *marks: builders.AnnotationQuery,
+    refresh: str = "30s",
 ) -> Dashboard:
     """Return a dashboard of rows, under the banner, with what every one of ours has."""
     simulated = _annotation(
@@ -223,7 +224,7 @@ def assemble(
         .editable()
         .timezone(TimeZoneBrowser)
         .tooltip(DashboardCursorSync.CROSSHAIR)
-        .refresh("30s")
+        .refresh(refresh)
         .link(others)
         .annotation(simulated)
     )

@@ -55,7 +55,7 @@ def activity() -> tuple[Panel, ...]:
             aggregate("max", where("({0} > bool 0)", gpu("gpumon_job_gpu_share")), "job_id"),
             {0: State("shares it, pays nothing", style.NEUTRAL), 1: State("holds it", style.WELL)},
             link=links.JOB_OF_THIS,
-            absent="nobody",
+            absent="none that answers",
         ),
         panels.lines(
             Text(
@@ -69,7 +69,7 @@ def activity() -> tuple[Panel, ...]:
             axis=(None, None),
             thresholds=limits.score_lines(),
             link=links.JOB_OF_THIS,
-            absent="nobody holds it",
+            absent="none that answers",
         ),
         panels.lines(
             Text(

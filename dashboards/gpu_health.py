@@ -120,7 +120,7 @@ def measuring() -> tuple[Panel, ...]:
                 FABRIC["in_progress"]: State("in progress", style.WARNING),
                 FABRIC["completed"]: State("completed", style.WELL),
             },
-            absent="no fabric",
+            absent="absent: no fabric, or no answer",
         ),
         panels.listing(
             Text(
@@ -134,7 +134,7 @@ def measuring() -> tuple[Panel, ...]:
                 Column("SM active", _instance("gpumon_mig_sm_active_ratio")),
                 Column("Memory used", _instance("gpumon_mig_memory_used_bytes")),
             ),
-            absent="not divided (MIG)",
+            absent="none that answers",
         ),
     )
 

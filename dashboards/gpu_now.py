@@ -156,7 +156,7 @@ def identity() -> tuple[Panel, ...]:
                     ),
                 ),
             ),
-            absent="nobody",
+            absent="none that answers",
         ),
     )
 
@@ -193,7 +193,12 @@ def happened() -> tuple[Panel, ...]:
             ),
             Size(5, 6),
             f'{FLEET},instance="$instance",gpu="$gpu"',
-            (),
+            (alerts.ABOUT,),
+            also=alerts.Joined(
+                f'{FLEET},instance="$instance",gpu="",uuid!=""',
+                "and on (cluster, instance, uuid)",
+                gpu("gpumon_gpu_up"),
+            ),
         ),
         panels.listing(
             Text(

@@ -156,6 +156,7 @@ def heat() -> tuple[Panel, ...]:
             Size(9),
             {"margin": gpu("gpumon_gpu_temperature_margin_celsius")},
             axis=(None, None),
+            low=True,
             thresholds=limits.margin(),
         ),
         panels.lines(
@@ -167,7 +168,7 @@ def heat() -> tuple[Panel, ...]:
             Size(6),
             {"fan": gpu("gpumon_gpu_fan_speed_ratio")},
             axis=(0, 1),
-            absent="no fan of its own",
+            absent="absent: no fan, or no answer",
         ),
     )
 

@@ -33,4 +33,5 @@ def dashboard() -> Dashboard:
             Row("Boards that fail again", health_trends.offenders()),
         ),
         frame.FLEET_SOURCE,
+        refresh="5m",
     )

@@ -139,9 +139,9 @@ def _memory_by_node() -> tuple[Panel, ...]:
         ),
         worst_nodes(
             Text(
-                "Nodes with memory errors",
-                "Errors in the last ten minutes. Uncorrected ones want a look at once. Empty when "
-                "all is well.",
+                "Nodes with memory errors now",
+                "Errors in the last ten minutes, however long the time shown is. Uncorrected ones "
+                "want a look at once. Earlier ones are in the graphs. Empty when all is well.",
             ),
             Size(8),
             {

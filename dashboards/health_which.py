@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from dashboards import alerts, keys, panels, style, troubles
 from dashboards.fleet_series import by_node
 from dashboards.health_now import whole
-from dashboards.panels import Column, Key, Size, Text
+from dashboards.panels import Column, Size, Text
 from dashboards.promql import FLEET, Expr, where
 from dashboards.troubles import Trouble
 
@@ -23,7 +23,7 @@ def which() -> tuple[Panel, ...]:
             ),
             Size(11, 10),
             f'{FLEET},team="hardware"',
-            (keys.NODE, keys.CLUSTER, keys.GPU, Key("xid", "Xid"), Key("serial", "Board")),
+            (keys.NARROW_NODE, keys.NARROW_CLUSTER, keys.NARROW_GPU, alerts.ABOUT),
         ),
         _sick_nodes(),
     )
@@ -36,9 +36,9 @@ def _sick_nodes() -> Panel:
     return troubles.nodes(
         Text(
             "Nodes with most troubles",
-            "GPUs missing (neither answering nor released on purpose), that ask for a repair, and "
-            "with rows of memory to replace; hardware Xids in the last hour; NVLinks down and PCI "
-            "Express links that are narrow. Empty when all is well.",
+            "GPUs missing (neither answering nor released on purpose, or their agent is silent), "
+            "that ask for a repair, and with rows of memory to replace; hardware Xids in the last "
+            "hour; NVLinks down and PCI Express links that are narrow. Empty when all is well.",
         ),
         Size(13, 10),
         (

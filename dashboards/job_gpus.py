@@ -9,6 +9,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import alerts, keys, limits, links, panels, style, xids
 from dashboards.job_series import (
+    HELD_LATELY,
     JOB,
     RECENT,
     SCORE,
@@ -53,8 +54,11 @@ def troubles() -> tuple[Panel, ...]:
                 "the time shown. Empty when all is well.",
             ),
             Size(8, 7),
-            f'{FLEET},instance=~"$nodes",job_id=""',
-            GPU,
+            alerts.Joined(f'{FLEET},job_id=""', "and on (cluster, instance)", HELD_LATELY),
+            (*GPU, alerts.ABOUT),
+            also=alerts.Joined(
+                f'{FLEET},instance="",node!=""', "and on (cluster, node)", HELD_LATELY
+            ),
         ),
         panels.listing(
             Text(
@@ -222,7 +226,7 @@ def every_gpu() -> tuple[Panel, ...]:
         panels.listing(
             Text(
                 "The GPUs of the job",
-                "As at the end of the time shown; of more than 200, those whose power differs "
+                "As at the end of the time shown; of more than 50, those whose power differs "
                 "most. A straggler shows by its score, and mostly in a column beside it.",
             ),
             Size(24, 14),

@@ -25,6 +25,7 @@ HOST_JOULES = "gpumon_job_host_energy_joules_total"
 LEAST_GPUS = limits.limit("straggler.least_gpus")
 
 POWER = aggregate("sum", recorded("job_id:gpumon_job_power_watts:sum"))
+GPUS = recorded("job_id:gpumon_job_gpus:count")
 IDLE_GPUS = aggregate("sum", recorded("job_id:gpumon_job_idle_gpus:count"))
 ACTIVITY = aggregate("avg", recorded("job_id:gpumon_job_activity_ratio:avg"))
 
@@ -38,7 +39,7 @@ def now() -> tuple[Panel, ...]:
                 "As the workload manager tells it. User and name are there only where the agents "
                 "may show them (see docs/jobs.md).",
             ),
-            Size(7, 4),
+            Size(6, 4),
             where("last_over_time({0}[$__range])", recorded("job_id:gpumon_job_info:group")),
             {
                 "user": "User",
@@ -51,12 +52,14 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Held now",
-                "GPUs that the job has, and the nodes they are on. For a job that has ended, "
-                "choose a time at which it ran.",
+                "GPUs that the job has, of the most that it had in 7 days, and the nodes they are "
+                "on. Fewer than the most: some are lost, or it let go of them. For a job that has "
+                "ended, choose a time at which it ran.",
             ),
-            Size(3, 4),
+            Size(4, 4),
             {
-                "GPUs": aggregate("sum", recorded("job_id:gpumon_job_gpus:count")),
+                "GPUs": aggregate("sum", GPUS),
+                "of most": where("sum(max_over_time({0}[7d]))", GPUS),
                 "nodes": where("count(count by (cluster, instance) ({0}))", HELD),
             },
             absent="holds none now",
@@ -111,8 +114,9 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Not answering",
-                "Of the GPUs that it held within the time shown, and of their nodes. Normal: 0. A "
-                "synchronous job ends, or hangs, with the first that is gone.",
+                "Of the GPUs that it held within the time shown, and of their nodes; what was lost "
+                "earlier shows only as fewer held now than the most. Normal: 0. A synchronous job "
+                "ends, or hangs, with the first that is gone.",
             ),
             Size(3, 4),
             {
@@ -255,7 +259,7 @@ def over_time() -> tuple[Panel, ...]:
             ),
             Size(7),
             {
-                "held": aggregate("sum", recorded("job_id:gpumon_job_gpus:count")),
+                "held": aggregate("sum", GPUS),
                 "idle": IDLE_GPUS,
             },
             colors={"held": style.WELL, "idle": style.WARNING},

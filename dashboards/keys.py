@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from dashboards import links
 from dashboards.panels import Key
 
@@ -14,3 +16,9 @@ HIDDEN_CLUSTER = Key("cluster", "Cluster", hidden=True)
 NODE = Key("instance", "Node", links.NODE)
 GPU = Key("gpu", "GPU", links.GPU_OF_A_NODE, width=60)
 JOB = Key("job_id", "Job", links.JOB)
+
+NARROW_NODE = dataclasses.replace(NODE, width=112)
+NARROW_CLUSTER = dataclasses.replace(CLUSTER, width=66)
+NARROW_GPU = dataclasses.replace(GPU, width=45)
+NARROW_JOB = dataclasses.replace(JOB, width=58)
+"""For tables of many columns: a node's name and port must be readable on a laptop."""

@@ -9,11 +9,14 @@ DATA = "var-datasource=${datasource}"
 TIME = "${__url_time_range}"
 """What every link carries: data source and the time shown, and clusters in one way or another."""
 
-ANY_CLUSTER = "All"
-"""What stands for the cluster of a series that has none: Grafana's word for all of them.
+ANY = "All"
+"""What stands for the cluster or hall of a series that has none: Grafana's word for all of them.
 
 Without a label or a column there would be no word, and Grafana would leave the link's own text.
 """
+
+MAY_BE_ALL = ("cluster", "hall")
+"""Variables whose labels targets need not have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,12 @@ class Link:
     @property
     def sets_cluster(self) -> bool:
         """Whether it needs a cluster of the series, or of the row."""
-        return any(beside.variable == "cluster" for beside in self.also)
+        return "cluster" in self.needs
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The variables that may be All, and that it sets from labels of the same names."""
+        return tuple(one.variable for one in self.also if one.variable in MAY_BE_ALL)
 
     def of_a_series(self) -> dict[str, Any]:
         """Return it as Grafana wants it on a line or a bar."""

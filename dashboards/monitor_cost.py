@@ -7,7 +7,6 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from dashboards import links, panels, style
 from dashboards.fleet_series import by_node
 from dashboards.monitor_now import (
-    ANYWHERE,
     CPU,
     MEMORY,
     NO_SELF_SCRAPE,
@@ -15,7 +14,7 @@ from dashboards.monitor_now import (
     share_of_interval,
 )
 from dashboards.panels import LIMIT, Size, Text
-from dashboards.promql import Expr, aggregate, increase, select, where, worst
+from dashboards.promql import ANYWHERE, Expr, aggregate, increase, select, where, worst
 
 
 def agents() -> tuple[Panel, ...]:

@@ -33,8 +33,9 @@ def coverage() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "GPUs that answer over time",
-                "Against those expected (dashed), on nodes whose agent answers. The gap is lost, "
-                "hung or released; GPU health says which.",
+                "Against those expected (dashed), with those behind silent agents, as many as "
+                "there were. The gap is lost, hung, released or behind a silent agent; GPU health "
+                "says which.",
             ),
             Size(8),
             {
@@ -134,15 +135,15 @@ def failing() -> tuple[Panel, ...]:
         panels.listing(
             Text(
                 "Where collectors fail",
-                "The agent's log on the node says why, once: journalctl -u gpumon-agent. Empty "
-                "when all is well.",
+                "The agent's log on the node says why, once: journalctl -u gpumon-agent. At most a "
+                "hundred lines. Empty when all is well.",
             ),
             Size(6),
             (keys.NODE, keys.CLUSTER, Key("collector", "Collector")),
             (
                 Column(
                     "Failing",
-                    where("sum by (cluster, instance, collector) ({0}) > 0", failing),
+                    where("topk(100, sum by (cluster, instance, collector) ({0}) > 0)", failing),
                     style.thresholds(style.WARNING),
                 ),
             ),
@@ -165,15 +166,15 @@ def failing() -> tuple[Panel, ...]:
         panels.listing(
             Text(
                 "Where readers are replaced",
-                "In the last hour. Look at the kernel's log for the crash, or the Xid, before it. "
-                "Empty when all is well.",
+                "In the last hour, the hundred with most. Look at the kernel's log for the crash, "
+                "or the Xid, before it. Empty when all is well.",
             ),
             Size(5),
             (keys.NODE, keys.CLUSTER),
             (
                 Column(
                     "Replaced",
-                    where("round(sum by (cluster, instance) ({0})) > 0", restarts),
+                    where("topk(100, round(sum by (cluster, instance) ({0})) > 0)", restarts),
                     style.thresholds(style.WARNING, (RESTARTS, style.BAD)),
                 ),
             ),

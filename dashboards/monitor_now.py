@@ -9,11 +9,8 @@ from dashboards import fleet_series, limits, panels, style
 from dashboards.fleet_series import total
 from dashboards.limits import STALE, limit
 from dashboards.panels import Size, Text
-from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where
+from dashboards.promql import ANYWHERE, FLEET, Expr, aggregate, fleet, select, where
 from dashboards.style import State
-
-ANYWHERE = 'cluster=~"$cluster|"'
-"""Of the chosen clusters, or of none: what Prometheus says of itself need not have a cluster."""
 
 NO_SELF_SCRAPE = "absent: Prometheus does not scrape itself"
 
@@ -71,8 +68,9 @@ def _coverage() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "GPUs that answer",
-                "On nodes whose agent answers. Missing: expected, and neither answering nor "
-                "released on purpose. Normal: 0; GPU health says what is wrong with them.",
+                "Missing: expected, and neither answering nor released on purpose, with those "
+                "behind silent agents (as many as there were). Normal: 0; GPU health says what is "
+                "wrong with the others.",
             ),
             Size(4, 4),
             {"answer": fleet_series.UP, "missing": fleet_series.MISSING},

@@ -7,9 +7,8 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import alerts, keys, panels, style
 from dashboards.fleet_series import BY_NODE
-from dashboards.monitor_now import ANYWHERE
 from dashboards.panels import Column, Key, Size, Text
-from dashboards.promql import FLEET, Expr, fleet, select, where
+from dashboards.promql import ANYWHERE, FLEET, Expr, fleet, select, where
 from dashboards.style import State
 from gpumon.rules import load
 from gpumon.thresholds import shipped
@@ -36,12 +35,12 @@ def _not_answering() -> Panel:
         Text(
             "Nodes whose agent is silent",
             "Away: for how much of the time shown; at 100 % look at Prometheus's list of targets "
-            "first. Ping the node; if it is up, look at its service gpumon-agent. Empty when all "
-            "is well.",
+            "first. Ping the node; if it is up, look at its service gpumon-agent. At most the "
+            "hundred that were away longest. Empty when all is well.",
         ),
         Size(7, 9),
         (keys.NODE, keys.CLUSTER, Key("rack", "Rack")),
-        (Column("Away", where("({0}) and {1}", away(answers, *BY_NODE, "rack"), down)),),
+        (Column("Away", where("topk(100, ({0}) and {1})", away(answers, *BY_NODE, "rack"), down)),),
         sort="Away",
         absent=panels.WELL,
     )
@@ -55,7 +54,8 @@ def _not_in_both() -> Panel:
             "Nodes in one list only",
             "Listed by gpumon site, but not scraped: install the agent, and let Prometheus take "
             "its targets from gpumon site. Scraped, but not listed: no budget and no rack is "
-            "known. Nodes without GPUs are left out. Empty when all is well.",
+            "known. Nodes without GPUs are left out. At most a hundred, first those that are only "
+            "listed. Empty when all is well.",
         ),
         Size(7, 9),
         (Key("node", "Name"), keys.NODE, keys.CLUSTER),
@@ -63,14 +63,14 @@ def _not_in_both() -> Panel:
             Column(
                 "Where",
                 where(
-                    "max by (cluster, node, instance) ("
+                    "topk(100, max by (cluster, node, instance) ("
                     "2 * max by (cluster, node) ({0})"
                     " unless on (cluster, node) {1}"
                     " unless on (cluster, node) {2} == 0"
                     " and on (cluster) {3}"
                     " or max by (cluster, node, instance) ({1})"
                     " unless on (cluster, node) {0}"
-                    " and on (cluster) {0})",
+                    " and on (cluster) {0}))",
                     listed,
                     scraped,
                     select("gpumon_site_expected_gpus", FLEET),
@@ -105,10 +105,8 @@ def _alerts() -> Panel:
         Size(10, 9),
         f'{ANYWHERE},alertname=~"{names}"',
         (
-            keys.NODE,
-            keys.CLUSTER,
-            Key("collector", "Collector"),
-            Key("fact", "Fact"),
-            Key("node_partition", "Partition"),
+            keys.NARROW_NODE,
+            keys.NARROW_CLUSTER,
+            alerts.ABOUT,
         ),
     )

@@ -29,15 +29,15 @@ def joules() -> tuple[Panel, ...]:
         panels.listing(
             Text(
                 "Where energy counters are in doubt",
-                "GPUs of the node. Reports and bills of these joules want a second look, against "
-                "the power of the same hours. Empty when all is well.",
+                "GPUs of the node, the hundred lines with most. Reports and bills of these joules "
+                "want a second look, against the power of the same hours. Empty when all is well.",
             ),
             Size(8),
             (keys.NODE, keys.CLUSTER, Key("reason", "Reason")),
             (
                 Column(
                     "GPUs",
-                    where("sum by (cluster, instance, reason) ({0}) > 0", suspect),
+                    where("topk(100, sum by (cluster, instance, reason) ({0}) > 0)", suspect),
                     style.thresholds(style.WARNING),
                 ),
             ),

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import alerts, links, panels, xids
 from dashboards.panels import Column, Key, Size, Text
-from dashboards.promql import FLEET, Expr, kilowatt_hours, node, where
+from dashboards.promql import ANYWHERE, FLEET, Expr, kilowatt_hours, node, where
 
 SHARE = node("gpumon_job_gpu_share")
 HOLDS = where("({0} >= bool 0)", SHARE)
@@ -43,7 +43,7 @@ def jobs() -> tuple[Panel, ...]:
                 ),
             ),
             sort="GPUs",
-            absent="nobody holds its GPUs",
+            absent="none that answers",
         ),
         alerts.firing(
             Text(
@@ -53,7 +53,10 @@ def jobs() -> tuple[Panel, ...]:
             ),
             Size(6, 7),
             f'{FLEET},instance="$instance"',
-            (GPU,),
+            (GPU, alerts.ABOUT),
+            also=alerts.Joined(
+                f'{ANYWHERE},instance="",node!=""', "and on (cluster, node)", node("up")
+            ),
         ),
         panels.listing(
             Text(

@@ -22,6 +22,12 @@ GPU = "GPU {{gpu}}"
 ENERGY = node("gpumon_gpu_energy_joules_total")
 CPU = node("gpumon_node_cpu_energy_joules_total", domain=("package", "dram"))
 """Domains that add up: cores are part of their package, and psys contains both."""
+EXPECTED = where(
+    "(max({0}) or max({1} > 0))",
+    node("gpumon_gpus_expected"),
+    node("instance:gpumon_gpus_silent:sum"),
+)
+"""Whether its agent answers or not."""
 
 
 def now() -> tuple[Panel, ...]:
@@ -50,24 +56,29 @@ def now() -> tuple[Panel, ...]:
             absent="no answer",
         ),
         panels.value(
-            Text("GPUs", "Normal: as many answer as are expected."),
+            Text(
+                "GPUs",
+                "Normal: as many answer as are expected. Behind an agent that does not answer, as "
+                "many are expected as there were.",
+            ),
             Size(4, 4),
             {
                 "answer": zero_where_absent(aggregate("sum", node("gpumon_gpu_up"))),
-                "expected": aggregate("max", node("gpumon_gpus_expected")),
+                "expected": EXPECTED,
             },
         ),
         panels.value(
             Text(
                 "GPUs missing",
-                "Expected, but neither answering nor released on purpose. Normal: 0. The states "
-                "below say which one it is, and the table at the end in which slot.",
+                "Expected, but neither answering nor released on purpose; all of them while the "
+                "agent is silent. Normal: 0. The states below say which one "
+                "it is, and the table at the end in which slot.",
             ),
             Size(3, 4),
             {
                 "missing": where(
                     "clamp_min({0} - {1} - (max({2}) * {0} or 0 * {0}), 0)",
-                    aggregate("max", node("gpumon_gpus_expected")),
+                    EXPECTED,
                     zero_where_absent(aggregate("sum", node("gpumon_gpu_up"))),
                     node("gpumon_released"),
                 )
@@ -215,6 +226,7 @@ def heat() -> tuple[Panel, ...]:
             Size(9),
             {GPU: node("gpumon_gpu_temperature_margin_celsius")},
             axis=(None, None),
+            low=True,
             link=links.GPU,
             thresholds=limits.margin(),
         ),
@@ -249,6 +261,6 @@ def heat() -> tuple[Panel, ...]:
             {GPU: node("gpumon_gpu_fan_speed_ratio")},
             axis=(0, 1),
             link=links.GPU,
-            absent="no fans of their own",
+            absent="absent: no fans, or no answer",
         ),
     )

@@ -43,7 +43,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from dashboards import style
-from dashboards.links import ANY_CLUSTER, Link
+from dashboards.links import ANY, Link
 from dashboards.promql import Expr, where
 from dashboards.style import State
 
@@ -62,8 +62,8 @@ MEDIAN = "median"
 EVERY = "/.*/"
 """Every series of a panel, as a regular expression of Grafana's."""
 
-WELL = "none: all is well"
-"""What a panel of troubles says where there are none."""
+WELL = "none"
+"""What a panel of troubles says where there are none, or where nothing answers at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,18 +74,22 @@ class Text:
     reading: str
 
     def description(self, first: Expr) -> str:
-        """Return the metrics' help, then how to read it."""
-        return " ".join(dict.fromkeys(first.help)) + "\n\n" + self.reading
+        """Return how to read it, then what its metrics are."""
+        return self.reading + "\n\n" + " ".join(dict.fromkeys(first.help))
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of numbers in a table: its heading, where they come from, and their colours."""
+    """A column of numbers in a table: its heading, where they come from, and their colours.
+
+    ``width`` is in pixels, where it needs less than its share.
+    """
 
     heading: str
     expr: Expr
     thresholds: ThresholdsConfig | None = None
     states: dict[int, State] | None = None
+    width: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +139,7 @@ def lines(
     colors: dict[str, str] | None = None,
     stacked: bool = False,
     many: bool = False,
+    low: bool = False,
     link: Link | None = None,
     absent: str = ABSENT,
 ) -> Panel:
@@ -142,8 +147,8 @@ def lines(
 
     ``axis`` is where the axis begins and ends, None where the data says, with 0 in it; thresholds
     are drawn as lines. ``colors`` are those of some legends; ``stacked`` puts areas on one another,
-    but for the limit; ``many`` leaves no room for numbers in the legend; ``link`` is where a click
-    on a line leads.
+    but for the limit; ``many`` leaves no room for numbers in the legend; ``low`` numbers
+    are the bad ones; ``link`` is where a click on a line leads.
     """
     series = {
         legend: expr if legend in (LIMIT, MEDIAN) else _linkable(expr, link)
@@ -166,7 +171,7 @@ def lines(
         .legend(
             _legend(LegendDisplayMode.LIST)
             if many
-            else _legend(LegendDisplayMode.TABLE).calcs(["lastNotNull", "max"])
+            else _legend(LegendDisplayMode.TABLE).calcs(["lastNotNull", "min" if low else "max"])
         )
         .tooltip(_tooltip())
         .targets([_query(ref, expr, legend) for ref, legend, expr in _lettered(series)])
@@ -391,6 +396,8 @@ def listing(
         drawn.sort_by([common.TableSortByFieldState().display_name(sort).desc(desc=True)])
     for column in columns:
         looks = style.cell(column.expr.unit, column.thresholds, column.states)
+        if column.width:
+            looks.append(DynamicConfigValue("custom.width", column.width))
         drawn.override_by_name(column.heading, [DynamicConfigValue("noValue", "-"), *looks])
     for key in keys:
         drawn.override_by_name(key.heading, key.looks())
@@ -451,10 +458,10 @@ def facts(
 
 
 def _linkable(expr: Expr, *links: Link | None) -> Expr:
-    """Give series without a cluster a word for it, where a link of theirs needs one."""
-    if not any(link.sets_cluster for link in links if link is not None):
-        return expr
-    return where(f'label_replace({{0}}, "cluster", "{ANY_CLUSTER}", "cluster", "")', expr)
+    """Give series without a cluster, or a hall, a word for it, where a link of theirs needs one."""
+    for label in sorted({label for link in links if link is not None for label in link.needs}):
+        expr = where(f'label_replace({{0}}, "{label}", "{ANY}", "{label}", "")', expr)
+    return expr
 
 
 def _links(*links: dict[str, Any]) -> DynamicConfigValue:

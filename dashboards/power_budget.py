@@ -95,7 +95,7 @@ def now() -> tuple[Panel, ...]:
             ),
             Size(2, 4),
             {"{{cluster}}": PUE},
-            absent="none",
+            absent="no PUE",
         ),
     )
 

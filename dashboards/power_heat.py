@@ -104,6 +104,7 @@ def heat() -> tuple[Panel, ...]:
             Size(8, 9),
             {"{{hall}}": _lowest("hall")},
             axis=(None, None),
+            low=True,
             thresholds=MARGIN,
             link=links.POWER,
         ),

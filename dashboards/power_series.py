@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models import units
 
-from dashboards.links import Link
+from dashboards.links import Beside, Link
 from dashboards.promql import FLEET, Expr, aggregate, select, where
 
 HALLS = f'{FLEET},hall=~"$hall"'
 """Matchers of the chosen halls; All is also what has no hall."""
 
-RACK = Link("Nodes of this rack", "gpumon-power", "rack", "rack", carries=("hall",))
+RACK = Link(
+    "Nodes of this rack",
+    "gpumon-power",
+    "rack",
+    "rack",
+    also=(Beside("hall", "hall", "Hall"),),
+)
 
 TOP = ("site", "hall")
 """The levels that are not too many to draw each."""

@@ -7,6 +7,7 @@ is optional, so the variable's "All" also matches targets that have none.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 
 from grafana_foundation_sdk.models import units
@@ -16,6 +17,9 @@ from dashboards.metrics import PER_SECOND, UnknownMetricError, known
 JOB = 'job="gpumon"'
 FLEET = 'cluster=~"$cluster"'
 CLUSTER = f"{JOB},{FLEET}"
+ANYWHERE = 'cluster=~"$cluster|"'
+"""Of the chosen clusters, or of none: what Prometheus says of itself need not have a cluster."""
+
 NODE = f'{CLUSTER},instance="$instance"'
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000
@@ -84,9 +88,12 @@ def where(template: str, *parts: Expr, unit: str | None = None) -> Expr:
     For what has no word of its own here: comparisons, joins, arithmetic.
     """
     help_ = tuple(text for part in parts for text in part.help)
-    text = template
-    for place, part in enumerate(parts):
-        text = text.replace(f"{{{place}}}", part.text)
+
+    def part(found: re.Match[str]) -> str:
+        place = int(found[1])
+        return parts[place].text if place < len(parts) else found[0]
+
+    text = re.sub(r"\{([0-9]+)\}", part, template)
     return Expr(text, parts[0].unit if unit is None else unit, help_)
 
 

@@ -9,21 +9,21 @@ import operator
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards import keys, panels, style
-from dashboards.fleet_series import by_node
+from dashboards.fleet_series import EXPECTED_BY_NODE, by_node
 from dashboards.panels import Column, Size, Text
 from dashboards.promql import Expr, where
 
-EVERY = where("0 * {0}", by_node("gpumon_gpus_expected:sum"))
-"""Zero for each node whose agent answers, also where none of its GPUs does."""
+EVERY = where("0 * {0}", EXPECTED_BY_NODE)
+"""Zero for each node, also where none of its GPUs, or its agent, answers."""
 
 MISSING = where(
-    "clamp_min({0} - {1} - ({2} or {3}), 0)",
-    by_node("gpumon_gpus_expected:sum"),
+    "clamp_min({0} - ({1} or {3}) - ({2} or {3}), 0)",
+    EXPECTED_BY_NODE,
     by_node("gpumon_gpus_up:sum"),
     by_node("gpumon_gpus_released:sum"),
     EVERY,
 )
-"""GPUs of each node that neither answer nor are released on purpose."""
+"""GPUs of each node that neither answer nor are released on purpose, its agent silent or not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def nodes(text: Text, size: Size, troubles: tuple[Trouble, ...], *, first: str, 
     return panels.listing(
         text,
         size,
-        (dataclasses.replace(keys.NODE, width=150), keys.CLUSTER),
+        (keys.NARROW_NODE, keys.NARROW_CLUSTER),
         (
             Column(first, worst),
             *(

@@ -33,4 +33,5 @@ def dashboard() -> Dashboard:
             Row("How far these numbers can be trusted", usage_trust.trust()),
         ),
         frame.FLEET_SOURCE,
+        refresh="5m",
     )

@@ -52,7 +52,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "GPUs",
-                "Expected: what is paid for. Up: answering. Held: a job has it, a lost one too. "
+                "Expected: what is paid for, also behind silent agents. Up: answering. Held: "
+                "a job has it, a lost one too. "
                 f"Active: and it works, at {limits.IDLE_WORDS} activity or more. Each gap to the "
                 "number before is money.",
             ),
@@ -148,7 +149,8 @@ def over_time() -> tuple[Panel, ...]:
                 "GPUs by what they do",
                 "Active and idle ones are held by jobs; idle is of this moment, so a pause shows "
                 "too, and a lost GPU that its job still holds. Free: nobody holds it. The gap to "
-                "the dashed line (expected) does not answer, or is released on purpose.",
+                "the dashed line (expected) does not answer, is behind a silent agent, or is "
+                "released on purpose.",
             ),
             Size(12, 9),
             {**BY_USE, LIMIT: EXPECTED},

@@ -60,7 +60,7 @@ def test_every_panel_explains_itself(dashboard: Json) -> None:
     assert len(titles) == len(set(titles))
     for panel in committed.panels(dashboard):
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
-        meaning, _, reading = panel["description"].partition("\n\n")
+        reading, _, meaning = panel["description"].partition("\n\n")
         assert meaning, panel["title"]
         assert len(reading) > 30, panel["title"]
 
