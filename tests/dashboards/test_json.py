@@ -134,9 +134,7 @@ def test_queries_are_of_the_chosen(query: Query) -> None:
     for metric, selector in query.selected:
         # What Prometheus says of itself, or by an alert like the Watchdog, need not have a cluster.
         own = metric.startswith("prometheus_") or 'cluster=~"$cluster|"' in selector
-        of_agents = not metric.startswith(
-            "ALERTS"
-        )  # they are the rules' own
+        of_agents = not metric.startswith("ALERTS")  # they are the rules' own
         wanted = begin if of_agents else begin.removeprefix('job="gpumon",')
         assert own or wanted in selector, f"{metric}{{{selector}}}"
 
