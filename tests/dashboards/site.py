@@ -160,12 +160,12 @@ def run_site(folder: Path) -> Iterator[Site]:
         )
         with run_prometheus(folder, yaml.safe_dump(config)) as prometheus:
             up = 'count(up{job="gpumon"} == 1)'
-            wait_for(lambda: prometheus.value(up) == NODES + 1, 60, "the nodes")
+            wait_for(lambda: prometheus.value(up) == NODES + 1, 180, "the nodes")
             jobs = _jobs_of(prometheus, SICK), _jobs_of(prometheus, "n0004:9842")
             fleet.break_(FAULTS)
             found = Site(prometheus, agent.target, jobs)
             past = "gpumon_gpu_xid_events_total offset 45s"
-            wait_for(lambda: prometheus.query(past), 120, "a past")
+            wait_for(lambda: prometheus.query(past), 180, "a past")
             fleet.break_(XIDS)
             _wait_for_rules(prometheus)
             yield found
@@ -174,7 +174,7 @@ def run_site(folder: Path) -> Iterator[Site]:
 def _jobs_of(prometheus: Prometheus, instance: str) -> str:
     """Return a job on a node, once one is told of."""
     share = f'gpumon_job_gpu_share{{instance="{instance}"}}'
-    wait_for(lambda: prometheus.query(share), 60, "a job")
+    wait_for(lambda: prometheus.query(share), 180, "a job")
     return str(prometheus.query(share)[0]["metric"]["job_id"])
 
 
