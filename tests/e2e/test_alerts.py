@@ -70,7 +70,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
             "--rules.alert.resend-delay=1s",
         ) as prometheus,
     ):
-        wait_for(lambda: prometheus.value('count(up{job="gpumon"} == 1)') == 48, 60, "the nodes")
+        wait_for(lambda: prometheus.value('count(up{job="gpumon"} == 1)') == 48, 180, "the nodes")
         time.sleep(HEALTHY_SECONDS)  # that nothing happens is seen by waiting
         healthy = operator.told()
         for last in (False, True):

@@ -41,6 +41,7 @@ def test_every_alert_can_be_explained(name: str) -> None:
     assert ALERTS[name].expr.splitlines()[0] in text
 
 
+@pytest.mark.timeout(300)
 def test_every_metric_can_be_explained() -> None:
     """Its help, unit, labels and where it is read."""
     for labels, metric in rows(Tier.FULL):

@@ -570,6 +570,7 @@ class GpuReading:
     persistence_mode: bool | None = gauge(
         "1 where the driver keeps this GPU initialised with no program on it; without it each "
         "start takes seconds longer, and limits that were set are forgotten.",
+        tier=Tier.FULL,
         cadence=Cadence.IDENTITY,
         nvml=[Call("nvmlDeviceGetPersistenceMode", convert=flag)],
     )
