@@ -8,10 +8,10 @@ import re
 
 from grafana_foundation_sdk.models import units
 
+from gpumon.catalogue import rows
 from gpumon.model import Metric, Tier
 from gpumon.rules import Recording, load
 from gpumon.thresholds import shipped
-from gpumon.views.catalogue import rows
 
 UNITS = {
     "": units.Short,

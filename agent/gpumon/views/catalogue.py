@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import gpumon.agent.facts  # registers the agent's own metrics
-import gpumon.site.readings  # noqa: F401 - registers the site's
-from gpumon.model import Metric, Tier, groups
+from gpumon.catalogue import rows
+from gpumon.model import Metric, Tier
 from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin, PerLink
 
 _INTRODUCTION = """\
@@ -22,14 +20,6 @@ Beside these the agent serves what it costs itself: `process_*` for the server a
 `gpumon_reader_process_*` for the reader (CPU seconds, memory, open files).
 `gpumon_site_*` is served by `gpumon site`.
 """
-
-
-def rows(tier: Tier) -> Iterator[tuple[tuple[str, ...], Metric]]:
-    """Yield (all labels, metric) of every metric up to a tier, in the exposition's order."""
-    for group in groups().values():
-        for metric in group.metrics:
-            if metric.tier <= tier:
-                yield group.labels + metric.labels, metric
 
 
 def render(form: str, tier: Tier) -> str:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 
 from gpumon.assets import asset
+from gpumon.catalogue import rows
 from gpumon.checks import CHECKS, Check
 from gpumon.errors import UsageError, hint
 from gpumon.model import Metric, Tier
 from gpumon.model.terms import THROTTLE_REASONS
 from gpumon.rules import Alert, load
 from gpumon.thresholds import shipped
-from gpumon.views.catalogue import rows, sources_of
+from gpumon.views.catalogue import sources_of
 from gpumon.xids import RECOVERY, Xid, xids
 
 REASONS = {
