@@ -6,8 +6,8 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 
-from dashboards import alerts, frame, keys, limits, links, panels, style, troubles
-from dashboards.fleet_series import (
+from dashboards.kit import alerts, frame, keys, limits, links, panels, style, troubles
+from dashboards.kit.fleet_series import (
     ACTIVE,
     BY_USE,
     EXPECTED,
@@ -18,10 +18,10 @@ from dashboards.fleet_series import (
     by_node,
     total,
 )
-from dashboards.frame import Row
-from dashboards.panels import LIMIT, Key, Size, Text
-from dashboards.promql import FLEET, Expr, aggregate, fleet, select, where, worst
-from dashboards.troubles import Trouble
+from dashboards.kit.frame import Row
+from dashboards.kit.panels import LIMIT, Key, Size, Text
+from dashboards.kit.promql import FLEET, Expr, aggregate, fleet, select, where, worst
+from dashboards.kit.troubles import Trouble
 
 DRAWN = total("gpumon_known_power_watts:sum")
 BUDGET = where(

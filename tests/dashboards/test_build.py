@@ -10,7 +10,9 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
 
-from dashboards import metrics, node_activity, node_health, promql, write
+from dashboards import write
+from dashboards.kit import metrics, promql
+from dashboards.node import activity, health
 from gpumon.model.metric import UNITS
 from gpumon.model.terms import GPU_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS
 from tests.dashboards import committed
@@ -96,8 +98,8 @@ def test_a_coded_state_is_the_highest_that_holds() -> None:
 
 def test_no_state_is_forgotten() -> None:
     """A state that is added to the model must get a place in its timeline."""
-    assert set(node_activity.THROTTLED) == set(THROTTLE_REASONS)
-    assert set(node_activity.THROTTLED.values()) | {0} == set(node_activity.THROTTLED_STATES)
-    assert set(node_health.STATES) == set(GPU_STATES)
-    assert set(node_health.ACTIONS) == set(RECOVERY_ACTIONS)
-    assert node_health.STATES["ok"] == node_health.ACTIONS["none"] == 0
+    assert set(activity.THROTTLED) == set(THROTTLE_REASONS)
+    assert set(activity.THROTTLED.values()) | {0} == set(activity.THROTTLED_STATES)
+    assert set(health.STATES) == set(GPU_STATES)
+    assert set(health.ACTIONS) == set(RECOVERY_ACTIONS)
+    assert health.STATES["ok"] == health.ACTIONS["none"] == 0

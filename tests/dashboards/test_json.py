@@ -11,7 +11,7 @@ import pytest
 if sys.version_info < (3, 11):
     pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
 
-from dashboards import metrics, style
+from dashboards.kit import metrics, style
 from gpumon.catalogue import rows
 from gpumon.model import Tier
 from tests.dashboards import committed
