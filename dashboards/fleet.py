@@ -19,8 +19,9 @@ from dashboards.kit.fleet_series import (
     total,
 )
 from dashboards.kit.frame import Row
-from dashboards.kit.panels import LIMIT, Key, Size, Text
+from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import FLEET, Expr, aggregate, fleet, select, where, worst
+from dashboards.kit.tables import Key
 from dashboards.kit.troubles import Trouble
 
 DRAWN = total("gpumon_known_power_watts:sum")

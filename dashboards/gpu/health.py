@@ -5,10 +5,11 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.gpu.series import gpu, new
-from dashboards.kit import panels, style
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import panels, style, tables
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import Expr, aggregate, coded, increase, where
 from dashboards.kit.style import State
+from dashboards.kit.tables import Column, Key
 from gpumon.model.terms import FABRIC_STATES
 
 PENDING, BAD = 1, 2
@@ -122,7 +123,7 @@ def measuring() -> tuple[Panel, ...]:
             },
             absent="absent: no fabric, or no answer",
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "MIG instances",
                 "Parts that the GPU is divided into, each with its own activity and memory; "

@@ -6,9 +6,10 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.gpu.series import gpu
-from dashboards.kit import alerts, limits, links, panels, xids
-from dashboards.kit.panels import LIMIT, Column, Key, Size, Text
+from dashboards.kit import alerts, limits, links, panels, tables, xids
+from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import FLEET, coded, node, where
+from dashboards.kit.tables import Column, Key
 from dashboards.node import health
 
 JOB = Key("job_id", "Job", links.JOB_OF_THIS)
@@ -108,7 +109,7 @@ def now() -> tuple[Panel, ...]:
 def identity() -> tuple[Panel, ...]:
     """Return which GPU this is, and who holds it."""
     return (
-        panels.facts(
+        tables.facts(
             Text(
                 "Which GPU this is",
                 "UUID and serial stay with the board, address and module with the slot; the "
@@ -137,7 +138,7 @@ def identity() -> tuple[Panel, ...]:
                 "VBIOS": 130,
             },
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Jobs that hold it",
                 "Share: the part of its energy that the job pays for now. Nobody: it is free, "
@@ -201,7 +202,7 @@ def happened() -> tuple[Panel, ...]:
                 gpu("gpumon_gpu_up"),
             ),
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Xids of this GPU",
                 "All that its agent remembers, and when the last of each code was. Vermilion: the "

@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.gpu.series import gpu
-from dashboards.kit import limits, links, panels, style
+from dashboards.kit import limits, links, panels, style, tables
 from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import aggregate, coded, increase, kilowatt_hours, rate, where
 from dashboards.kit.style import State
@@ -78,7 +78,7 @@ def energy() -> tuple[Panel, ...]:
             Size(4, 5),
             {"energy": aggregate("sum", kilowatt_hours(increase(JOULES)))},
         ),
-        panels.facts(
+        tables.facts(
             Text(
                 "How the joules are known",
                 "Counter: the device counts them, exact over gaps. Integral: summed from power. "

@@ -7,12 +7,13 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from dashboards.health.now import whole
 from dashboards.health.trends import CLASS_COLORS, peaks
 from dashboards.health.which import worst_nodes
-from dashboards.kit import keys, panels, style
+from dashboards.kit import keys, panels, style, tables
 from dashboards.kit import xids as codes
 from dashboards.kit.fleet_series import BY_NODE, by_node
 from dashboards.kit.limits import limit
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import aggregate, fleet, where, worst
+from dashboards.kit.tables import Column, Key
 
 MANY_NODES = limit("xid.many_nodes")
 CORRECTED = limit("memory.corrected_per_day")
@@ -34,7 +35,7 @@ def xids() -> tuple[Panel, ...]:
             {"{{class}}": peaks("gpumon_gpu_xid_errors:increase1h", "class")},
             colors=CLASS_COLORS,
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Xids by code, within a day",
                 "How many GPUs and nodes had each. Vermilion codes ask for a reset or a reboot; "
@@ -54,7 +55,7 @@ def xids() -> tuple[Panel, ...]:
             sort="Nodes",
             absent=panels.WELL,
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Nodes by Xid, within a day",
                 "GPUs of the node that had this code; the fifty lines with most. Click on the "
@@ -157,7 +158,7 @@ def _corrected_by_board() -> Panel:
         "topk(20, round(sum by (cluster, instance, gpu) (sum_over_time({0}[$__range]))))",
         fleet("uuid:gpumon_gpu_ecc_corrected:increase10m"),
     )
-    return panels.listing(
+    return tables.listing(
         Text(
             "GPUs with corrected errors",
             "Over the time shown, noted every ten minutes. A handful is ordinary; from "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.health.now import CLASSES, REPAIRS, failures
-from dashboards.kit import keys, panels, style
+from dashboards.kit import keys, panels, style, tables
 from dashboards.kit.fleet_series import SICK
 from dashboards.kit.limits import limit
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import Expr, aggregate, fleet, where
+from dashboards.kit.tables import Column, Key
 
 CLASS_COLORS = dict(zip(CLASSES, (style.BAD, style.WARNING, style.FINE), strict=True))
 
@@ -99,7 +100,7 @@ def offenders() -> tuple[Panel, ...]:
         fleet("serial:gpumon_gpu_hardware_xid:place"),
     )
     return (
-        panels.listing(
+        tables.listing(
             Text(
                 "Boards with hardware Xids",
                 "At how many times of ten minutes, over the time shown; node and GPU are where it "

@@ -5,10 +5,11 @@ from __future__ import annotations
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.health.now import whole
-from dashboards.kit import alerts, keys, panels, style, troubles
+from dashboards.kit import alerts, keys, panels, style, tables, troubles
 from dashboards.kit.fleet_series import by_node
-from dashboards.kit.panels import Column, Size, Text
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import FLEET, Expr, where
+from dashboards.kit.tables import Column
 from dashboards.kit.troubles import Trouble
 
 
@@ -58,7 +59,7 @@ def worst_nodes(text: Text, size: Size, columns: dict[str, tuple[Expr, str]]) ->
     """Return the nodes with most of the first column, and among equals of the second."""
     (first, _), (second, _) = columns.values()
     most = where("topk(15, 1e6 * ({0} or 0 * {1}) + ({1} or 0 * {0}) > 0)", first, second)
-    return panels.listing(
+    return tables.listing(
         text,
         size,
         (keys.NODE, keys.CLUSTER),

@@ -19,9 +19,10 @@ from dashboards.job.series import (
     middle,
     with_gpu,
 )
-from dashboards.kit import alerts, keys, limits, links, panels, style, xids
-from dashboards.kit.panels import MEDIAN, Column, Key, Size, Text
+from dashboards.kit import alerts, keys, limits, links, panels, style, tables, xids
+from dashboards.kit.panels import MEDIAN, Size, Text
 from dashboards.kit.promql import FLEET, Expr, aggregate, increase, rate, where
+from dashboards.kit.tables import Column, Key
 from dashboards.power.heat import BY_HEAT, BY_HEAT_OR_BRAKE
 
 NODE = (dataclasses.replace(keys.NODE, width=110), keys.HIDDEN_CLUSTER)
@@ -60,7 +61,7 @@ def troubles() -> tuple[Panel, ...]:
                 f'{FLEET},instance="",node!=""', "and on (cluster, node)", HELD_LATELY
             ),
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Xids on its GPUs",
                 "While it held them, within the time shown; some minutes after its end too, for an "
@@ -173,7 +174,7 @@ def held_back() -> tuple[Panel, ...]:
             {"{{reason}}": aggregate("avg", held(rate(lost)), "reason")},
             axis=(0, None),
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Held down by heat or a power brake",
                 "The twenty GPUs that lost most time so, over the time shown. Heat: look at the "
@@ -223,7 +224,7 @@ def every_gpu() -> tuple[Panel, ...]:
     )
     worse = style.some(style.BAD)
     return (
-        panels.listing(
+        tables.listing(
             Text(
                 "The GPUs of the job",
                 "As at the end of the time shown; of more than 50, those whose power differs "

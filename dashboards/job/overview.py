@@ -6,7 +6,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.job.series import BY_GPU, HELD, HELD_LATELY, JOB, counted, held, here, recorded
-from dashboards.kit import limits, panels, style
+from dashboards.kit import limits, panels, style, tables
 from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import (
     CLUSTER,
@@ -33,7 +33,7 @@ ACTIVITY = aggregate("avg", recorded("job_id:gpumon_job_activity_ratio:avg"))
 def now() -> tuple[Panel, ...]:
     """Return whose the job is, and the numbers to look at first."""
     return (
-        panels.facts(
+        tables.facts(
             Text(
                 "Whose job",
                 "As the workload manager tells it. User and name are there only where the agents "

@@ -6,10 +6,11 @@ import dataclasses
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import panels, style
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import panels, style, tables
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import ANYWHERE, Expr, aggregate, select, where
 from dashboards.kit.style import State
+from dashboards.kit.tables import Column, Key
 
 SEVERITIES = {
     3: State("critical", style.BAD),
@@ -67,7 +68,7 @@ def firing(
     worst = where(f"topk({MOST}, {{0}})", aggregate("max", every, *by))
     count = where("{0} and {1}", aggregate("count", every, *by), worst)
     text = Text(text.title, f"{text.reading} At most the worst hundred; Count: how many alike.")
-    return panels.listing(
+    return tables.listing(
         text,
         size,
         keys,

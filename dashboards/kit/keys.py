@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from dashboards.kit import links
-from dashboards.kit.panels import Key
+from dashboards.kit.tables import Key
 
 CLUSTER = Key("cluster", "Cluster", width=75)
 """Beside every node and job: two clusters may give theirs equal names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from grafana_foundation_sdk.builders import (
     bargauge,
@@ -17,7 +17,6 @@ from grafana_foundation_sdk.builders import (
 )
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models import heatmap as heatmaps
-from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import (
     AxisPlacement,
     BarGaugeDisplayMode,
@@ -36,7 +35,6 @@ from grafana_foundation_sdk.models.common import (
     VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
-    DataTransformerConfig,
     DynamicConfigValue,
     Panel,
 )
@@ -59,6 +57,17 @@ MEDIAN = "median"
 """The legend of a series that the others are compared with."""
 
 
+Kind = TypeVar(
+    "Kind",
+    bargauge.Panel,
+    heatmap.Panel,
+    stat.Panel,
+    statetimeline.Panel,
+    table.Panel,
+    timeseries.Panel,
+)
+"""The SDK's builder of a kind of panel."""
+
 EVERY = "/.*/"
 """Every series of a panel, as a regular expression of Grafana's."""
 
@@ -79,54 +88,21 @@ class Text:
 
 
 @dataclasses.dataclass(frozen=True)
-class Column:
-    """A column of numbers in a table: its heading, where they come from, and their colours.
-
-    ``width`` is in pixels, where it needs less than its share.
-    """
-
-    heading: str
-    expr: Expr
-    thresholds: ThresholdsConfig | None = None
-    states: dict[int, State] | None = None
-    width: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A column that names things: the label it shows, its heading, and where a click leads.
-
-    ``words`` are what codes stand for; ``width`` is in pixels, for text that needs more than
-    its share; one that is ``hidden`` is there for links only.
-    """
-
-    label: str
-    heading: str
-    link: Link | None = None
-    words: dict[int, State] | None = None
-    width: int = 0
-    hidden: bool = False
-
-    def looks(self) -> list[DynamicConfigValue]:
-        """Return how its cells look. A label that a series lacks leaves them empty."""
-        looks = [DynamicConfigValue("noValue", " ")]
-        if self.link is not None:
-            looks.append(_links(self.link.of_a_cell()))
-        if self.words is not None:
-            looks += style.worded(self.words)
-        if self.width:
-            looks.append(DynamicConfigValue("custom.width", self.width))
-        if self.hidden:
-            looks.append(DynamicConfigValue("custom.hidden", value=True))
-        return looks
-
-
-@dataclasses.dataclass(frozen=True)
 class Size:
     """Width of 24 and height, in Grafana's grid."""
 
     width: int
     height: int = 8
+
+
+def framed(kind: Kind, text: Text, size: Size, first: Expr, absent: str) -> Kind:
+    """Give a panel what every kind has: words, size, the unit of its first series, the source.
+
+    ``absent`` is what it says without data.
+    """
+    kind.title(text.title).description(text.description(first)).datasource(SOURCE)
+    kind.unit(first.unit).height(size.height).span(size.width).no_value(absent)
+    return kind
 
 
 def lines(
@@ -151,19 +127,12 @@ def lines(
     are the bad ones; ``link`` is where a click on a line leads.
     """
     series = {
-        legend: expr if legend in (LIMIT, MEDIAN) else _linkable(expr, link)
+        legend: expr if legend in (LIMIT, MEDIAN) else linkable(expr, link)
         for legend, expr in series.items()
     }
     first = next(iter(series.values()))
     drawn = (
-        timeseries.Panel()
-        .title(text.title)
-        .description(text.description(first))
-        .datasource(SOURCE)
-        .unit(first.unit)
-        .height(size.height)
-        .span(size.width)
-        .no_value(absent)
+        framed(timeseries.Panel(), text, size, first, absent)
         .color_scheme(style.by_series())
         .fill_opacity(60 if stacked else 0)
         .line_width(1)
@@ -174,7 +143,7 @@ def lines(
             else _legend(LegendDisplayMode.TABLE).calcs(["lastNotNull", "min" if low else "max"])
         )
         .tooltip(_tooltip())
-        .targets([_query(ref, expr, legend) for ref, legend, expr in _lettered(series)])
+        .targets([query(ref, expr, legend) for ref, legend, expr in lettered(series)])
     )
     least, most = axis
     if least is not None:
@@ -192,9 +161,9 @@ def lines(
         drawn.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
     for legend, color in (colors or {}).items():
         drawn.override_by_name(legend, [style.fixed(color)])
-    nowhere = [] if link is None else [_links()]
+    nowhere = [] if link is None else [link_to()]
     if link is not None:
-        drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
+        drawn.override_by_regexp(EVERY, [link_to(link.of_a_series())])
     if LIMIT in series:
         alone = style.ALONE if stacked else []
         drawn.override_by_name(LIMIT, [*style.DASHED, *alone, *nowhere])
@@ -223,21 +192,14 @@ def value(
     first = next(iter(values.values()))
     named = named or len(values) > 1
     shown = (
-        stat.Panel()
-        .title(text.title)
-        .description(text.description(first))
-        .datasource(SOURCE)
-        .unit(first.unit)
-        .height(size.height)
-        .span(size.width)
-        .no_value(absent)
+        framed(stat.Panel(), text, size, first, absent)
         .color_scheme(style.by_thresholds())
         .thresholds(thresholds or style.thresholds(style.NEUTRAL))
         .graph_mode(BigValueGraphMode.NONE)
         .color_mode(BigValueColorMode.BACKGROUND if states else BigValueColorMode.VALUE)
         .text_mode(BigValueTextMode.VALUE_AND_NAME if named else BigValueTextMode.VALUE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .targets([_query(r, expr, legend, at_end=True) for r, legend, expr in _lettered(values)])
+        .targets([query(r, expr, legend, at_end=True) for r, legend, expr in lettered(values)])
     )
     for name, own in (each or {}).items():
         shown.override_by_name(name, [style.bounded(own)])
@@ -259,26 +221,19 @@ def bars(
 ) -> Panel:
     """Return a bar for each series, over the time shown, up to ``most`` or to the largest."""
     drawn = (
-        bargauge.Panel()
-        .title(text.title)
-        .description(text.description(expr))
-        .datasource(SOURCE)
-        .unit(expr.unit)
+        framed(bargauge.Panel(), text, size, expr, absent)
         .min(0)
-        .height(size.height)
-        .span(size.width)
-        .no_value(absent)
         .color_scheme(style.by_thresholds())
         .thresholds(thresholds or style.thresholds(style.WELL))
         .orientation(VizOrientation.HORIZONTAL)
         .display_mode(BarGaugeDisplayMode.BASIC)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
-        .targets([_query("A", _linkable(expr, link), legend, at_end=True)])
+        .targets([query("A", linkable(expr, link), legend, at_end=True)])
     )
     if most is not None:
         drawn.max(most)
     if link is not None:
-        drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
+        drawn.override_by_regexp(EVERY, [link_to(link.of_a_series())])
     return drawn.build()
 
 
@@ -294,40 +249,26 @@ def timeline(
 ) -> Panel:
     """Return a band of states over time for each series."""
     drawn = (
-        statetimeline.Panel()
-        .title(text.title)
-        .description(text.description(expr))
-        .datasource(SOURCE)
-        .unit(expr.unit)
-        .height(size.height)
-        .span(size.width)
-        .no_value(absent)
+        framed(statetimeline.Panel(), text, size, expr, absent)
         .color_scheme(style.by_state())
         .mappings(style.mappings(states))
         .show_value(VisibilityMode.NEVER)
         .merge_values(merge_values=True)
         .legend(_legend(LegendDisplayMode.LIST))
         .tooltip(_tooltip())
-        .targets([_query("A", _linkable(expr, link), legend)])
+        .targets([query("A", linkable(expr, link), legend)])
     )
     if link is not None:
-        drawn.override_by_regexp(EVERY, [_links(link.of_a_series())])
+        drawn.override_by_regexp(EVERY, [link_to(link.of_a_series())])
     return drawn.build()
 
 
 def heat(text: Text, size: Size, buckets: Expr, *, axis_unit: str) -> Panel:
     """Return a heat map of a histogram over time: cumulative series by ``le``."""
     panel = (
-        heatmap.Panel()
-        .title(text.title)
-        .description(text.description(buckets))
-        .datasource(SOURCE)
-        .unit(buckets.unit)
-        .height(size.height)
-        .span(size.width)
-        .no_value(ABSENT)
+        framed(heatmap.Panel(), text, size, buckets, ABSENT)
         .calculate(calculate=False)
-        .targets([_query("A", buckets, "{{le}}").format(PromQueryFormat.HEATMAP)])
+        .targets([query("A", buckets, "{{le}}").format(PromQueryFormat.HEATMAP)])
         .build()
     )
     panel.options = heatmaps.Options(
@@ -352,134 +293,28 @@ def heat(text: Text, size: Size, buckets: Expr, *, axis_unit: str) -> Panel:
     return panel
 
 
-def listing(
-    text: Text,
-    size: Size,
-    keys: tuple[Key, ...],
-    columns: tuple[Column, ...],
-    *,
-    sort: str = "",
-    absent: str = ABSENT,
-) -> Panel:
-    """Return a table: a row for each combination of the keys' labels, with their numbers now.
-
-    Every column's expression must have these labels and no others. ``sort`` is the heading of the
-    column that comes first by size.
-    """
-    headings = {key.label: key.heading for key in keys}
-    led = [key.link for key in keys]
-    values = {
-        f"Value #{letter}" if len(columns) > 1 else "Value": column.heading
-        for (letter, _, _), column in zip(_letters(columns), columns, strict=True)
-    }
-    drawn = (
-        table.Panel()
-        .title(text.title)
-        .description(text.description(columns[0].expr))
-        .datasource(SOURCE)
-        .unit(units.String)
-        .height(size.height)
-        .span(size.width)
-        .no_value(absent)
-        .min_width(style.NARROW)
-        .targets(
-            [
-                _query(ref, _linkable(expr, *led), "", at_end=True).format(PromQueryFormat.TABLE)
-                for ref, _, expr in _letters(columns)
-            ]
-        )
-        .with_transformation(DataTransformerConfig("merge", options={}))
-        .with_transformation(_grouped(headings, values))
-        .with_transformation(_organized(headings, values))
-    )
-    if sort:
-        drawn.sort_by([common.TableSortByFieldState().display_name(sort).desc(desc=True)])
-    for column in columns:
-        looks = style.cell(column.expr.unit, column.thresholds, column.states)
-        if column.width:
-            looks.append(DynamicConfigValue("custom.width", column.width))
-        drawn.override_by_name(column.heading, [DynamicConfigValue("noValue", "-"), *looks])
-    for key in keys:
-        drawn.override_by_name(key.heading, key.looks())
-    return drawn.build()
-
-
-def _grouped(headings: dict[str, str], values: dict[str, str]) -> DataTransformerConfig:
-    """Leave nothing of a table without rows: else it shows headings and "No data"."""
-    keys = {label: {"operation": "groupby", "aggregations": []} for label in headings}
-    last = {value: {"operation": "aggregate", "aggregations": ["lastNotNull"]} for value in values}
-    return DataTransformerConfig("groupBy", options={"fields": {**keys, **last}})
-
-
-def _organized(headings: dict[str, str], values: dict[str, str]) -> DataTransformerConfig:
-    renamed = {**headings, **{f"{value} (lastNotNull)": values[value] for value in values}}
-    order = {name: place for place, name in enumerate(renamed)}
-    return DataTransformerConfig(
-        "organize", options={"excludeByName": {}, "indexByName": order, "renameByName": renamed}
-    )
-
-
-def facts(
-    text: Text,
-    size: Size,
-    expr: Expr,
-    columns: dict[str, str],
-    links: dict[str, Link] | None = None,
-    widths: dict[str, int] | None = None,
-) -> Panel:
-    """Return a table of an info metric: a row for each series, columns by label and heading.
-
-    By heading, ``links`` are where clicks lead, and ``widths`` in pixels.
-    """
-    order = {label: place for place, label in enumerate(columns)}
-    only = DataTransformerConfig("filterFieldsByName", options={"include": {"names": [*columns]}})
-    named = DataTransformerConfig(
-        "organize", options={"excludeByName": {}, "indexByName": order, "renameByName": columns}
-    )
-    drawn = (
-        table.Panel()
-        .title(text.title)
-        .description(text.description(expr))
-        .datasource(SOURCE)
-        .unit(units.String)
-        .height(size.height)
-        .span(size.width)
-        .no_value(ABSENT)
-        .min_width(style.NARROW)
-        .targets([_query("A", expr, "", at_end=True).format(PromQueryFormat.TABLE)])
-        .with_transformation(only)
-        .with_transformation(named)
-    )
-    for heading, link in (links or {}).items():
-        drawn.override_by_name(heading, [_links(link.of_a_cell())])
-    for heading, width in (widths or {}).items():
-        drawn.override_by_name(heading, [DynamicConfigValue("custom.width", width)])
-    return drawn.build()
-
-
-def _linkable(expr: Expr, *links: Link | None) -> Expr:
+def linkable(expr: Expr, *links: Link | None) -> Expr:
     """Give series without a cluster, or a hall, a word for it, where a link of theirs needs one."""
     for label in sorted({label for link in links if link is not None for label in link.needs}):
         expr = where(f'label_replace({{0}}, "{label}", "{ANY}", "{label}", "")', expr)
     return expr
 
 
-def _links(*links: dict[str, Any]) -> DynamicConfigValue:
+def link_to(*links: dict[str, Any]) -> DynamicConfigValue:
+    """Return where clicks on a series, or on a cell, lead."""
     return DynamicConfigValue("links", [*links])
 
 
-def _letters(columns: tuple[Column, ...]) -> list[tuple[str, str, Expr]]:
-    return _lettered({column.heading: column.expr for column in columns})
-
-
-def _lettered(series: dict[str, Expr]) -> list[tuple[str, str, Expr]]:
+def lettered(series: dict[str, Expr]) -> list[tuple[str, str, Expr]]:
+    """Give each series, or column, the letter of its query: (letter, legend, expression)."""
     return [(chr(ord("A") + i), legend, expr) for i, (legend, expr) in enumerate(series.items())]
 
 
-def _query(ref: str, expr: Expr, legend: str, *, at_end: bool = False) -> prometheus.Dataquery:
-    query = prometheus.Dataquery().ref_id(ref).expr(expr.text).legend_format(legend)
-    query = query.datasource(SOURCE)
-    return query.instant() if at_end else query.range()
+def query(ref: str, expr: Expr, legend: str, *, at_end: bool = False) -> prometheus.Dataquery:
+    """Return a panel's query over the time shown, or at its end."""
+    asked = prometheus.Dataquery().ref_id(ref).expr(expr.text).legend_format(legend)
+    asked = asked.datasource(SOURCE)
+    return asked.instant() if at_end else asked.range()
 
 
 def _legend(mode: LegendDisplayMode) -> common.VizLegendOptions:

@@ -8,10 +8,11 @@ import operator
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, panels, style
+from dashboards.kit import keys, panels, style, tables
 from dashboards.kit.fleet_series import EXPECTED_BY_NODE, by_node
-from dashboards.kit.panels import Column, Size, Text
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import Expr, where
+from dashboards.kit.tables import Column
 
 EVERY = where("0 * {0}", EXPECTED_BY_NODE)
 """Zero for each node, also where none of its GPUs, or its agent, answers."""
@@ -45,7 +46,7 @@ def nodes(text: Text, size: Size, troubles: tuple[Trouble, ...], *, first: str, 
     """Return the nodes with most troubles, by the weighted sum in the column ``first``."""
     one, *others = (trouble.weight * or_none(trouble.of) for trouble in troubles)
     worst = where(f"topk({most}, {{0}} > 0)", functools.reduce(operator.add, others, one))
-    return panels.listing(
+    return tables.listing(
         text,
         size,
         (keys.NARROW_NODE, keys.NARROW_CLUSTER),

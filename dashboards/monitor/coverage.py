@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import fleet_series, keys, links, panels, style
+from dashboards.kit import fleet_series, keys, links, panels, style, tables
 from dashboards.kit.fleet_series import BY_NODE
 from dashboards.kit.limits import STALE, limit
-from dashboards.kit.panels import LIMIT, Column, Key, Size, Text
+from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import Expr, aggregate, fleet, where, worst
+from dashboards.kit.tables import Column, Key
 from dashboards.monitor.now import AGENTS, SLOW, UP
 from dashboards.monitor.silent import away
 
@@ -44,7 +45,7 @@ def coverage() -> tuple[Panel, ...]:
             },
             colors={"answer": style.WELL},
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Nodes that were away",
                 "For how much of the time shown, those that are back too: the twenty that were "
@@ -132,7 +133,7 @@ def failing() -> tuple[Panel, ...]:
             },
             absent=panels.WELL,
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Where collectors fail",
                 "The agent's log on the node says why, once: journalctl -u gpumon-agent. At most a "
@@ -163,7 +164,7 @@ def failing() -> tuple[Panel, ...]:
             },
             colors={"readers": style.WARNING},
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Where readers are replaced",
                 "In the last hour, the hundred with most. Look at the kernel's log for the crash, "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import alerts, keys, panels, style
+from dashboards.kit import alerts, keys, panels, style, tables
 from dashboards.kit.fleet_series import BY_NODE
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import ANYWHERE, FLEET, Expr, fleet, select, where
 from dashboards.kit.style import State
+from dashboards.kit.tables import Column, Key
 from gpumon.rules import load
 from gpumon.thresholds import shipped
 
@@ -31,7 +32,7 @@ def away(of: Expr, *by: str) -> Expr:
 def _not_answering() -> Panel:
     answers = fleet("instance:gpumon_agents_up:sum")
     down = where("sum by (cluster, instance, rack) ({0}) == 0", answers)
-    return panels.listing(
+    return tables.listing(
         Text(
             "Nodes whose agent is silent",
             "Away: for how much of the time shown; at 100 % look at Prometheus's list of targets "
@@ -49,7 +50,7 @@ def _not_answering() -> Panel:
 def _not_in_both() -> Panel:
     listed = select("gpumon_site_node_info", FLEET)
     scraped = fleet("instance:gpumon_agents:count")
-    return panels.listing(
+    return tables.listing(
         Text(
             "Nodes in one list only",
             "Listed by gpumon site, but not scraped: install the agent, and let Prometheus take "

@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, limits, panels, style
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import keys, limits, panels, style, tables
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import FLEET, aggregate, fleet, select, where
+from dashboards.kit.tables import Column, Key
 
 
 def joules() -> tuple[Panel, ...]:
@@ -26,7 +27,7 @@ def joules() -> tuple[Panel, ...]:
                 )
             },
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Where energy counters are in doubt",
                 "GPUs of the node, the hundred lines with most. Reports and bills of these joules "
@@ -60,7 +61,7 @@ def joules() -> tuple[Panel, ...]:
 def versions() -> tuple[Panel, ...]:
     """Return versions of agents and drivers, and the age of the site's facts."""
     return (
-        panels.listing(
+        tables.listing(
             Text(
                 "Versions of agents",
                 "Normal: one, or two during a roll-out. Metrics differ between versions; see the "
@@ -76,7 +77,7 @@ def versions() -> tuple[Panel, ...]:
             ),
             sort="Nodes",
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Drivers and sources",
                 "Normal: one driver, nvml only. The same job may be fast on one driver and fail "
@@ -104,7 +105,7 @@ def versions() -> tuple[Panel, ...]:
 def _facts() -> Panel:
     age = select("gpumon_site_fact_age_seconds", FLEET)
     lifetime = select("gpumon_site_fact_lifetime_seconds", FLEET)
-    return panels.listing(
+    return tables.listing(
         Text(
             "Facts of the site",
             "How old prices, factors and lists are, and how old they may be. Past 100 % what is "

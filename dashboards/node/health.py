@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import limits, links, panels, style
+from dashboards.kit import limits, links, panels, style, tables
 from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import aggregate, coded, increase, node, rate
 from dashboards.kit.style import State
@@ -161,7 +161,7 @@ def inventory() -> tuple[Panel, ...]:
         "board_part_number": "Part",
     }
     return (
-        panels.facts(
+        tables.facts(
             Text(
                 "Which GPU is where",
                 "GPU is the driver's number, which may change over a reboot; UUID and serial stay "

@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import alerts, links, panels, xids
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import alerts, links, panels, tables, xids
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import ANYWHERE, FLEET, Expr, kilowatt_hours, node, where
+from dashboards.kit.tables import Column, Key
 
 SHARE = node("gpumon_job_gpu_share")
 HOLDS = where("({0} >= bool 0)", SHARE)
@@ -20,7 +21,7 @@ def jobs() -> tuple[Panel, ...]:
         "({0} or {1})", node("gpumon_gpu_sm_active_ratio"), node("gpumon_gpu_utilization_ratio")
     )
     return (
-        panels.listing(
+        tables.listing(
             Text(
                 "Jobs on this node",
                 "What each holds here, and its joules here so far. A job that has ended stays for "
@@ -58,7 +59,7 @@ def jobs() -> tuple[Panel, ...]:
                 f'{ANYWHERE},instance="",node!=""', "and on (cluster, node)", node("up")
             ),
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Xids of its GPUs",
                 "All that the agent remembers, and when the last of each code was. Vermilion: the "

@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, limits, links, panels, style
-from dashboards.kit.panels import LIMIT, Column, Key, Size, Text
+from dashboards.kit import keys, limits, links, panels, style, tables
+from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import Expr, aggregate, fleet, where, worst
+from dashboards.kit.tables import Column, Key
 from dashboards.power.series import (
     AS_BUILT,
     BUDGET,
@@ -122,7 +123,7 @@ def budgets() -> tuple[Panel, ...]:
             stacked=True,
             link=links.POWER,
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "Budgets by use",
                 "The twelve sites, halls, rows and racks that use most of theirs. Left: what each "

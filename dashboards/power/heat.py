@@ -5,10 +5,11 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, limits, links, panels, style
+from dashboards.kit import keys, limits, links, panels, style, tables
 from dashboards.kit.limits import LOW_MARGIN, LOWEST_MARGIN
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import Expr, aggregate, where, worst
+from dashboards.kit.tables import Column, Key
 from dashboards.power.series import RACK, of_halls
 
 MARGIN = limits.margin()
@@ -124,7 +125,7 @@ def racks() -> tuple[Panel, ...]:
         return where(f"{{0}} and {by} {{1}}", of, coolest)
 
     return (
-        panels.listing(
+        tables.listing(
             Text(
                 "Hottest racks",
                 "The ten with the lowest margin. HBM: the hottest memory. Lost: GPUs' worth of "

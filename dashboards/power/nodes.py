@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, limits, panels, style
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import keys, limits, panels, style, tables
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import Expr, aggregate, select, where, worst
+from dashboards.kit.tables import Column, Key
 from dashboards.power.heat import BY_HEAT, BY_HEAT_OR_BRAKE, HBM, LOSS, MARGIN
 from dashboards.power.series import HALLS
 
@@ -36,7 +37,7 @@ def nodes() -> tuple[Panel, ...]:
 
 def _drawing() -> Panel:
     most = worst(10, _of_nodes("sum", "gpumon_known_power_watts:sum"))
-    return panels.listing(
+    return tables.listing(
         Text(
             "Nodes that draw most",
             "The ten of the chosen racks. Power: the whole node where it is known, else its GPUs. "
@@ -59,7 +60,7 @@ def _hottest() -> Panel:
     margin = _of_nodes("min", "gpumon_gpu_temperature_margin_celsius:min")
     hottest = worst(10, margin, lowest=True)
     lost = _of_nodes("sum", "gpumon_gpu_throttle_seconds:rate5m", reason=BY_HEAT)
-    return panels.listing(
+    return tables.listing(
         Text(
             "Hottest nodes",
             "The ten of the chosen racks with the lowest margin. One hot GPU points at its cold "
@@ -91,7 +92,7 @@ def _capped() -> Panel:
     lowered = where(
         f"topk(10, 1 - ({{0}} / {{1}} < {CAPPED}))", limit, built, unit=units.PercentUnit
     )
-    return panels.listing(
+    return tables.listing(
         Text(
             "Nodes with lowered limits",
             "Whose GPUs' limits are below those as built: by somebody, or by the platform. Empty "
@@ -117,7 +118,7 @@ def _held_down() -> Panel:
         reason=BY_HEAT_OR_BRAKE,
     )
     lost = aggregate("sum", chosen, *KEY, "reason")
-    return panels.listing(
+    return tables.listing(
         Text(
             "Nodes held down by heat or by a power brake",
             "GPUs' worth of time lost over five minutes, by reason. hw_power_brake: the power "

@@ -7,10 +7,11 @@ import dataclasses
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, limits, panels, style
+from dashboards.kit import keys, limits, panels, style, tables
 from dashboards.kit.fleet_series import ACTIVE, BY_USE, EXPECTED, HELD, UP, total
-from dashboards.kit.panels import LIMIT, Column, Key, Size, Text
+from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import Expr, aggregate, fleet, increase, kilowatt_hours, where, worst
+from dashboards.kit.tables import Column, Key
 
 GRAMS_AN_HOUR = "si:g/h"
 
@@ -172,7 +173,7 @@ def _idle() -> Panel:
         return where("{0} and on (cluster, job_id) {1}", found, most)
 
     wasted = aggregate("sum", increase(IDLE_JOULES), "cluster", "job_id")
-    return panels.listing(
+    return tables.listing(
         Text(
             "Jobs with idle GPUs",
             "GPUs that a job holds and has not used for ten minutes on end: ask its owner. Waste: "

@@ -5,9 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import limits, panels, style
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import limits, panels, style, tables
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import FLEET, Expr, aggregate, fleet, select, where
+from dashboards.kit.tables import Column, Key
 from dashboards.usage.now import NO_PRICE, energy
 
 GRAMS_A_KILOWATT_HOUR = "suffix: g/kWh"
@@ -19,7 +20,7 @@ def models() -> tuple[Panel, ...]:
     watts = aggregate("sum", fleet("model:gpumon_gpu_power_watts:sum"), "name")
     each = where("{0} / {1}", watts, gpus)
     return (
-        panels.listing(
+        tables.listing(
             Text(
                 "Models",
                 "GPUs there are of each model, what they draw now, together and each, and what "
@@ -91,7 +92,7 @@ def trust() -> tuple[Panel, ...]:
             axis=(0, 1),
             absent="no node's power is known",
         ),
-        panels.listing(
+        tables.listing(
             Text(
                 "What cost is made of",
                 "Price of a kWh, facility over node energy (PUE), and the grid's carbon, as gpumon "

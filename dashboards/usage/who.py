@@ -5,8 +5,8 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import keys, limits, links, panels, style
-from dashboards.kit.panels import Column, Key, Size, Text
+from dashboards.kit import keys, limits, links, panels, style, tables
+from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import (
     Expr,
     aggregate,
@@ -17,6 +17,7 @@ from dashboards.kit.promql import (
     where,
     worst,
 )
+from dashboards.kit.tables import Column, Key
 from dashboards.usage.now import (
     CARBON,
     COST,
@@ -92,7 +93,7 @@ def _owner(owner: str, title: str, reading: str) -> Panel:
     watts = _of_owners(owner, "power_watts:sum")
     carbon = _carbon(watts, owner)
     cost = _cost(watts, owner)
-    return panels.listing(
+    return tables.listing(
         Text(title, reading),
         Size(12, 9),
         (Key(owner, owner.capitalize()), Key("currency", "Currency")),
@@ -149,7 +150,7 @@ def _most() -> Panel:
     whose = where(
         "{0} * on (cluster, job_id) group_left (user, account, name) {1}", most, JOB_FACTS
     )
-    return panels.listing(
+    return tables.listing(
         Text(
             "Jobs by energy",
             "The 25 that drew most over the time shown. GPUs, activity and cost an hour are of "
