@@ -17,6 +17,7 @@ LAYERS = [
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
     {"agent", "promapi", "site", "targets"},
+    {"catalogue"},
     {"checks", "recorder", "views", "demonstration", "grafana", "report", "rules", "simulate"},
     {"cli", "__main__"},
 ]
