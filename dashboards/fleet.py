@@ -15,14 +15,12 @@ from dashboards.kit.fleet_series import (
     MISSING,
     SICK,
     UP,
-    by_node,
     total,
 )
 from dashboards.kit.frame import Row
 from dashboards.kit.panels import LIMIT, Size, Text
 from dashboards.kit.promql import FLEET, Expr, aggregate, fleet, select, where, worst
 from dashboards.kit.tables import Key
-from dashboards.kit.troubles import Trouble
 
 DRAWN = total("gpumon_known_power_watts:sum")
 BUDGET = where(
@@ -182,26 +180,23 @@ def _where() -> tuple[Panel, ...]:
         troubles.nodes(
             Text(
                 "The ten nodes worst off",
-                "By GPUs missing, then GPUs that ask for a reset or reboot, then heat, NVLinks "
-                "down and Xids, as weighted in the first column. Where the agent is silent all its "
-                "GPUs are missing, and the rest is not known. Empty when all is well.",
+                "The score counts a missing GPU a hundredfold, one that asks for a reset or "
+                "reboot tenfold, and once each of heat, links that are down or narrow, kinds of "
+                "Xids of the last day that are no program's own, and memory rows to replace. "
+                "Where the agent is silent all its GPUs are missing, and the rest is not known. "
+                "Empty when all is well.",
             ),
             Size(11, 10),
-            _troubles(),
-            first="Score",
+            (
+                troubles.MISSING,
+                troubles.REPAIR,
+                troubles.HOT,
+                troubles.LINKS,
+                troubles.XIDS,
+                troubles.ROWS,
+            ),
             most=10,
         ),
-    )
-
-
-def _troubles() -> tuple[Trouble, ...]:
-    """Return what is wrong with nodes: missing GPUs weigh most, then those to repair."""
-    return (
-        Trouble("Missing", troubles.MISSING, style.BAD, 100),
-        Trouble("Repair", by_node("gpumon_gpus_to_repair:count"), style.BAD, 10),
-        Trouble("Hot", by_node("gpumon_gpus_hot:count"), style.WARNING),
-        Trouble("NVLinks", by_node("gpumon_gpu_nvlinks_down:sum"), style.WARNING),
-        Trouble("Xids", by_node("gpumon_gpus_with_xid:count1d"), style.WARNING),
     )
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.health.now import whole
 from dashboards.kit import alerts, keys, panels, style, tables, troubles
-from dashboards.kit.fleet_series import by_node
 from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import FLEET, Expr, where
 from dashboards.kit.tables import Column
-from dashboards.kit.troubles import Trouble
 
 
 def which() -> tuple[Panel, ...]:
@@ -31,26 +28,24 @@ def which() -> tuple[Panel, ...]:
 
 
 def _sick_nodes() -> Panel:
-    pending = troubles.or_none(by_node("gpumon_gpus_row_remap_pending:count"))
-    failed = troubles.or_none(by_node("gpumon_gpus_row_remap_failed:count"))
-    hardware = by_node("gpumon_gpu_xid_errors:increase1h", **{"class": "hardware"})
     return troubles.nodes(
         Text(
             "Nodes with most troubles",
             "GPUs missing (neither answering nor released on purpose, or their agent is silent), "
-            "that ask for a repair, and with rows of memory to replace; hardware Xids in the last "
-            "hour; NVLinks down and PCI Express links that are narrow. Empty when all is well.",
+            "that ask for a repair, or are hot; NVLinks down, PCI Express links that are narrow; "
+            "kinds of Xids of the last day that are no program's own; memory rows to replace. The "
+            "score is that of the fleet's dashboard. Empty when all is well.",
         ),
         Size(13, 10),
         (
-            Trouble("Missing", troubles.MISSING, style.BAD),
-            Trouble("Repair", by_node("gpumon_gpus_to_repair:count"), style.WARNING),
-            Trouble("Xids", whole(hardware), style.BAD),
-            Trouble("Rows", where("({0} + {1})", pending, failed), style.WARNING),
-            Trouble("NVLinks", by_node("gpumon_gpu_nvlinks_down:sum"), style.BAD),
-            Trouble("PCIe", by_node("gpumon_gpus_pcie_narrow:count"), style.WARNING),
+            troubles.MISSING,
+            troubles.REPAIR,
+            troubles.HOT,
+            troubles.NVLINKS,
+            troubles.PCIE,
+            troubles.XIDS,
+            troubles.ROWS,
         ),
-        first="Troubles",
         most=15,
     )
 

@@ -35,7 +35,6 @@ def expected(level: str, *by: str) -> Expr:
     return aggregate("sum", both, *by)
 
 
-EXPECTED_BY_NODE = expected("instance", *BY_NODE)
 EXPECTED = expected("cluster")
 ASKED = total("gpumon_gpus_expected:sum")
 """Those expected behind agents that answer."""
