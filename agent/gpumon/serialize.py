@@ -142,6 +142,7 @@ def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     document["held_by"] = [dataclasses.asdict(process) for process in gpu.held_by]
     document["denied"] = list(gpu.denied)
     document["jobs"] = list(gpu.jobs)
+    document["since"] = {name: format_time(began) for name, began in (gpu.since or {}).items()}
     if samples:
         document["power_samples"] = [[s.time, s.watts] for s in gpu.power_samples]
     return document
@@ -283,5 +284,7 @@ def _gpu_from(document: Document) -> GpuReading:
         held_by=tuple(GpuProcess(**process) for process in document.get("held_by", ())),
         jobs=tuple(document.get("jobs", ())),
         denied=tuple(document.get("denied", ())),
+        since={name: parse_time(began) for name, began in (document.get("since") or {}).items()}
+        or None,
         **values,
     )

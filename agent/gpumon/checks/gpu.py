@@ -38,6 +38,7 @@ def state(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     else:
         alert, step = _STATES[gpu.state]
         words = gpu.state.value.replace("_", " ")
+        words += seen.lasting(gpu, gpu.state.value)
         why = f"{words}: {gpu.reason}" if gpu.reason else words
         yield Finding(Level.FAIL, why, step.format(gpu=gpu.identity.index), alert)
 
@@ -79,10 +80,15 @@ def recovery(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     else:
         yield Finding(
             Level.WARN if action in _PEERS else Level.FAIL,
-            f"the driver asks for {action}",
+            f"the driver asks for {action}{_asked_for(gpu, seen)}",
             RECOVERY[action],
             "GpuNeedsReboot" if action in _REBOOT else "GpuNeedsReset",
         )
+
+
+def _asked_for(gpu: GpuReading, seen: Observation) -> str:
+    lasting = seen.lasting(gpu, str(gpu.recovery_action))
+    return lasting and f", and has{lasting}"
 
 
 def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:

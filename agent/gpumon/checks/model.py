@@ -10,7 +10,10 @@ from typing import TypeVar
 from gpumon.clock import SYSTEM
 from gpumon.model import GpuReading, Snapshot
 from gpumon.thresholds import Value, shipped
-from gpumon.times import parse_duration
+from gpumon.times import format_age, parse_duration
+
+TELLING_SECONDS = 10.0
+"""What has lasted for less is of now."""
 
 Number = TypeVar("Number", int, float)
 
@@ -103,6 +106,17 @@ class Observation:
             if reading.identity.uuid == gpu.identity.uuid and reading.up:
                 return reading
         return None
+
+    def lasting(self, gpu: GpuReading, *conditions: str) -> str:
+        """Return `` for 12 min``: how long the first of some conditions has lasted.
+
+        Empty where nobody has looked for long enough to know.
+        """
+        began = [at for name, at in (gpu.since or {}).items() if name in conditions]
+        if not began or self.snapshot is None:
+            return ""
+        seconds = self.snapshot.time - min(began)
+        return f" for {format_age(seconds)}" if seconds >= TELLING_SECONDS else ""
 
     def rate(self, later: Number | None, earlier: Number | None) -> float | None:
         """Return what a counter gained per second of the window; None where that is not known.

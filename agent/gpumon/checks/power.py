@@ -40,7 +40,7 @@ def throttle(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     if "hw_power_brake" in reasons:
         yield Finding(
             Level.FAIL,
-            "the power brake is on: its clocks are at half or less",
+            f"the power brake is on{seen.lasting(gpu, 'hw_power_brake')}: clocks at half or less",
             "Check the node's power supplies and the rack's power controller.",
             "GpuPowerBrake",
         )
@@ -48,7 +48,8 @@ def throttle(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     if "hw_thermal" in reasons or ("hw_slowdown" in reasons and "hw_power_brake" not in reasons):
         yield Finding(
             Level.FAIL,
-            "the hardware holds its clocks at half or less",
+            "the hardware holds its clocks at half or less"
+            + seen.lasting(gpu, "hw_thermal", "hw_slowdown"),
             "Drain it; check fans, coolant and the thermal interface before it runs again.",
             "GpuHardwareSlowdown",
         )
@@ -69,13 +70,20 @@ def _slowed_by_heat(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     share = _lost_share(gpu, seen, "sw_thermal")
     now = "sw_thermal" in (gpu.throttle_reasons or ())
     if share is None and now:
-        evidence = "heat holds its clocks down now"
+        evidence = f"held{_at(gpu)} by heat{seen.lasting(gpu, 'sw_thermal')}"
     elif share is not None and share > seen.number("heat.throttled_ratio"):
         evidence = f"slowed down by heat {share:.0%} of the time"
     else:
         return
     step = "Check the node's fans or coolant, and its inlet temperature."
     yield Finding(Level.WARN, evidence, step, "GpuThermalThrottling")
+
+
+def _at(gpu: GpuReading) -> str:
+    """Return at how much of its power a GPU is held, where it tells."""
+    if gpu.power_watts is None or gpu.power_limit_watts is None:
+        return ""
+    return f" at {gpu.power_watts:.0f} of {gpu.power_limit_watts:.0f} W"
 
 
 def _slowed_by_current(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:

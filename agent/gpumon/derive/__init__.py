@@ -1,4 +1,4 @@
-"""What follows from readings: extremes, sums, doubts about a counter, each MIG instance's joules.
+"""What follows from readings: extremes, sums, doubts, how long a trouble has lasted, MIG's joules.
 
 A snapshot goes in and a fuller one comes out, whichever source it is of; times are the source's
 own, so a replay at sixty times the speed has the same outcome.
@@ -13,6 +13,7 @@ from typing import Any
 from gpumon.derive.energy_check import EnergyCheck
 from gpumon.derive.extremes import PowerExtremes
 from gpumon.derive.mig_energy import MigEnergy
+from gpumon.derive.since import Since
 from gpumon.model import Snapshot
 
 
@@ -24,6 +25,7 @@ class Derivation:
         self._extremes = PowerExtremes()
         self._check = EnergyCheck()
         self._mig = MigEnergy()
+        self._since = Since()
 
     def update(
         self, snapshot: Snapshot, known: Mapping[str, Mapping[str, Any]] | None = None
@@ -36,15 +38,17 @@ class Derivation:
         known = known or {}
         power = self._extremes.node(snapshot)
         self._check.forget(snapshot)
+        self._since.forget(snapshot)
         gpus = tuple(
             gpu.changed(
                 **known.get(gpu.identity.uuid, {}),
                 **self._extremes.of(gpu),
                 **self._check.of(gpu),
+                **self._since.of(gpu, snapshot.time),
             )
             for gpu in snapshot.gpus
         )
         return self._mig.update(dataclasses.replace(snapshot, gpus=gpus, power=power))
 
 
-__all__ = ["Derivation", "EnergyCheck", "MigEnergy", "PowerExtremes"]
+__all__ = ["Derivation", "EnergyCheck", "MigEnergy", "PowerExtremes", "Since"]

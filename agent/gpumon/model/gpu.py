@@ -69,13 +69,14 @@ from gpumon.model.terms import (
 class GpuReading:
     """All that one GPU said at ``time`` (unix seconds of the source's own clock).
 
-        ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
-        told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
-        ``module`` where power is that of a whole Grace module. ``mig`` are its MIG instances,
+    ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
+    told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
+    ``module`` where power is that of a whole Grace module. ``mig`` are its MIG instances,
     ``held_by`` the processes that hold a context on it, ``jobs`` the ids of the jobs that hold it,
-    ``denied`` the fields that the driver refuses to this user. Where ``state`` is not ``ok`` every
-    reading is None and ``reason`` says why in words; what the agent remembers of the GPU (its Xids)
-    stays.
+    ``denied`` the fields that the driver refuses to this user. ``since`` is when (unix seconds)
+    each of its conditions began, as far back as somebody looked: a state other than ok, what holds
+    its clocks down, what the driver asks for. Where ``state`` is not ``ok`` every reading is None
+    and ``reason`` says why in words; what the agent remembers of the GPU (its Xids) stays.
     """
 
     identity: GpuIdentity = info(
@@ -108,6 +109,7 @@ class GpuReading:
     held_by: tuple[GpuProcess, ...] = ()
     jobs: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    since: Mapping[str, float] | None = None
 
     # Power and energy.
     power_watts: float | None = gauge(
