@@ -33,8 +33,11 @@ class PrometheusApi:
     the tenant of a Mimir.
     """
 
-    def __init__(self, url: str) -> None:
-        """Prepare to ask; UsageError for what is no URL or where httpx is missing."""
+    def __init__(self, url: str, seconds: float = ANSWER_SECONDS) -> None:
+        """Prepare to ask, each time for no longer than ``seconds``.
+
+        Raises UsageError for what is no URL, or where httpx is missing.
+        """
         if not url.startswith(("http://", "https://")):
             raise UsageError(f"prom:{url} is no target", "write prom:http://HOST:9090")
         self.url = url.rstrip("/")
@@ -42,7 +45,7 @@ class PrometheusApi:
         self._client = self._httpx.Client(
             auth=_credentials(),
             headers=_tenant(),
-            timeout=self._httpx.Timeout(ANSWER_SECONDS, connect=5.0),
+            timeout=self._httpx.Timeout(seconds, connect=min(seconds, 5.0)),
             follow_redirects=True,
         )
 

@@ -77,7 +77,8 @@ def open_target(
     kind = text.partition(":")[0]
     if kind == "prom":
         raise UsageError(
-            "prom: targets are not known to this version", "name a node's agent, as in node17:9842"
+            f"{text} is a whole fleet, and this command is of one node",
+            f"name a node's agent, as in node17:9842, or see gpumon status {text}",
         )
     if kind not in ("nvml", "sim", "replay"):
         yield _Agent(_agent_url(text), seconds or ANSWER_SECONDS)

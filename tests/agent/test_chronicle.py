@@ -8,8 +8,8 @@ from pathlib import Path
 from gpumon.agent.chronicle import MOST_AN_HOUR, Chronicle
 from gpumon.agent.statefile import StateFile
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.views.console import make_console
 from gpumon.views.events import Event, about, load_events, show, to_text
-from gpumon.views.table import make_console
 from tests.support.clock import FakeClock
 
 NVML = SourceInfo("nvml", driver_version="570")

@@ -60,6 +60,7 @@ class Outcome:
     groups_missed: float
     alerts: tuple[str, ...]
     query_seconds: dict[str, float]
+    status_seconds: float
     bytes_a_sample: float
     series: float
 
@@ -140,6 +141,7 @@ def _outcome(
             )
         ),
         query_seconds={query.where: _p95(prometheus, query) for query in QUERIES},
+        status_seconds=_status_p95(prometheus),
         bytes_a_sample=_bytes_a_sample(prometheus),
         series=_metric(prometheus, "prometheus_tsdb_head_series"),
     )
@@ -193,6 +195,17 @@ def _p95(prometheus: Prometheus, query: Query) -> float:
     return statistics.quantiles(taken, n=20)[-1]
 
 
+def _status_p95(prometheus: Prometheus) -> float:
+    """Return the 95th percentile of ``gpumon status prom:URL``, from start to exit, in seconds."""
+    argv = [sys.executable, "-m", "gpumon", "status", f"prom:{prometheus.url}"]
+    taken = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        subprocess.run(argv, check=True, capture_output=True)
+        taken.append(time.perf_counter() - began)
+    return statistics.quantiles(taken, n=20)[-1]
+
+
 def _bytes_a_sample(prometheus: Prometheus) -> float:
     """Return what a sample takes on disk, of a snapshot of all there is."""
     request = urllib.request.Request(f"{prometheus.url}/api/v1/admin/tsdb/snapshot", method="POST")
@@ -232,6 +245,11 @@ def section(outcome: Outcome) -> str:
             "all queries of the fleet dashboard together, p95 each",
             "below 2 s",
             f"{len(outcome.query_seconds)} queries: {sum(outcome.query_seconds.values()):.2f} s",
+        ),
+        (
+            "`gpumon status prom:URL`, start to exit, p95",
+            "below 1 s",
+            f"{outcome.status_seconds:.2f} s",
         ),
         ("memory of the simulator", "", f"{outcome.simulator_megabytes:.0f} MB"),
         (

@@ -84,7 +84,11 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
         (["status", "replay:/no/such/file,gpus=8"], 3, "cannot read /no/such/file"),
         (["status", "ftp://host"], 2, "is no target"),
         (["status", "a b"], 2, "is no target"),
-        (["status", "prom:http://x"], 2, "not known to this version"),
+        (["status", "prom:x"], 2, "write prom:http://HOST:9090"),
+        (["status", "prom:http://127.0.0.1:1"], 3, "is it a Prometheus, and is it up"),
+        (["status", "prom:http://x", "node17"], 2, "name it alone"),
+        (["status", "a", "b", "--gpu", "3"], 2, "name one node"),
+        (["status", "sim:2xH100", "--gpu", "9"], 2, "there are: 0, 1"),
         (["status", "127.0.0.1:1"], 3, "is gpumon agent running there"),
         (["status", "-o", "xml", "sim:1xH100"], 2, "xml"),
         (["agent", "--web.listen-address", "nonsense"], 2, "is no listen address"),
@@ -174,12 +178,12 @@ def test_status_as_a_table_off_a_terminal() -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "SIMULATED: no hardware was measured"
-    assert "8 of 8 GPUs ok" in lines[1]
+    assert "8 GPUs, all fine" in lines[1]
     assert "\x1b" not in done.stdout
     assert "…" not in done.stdout
     assert all(line == line.rstrip() for line in lines)
     assert sum("GB200" in line for line in lines[2:]) == 8
-    assert re.search(r"\d W +1,200 W", lines[3])
+    assert re.search(r"\d / 1,200 W", lines[3])
 
 
 def test_status_in_the_formats_for_programs() -> None:
@@ -413,5 +417,5 @@ def test_a_node_whose_driver_is_away_could_not_be_told(tmp_path: Path) -> None:
         wait_for(lambda: "libnvidia-ml" in agent.log, 15, "the log line")
         done = gpumon("status", agent.target)
     assert done.returncode == 3
-    assert "0 of 8 GPUs ok" in done.stdout
+    assert "0 of 8 GPUs fine" in done.stdout
     assert "libnvidia-ml.so.1 was not found" in done.stdout

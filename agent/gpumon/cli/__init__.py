@@ -31,7 +31,7 @@ COMMANDS = {
     "rules": "List, write out and check the recording and alert rules.",
     "simulate": "Serve a simulated fleet, with faults on demand, to Prometheus.",
     "site": "Serve a site's nodes, budgets, prices and factors to Prometheus.",
-    "status": "Show every GPU once (the default command).",
+    "status": "Show whether anything is wrong, and every GPU once (the default command).",
 }
 """The commands with the first line of their help; a test holds it against theirs."""
 

@@ -167,7 +167,7 @@ def _tell(report: Report, seen: Observation, form: str, *, verbose: bool) -> int
     elif form == "line":
         click.echo(views.to_line(report), nl=False)
     else:
-        from gpumon.views.table import make_console
+        from gpumon.views.console import make_console
 
         views.show(make_console(), report, seen, verbose=verbose)
     return report.exit_code

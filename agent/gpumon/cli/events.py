@@ -98,8 +98,8 @@ def _kinds(text: str | None) -> tuple[str, ...]:
 
 
 def _write(found: list[Event], form: str) -> None:
+    from gpumon.views.console import make_console
     from gpumon.views.events import show, to_text
-    from gpumon.views.table import make_console
 
     if form != "table":
         click.echo(to_text(found, form), nl=False)

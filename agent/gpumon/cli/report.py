@@ -264,7 +264,7 @@ def _progress() -> Iterator[Progress]:
 
 def _write(sheet: Sheet, form: str) -> None:
     from gpumon.report import html, render
-    from gpumon.views.table import make_console
+    from gpumon.views.console import make_console
 
     if form == "table":
         render.to_table(make_console(), sheet)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import typing
+
 import click
 
 from gpumon.cli.base import Seconds, declare
+
+if typing.TYPE_CHECKING:
+    from gpumon.model import Snapshot
+
+SORTS = ("worst", "gpu", "power", "margin", "utilization", "activity", "memory", "energy")
+"""As ``gpumon.views.status`` orders; a test holds them against each other."""
 
 
 @declare(
     "status",
     "gpumon status\n"
     "gpumon status node17 -o json\n"
+    "gpumon status node17 node18 node19\n"
+    "gpumon status prom:http://prometheus:9090\n"
+    "gpumon status --sort margin --gpu 0,3\n"
     "gpumon status replay:power.csv.gz,gpus=8\n"
     "gpumon status -w 2",
 )
-@click.argument("target", required=False)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1)
 @click.option(
     "-o",
     "--output",
@@ -32,33 +43,127 @@ from gpumon.cli.base import Seconds, declare
     metavar="SECONDS",
     help="Look again every so many seconds, until Ctrl-C.",
 )
-def status(target: str | None, form: str, seconds: float | None) -> int:
-    """Show every GPU once (the default command).
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default="worst",
+    show_default=True,
+    help="Which GPUs come first, in the table.",
+)
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Show these GPUs only.")
+@click.option(
+    "--timeout",
+    type=Seconds(min=0.1, max=600),
+    metavar="SECONDS",
+    help="How long each of several nodes, or Prometheus, may take to answer.  [default: 5]",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How many nodes and racks of a fleet to show; 0 is all.",
+)
+def status(
+    targets: tuple[str, ...],
+    form: str,
+    seconds: float | None,
+    sort: str,
+    gpus: str | None,
+    timeout: float | None,
+    most: int,
+) -> int:
+    """Show whether anything is wrong, and every GPU once (the default command).
 
     TARGET is this machine (its agent if one runs, else the driver), HOST[:PORT] or a URL of an
-    agent, sim:SPEC (sim:8xH100) or replay:FILE.
+    agent, sim:SPEC (sim:8xH100), replay:FILE, or a whole fleet by its Prometheus, prom:URL.
+    Several are asked at once.
     """
+    from gpumon.errors import UsageError
+
+    names = tuple(name.strip() for name in gpus.split(",")) if gpus else ()
+    fleets = [target for target in targets if target.startswith("prom:")]
+    if fleets and len(targets) > 1:
+        raise UsageError("prom: is a whole fleet, and no node among others", "name it alone")
+    if (fleets or len(targets) > 1) and names:
+        raise UsageError("--gpu is of one node", "name one node with it")
+    if fleets:
+        look = _fleet(fleets[0], form, timeout, most)
+    elif len(targets) > 1:
+        look = _nodes(targets, form, timeout)
+    else:
+        return _node(targets[0] if targets else None, form, seconds, sort, names)
+    return _again(look, seconds)
+
+
+def _again(look: typing.Callable[[bool], int], seconds: float | None) -> int:
+    """Look once, or every so many seconds; ``look`` is told whether it is for the first time."""
     import time
 
     from gpumon.clock import Schedule
+
+    schedule = Schedule(seconds or 1.0)
+    code = look(True)
+    while seconds is not None:
+        time.sleep(schedule.until_next())
+        code = look(False)
+    return code
+
+
+def _node(
+    target: str | None, form: str, seconds: float | None, sort: str, gpus: tuple[str, ...]
+) -> int:
     from gpumon.targets import open_target
-    from gpumon.views import records
+    from gpumon.views.select import only
 
     with open_target(target, at_once=seconds is None, interval=seconds or 1.0) as source:
-        first = True
-        schedule = Schedule(seconds or 1.0)
-        while True:
-            snapshot = source.read()
-            if form == "table":
-                from gpumon.views import table
 
-                table.show(table.make_console(), snapshot)
-            else:
-                click.echo(records.render(snapshot, form, header=first), nl=False)
-            if seconds is None:
-                return 0 if snapshot.up else 3  # nothing could be told, and the view says why
-            first = False
-            time.sleep(schedule.until_next())
+        def look(first: bool) -> int:
+            snapshot = only(source.read(), gpus)
+            _write(snapshot, form, sort, header=first)
+            return 0 if snapshot.up else 3  # nothing could be told, and the view says why
+
+        return _again(look, seconds)
+
+
+def _write(snapshot: Snapshot, form: str, sort: str, *, header: bool) -> None:
+    if form == "table":
+        from gpumon.views import status as view
+        from gpumon.views.console import make_console
+
+        view.show(make_console(), snapshot, sort=sort)
+    else:
+        from gpumon.views import records
+
+        click.echo(records.render(snapshot, form, header=header), nl=False)
+
+
+def _nodes(
+    targets: tuple[str, ...], form: str, timeout: float | None
+) -> typing.Callable[[bool], int]:
+    from gpumon.views import nodes
+
+    def look(first: bool) -> int:
+        seen = nodes.ask(targets, timeout or nodes.ANSWER_SECONDS)
+        nodes.write(seen, form, header=first)
+        return 0 if all(each.snapshot and each.snapshot.up for each in seen) else 3
+
+    return look
+
+
+def _fleet(
+    target: str, form: str, timeout: float | None, most: int
+) -> typing.Callable[[bool], int]:
+    from gpumon.promapi import PrometheusApi
+    from gpumon.views import fleet
+
+    def look(first: bool) -> int:  # noqa: ARG001
+        with PrometheusApi(target.removeprefix("prom:"), timeout or fleet.ANSWER_SECONDS) as api:
+            fleet.write(fleet.read(api), form, most)
+        return 0
+
+    return look
 
 
 command = status

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from gpumon.checks import Check, Level, Observation, Report, Verdict
 from gpumon.times import format_time
+from gpumon.views.console import SIMULATED, put, text_of
+from gpumon.views.diagnosis import STYLES
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes (``checks/schema.json``)."""
-
-_STYLES = {Level.FAIL: "bold red", Level.WARN: "yellow", Level.SKIP: "dim", Level.PASS: "green"}
 
 MOST_WORDS = 230
 """A line for a scheduler is no longer than this many characters: Slurm shows them all."""
@@ -110,22 +110,14 @@ def _plain(text: str) -> str:
 
 def show(console: Console, report: Report, seen: Observation, *, verbose: bool) -> None:
     """Print a report for people, the worst first; what passed in one line, unless ``verbose``."""
-    parts = list(_parts(report, seen, verbose=verbose))
-    if console.is_terminal:
-        console.print(*parts, sep="\n")
-        return
-    with console.capture() as capture:
-        console.print(*parts, sep="\n")
-    for line in capture.get().splitlines():
-        console.file.write(line.rstrip() + "\n")
-    console.file.flush()
+    put(console, _parts(report, seen, verbose=verbose))
 
 
 def _parts(report: Report, seen: Observation, *, verbose: bool) -> list[RenderableType]:
     snapshot = seen.snapshot
     parts: list[RenderableType] = []
     if snapshot is not None and snapshot.source.simulated:
-        parts.append(Text("SIMULATED: no hardware was measured", style="bold magenta"))
+        parts.append(SIMULATED)
     for verdict in report.verdicts:
         if verbose or verdict.level in (Level.FAIL, Level.WARN) or verdict in report.untold:
             parts += _verdict(verdict)
@@ -139,7 +131,7 @@ def _parts(report: Report, seen: Observation, *, verbose: bool) -> list[Renderab
 
 def _verdict(verdict: Verdict) -> list[RenderableType]:
     """Return a verdict's line, and the one below it that says what to do."""
-    line = Text(f"{verdict.level.value.upper():<4}  ", style=_STYLES[verdict.level])
+    line = Text(f"{verdict.level.value.upper():<4}  ", style=STYLES[verdict.level])
     line.append(f"{_subject(verdict):<6}  {verdict.check:<15}  ", style="default not bold not dim")
     line.append(_printable(verdict.evidence), style="default not bold not dim")
     step = _step(verdict).removeprefix(" -> ")
@@ -215,10 +207,7 @@ def to_list(checks: Sequence[Check], form: str) -> str:
     table = Table.grid(padding=(0, 2))
     for check in checks:
         table.add_row(check.name, check.title)
-    console = Console(width=400, highlight=False, no_color=True)
-    with console.capture() as capture:
-        console.print(table)
-    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
+    return text_of(Console(width=400, highlight=False, no_color=True), table)
 
 
 def _subject(verdict: Verdict) -> str:

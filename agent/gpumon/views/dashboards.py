@@ -11,7 +11,7 @@ from rich.table import Table
 from gpumon.grafana.push import Change, Kind
 from gpumon.grafana.server import Folder
 from gpumon.grafana.shipped import Dashboard
-from gpumon.views.table import make_console
+from gpumon.views.console import make_console, text_of
 
 _STEPS = {
     Kind.EDITED: "save a copy under another name there, then push --force {uid} replaces it",
@@ -62,10 +62,7 @@ def _table(dashboards: Sequence[Dashboard]) -> str:
     table.columns[2].justify = "right"
     for dashboard in dashboards:
         table.add_row(dashboard.uid, dashboard.title, str(dashboard.panels), dashboard.description)
-    console = make_console()
-    with console.capture() as capture:
-        console.print(table)
-    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
+    return text_of(make_console(), table)
 
 
 def _json(dashboards: Sequence[Dashboard]) -> str:

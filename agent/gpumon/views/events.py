@@ -14,10 +14,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gpumon.agent import xidrows
 from gpumon.errors import UnavailableError
 from gpumon.times import format_time
+from gpumon.views.console import put
 from gpumon.xids import advice, xid
 
 KINDS = ("xid", "sxid", "state", "counter", "driver", "reader", "job", "order", "agent")
@@ -109,14 +111,8 @@ def show(console: Console, events: list[Event]) -> None:
         gpus = ",".join(map(str, event.gpus)) or (event.uuids[0] if event.uuids else "")
         step = f" → {event.next_step}" if event.next_step else ""
         what = _printable(f"{event.text}{step}")
-        table.add_row(f"{format_time(event.time)[:19]}Z", event.kind, gpus, what)
-    if not console.is_terminal:
-        with console.capture() as capture:
-            console.print(table, markup=False)
-        for line in capture.get().splitlines():
-            console.file.write(line.rstrip() + "\n")
-        return
-    console.print(table)
+        table.add_row(f"{format_time(event.time)[:19]}Z", event.kind, gpus, Text(what))
+    put(console, [table])
 
 
 def _gpus(db: sqlite3.Connection) -> dict[str, int]:

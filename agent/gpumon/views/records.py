@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gpumon.clock import SYSTEM
@@ -28,16 +28,17 @@ def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
         return Encoder(Format.TEXT, Tier.FULL).encode(owners).decode()
     document = to_document(snapshot)
     if form == "csv":
-        return _csv(document, header=header)
+        return csv_of([document], header=header)
     indent = 2 if form == "json" else None
     return json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _csv(document: Document, *, header: bool) -> str:
+def csv_of(documents: Iterable[Document], *, header: bool) -> str:
+    """Return a line for each GPU of some nodes, with all columns that any of them has."""
     rows = []
-    for gpu in document["gpus"]:
+    for document in documents:
         facts = {"snapshot_time": document["time"], "node": document["node"]}
-        rows.append(dict(_flat({**facts, **gpu}, "")))
+        rows += [dict(_flat({**facts, **gpu}, "")) for gpu in document["gpus"]]
     columns = list(dict.fromkeys(column for row in rows for column in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

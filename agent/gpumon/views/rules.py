@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from gpumon.rules.model import Alert
-from gpumon.views.table import make_console
+from gpumon.views.console import make_console, text_of
 
 _INTRODUCTION = """\
 # Alerts
@@ -35,10 +35,7 @@ def _table(alerts: Sequence[Alert]) -> str:
     table = Table("alert", "severity", "whose", "after", "why so", box=box.SIMPLE_HEAD)
     for alert in alerts:
         table.add_row(alert.alert, alert.severity, alert.team, alert.hold or "at once", alert.why)
-    console = make_console()
-    with console.capture() as capture:
-        console.print(table)
-    return "".join(line.rstrip() + "\n" for line in capture.get().splitlines())
+    return text_of(make_console(), table)
 
 
 def _json(alerts: Sequence[Alert]) -> str:

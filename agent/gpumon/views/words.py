@@ -1,0 +1,78 @@
+"""Readings as people read them: with their unit, and a dash for what is not known."""
+
+from __future__ import annotations
+
+from gpumon.model import GpuReading, Snapshot
+from gpumon.times import format_age
+
+MISSING = "-"
+
+
+def watts(value: float | None, of: float | None = None) -> str:
+    """Return power, and of how much: ``692 / 700 W``."""
+    if value is None:
+        return MISSING
+    return f"{value:,.0f} W" if of is None else f"{value:,.0f} / {of:,.0f} W"
+
+
+def celsius(value: float | None) -> str:
+    """Return degrees."""
+    return MISSING if value is None else f"{value:.0f} °C"
+
+
+def share(ratio: float | None) -> str:
+    """Return a ratio in per cent."""
+    return MISSING if ratio is None else f"{100 * ratio:.0f} %"
+
+
+def gibibytes(value: float | None, of: float | None = None) -> str:
+    """Return memory, and of how much: ``70.1 / 80 GiB``."""
+    if value is None:
+        return MISSING
+    used = f"{value / 2**30:.1f}"
+    return f"{used} GiB" if of is None else f"{used} / {of / 2**30:.0f} GiB"
+
+
+def megahertz(value: float | None) -> str:
+    """Return a clock."""
+    return MISSING if value is None else f"{value / 1e6:.0f} MHz"
+
+
+def energy(joules: float | None) -> str:
+    """Return energy in kJ, and from one kilowatt hour on in kWh."""
+    if joules is None:
+        return MISSING
+    kilowatt_hours = joules / 3.6e6
+    return f"{joules / 1e3:,.1f} kJ" if kilowatt_hours < 1 else f"{kilowatt_hours:,.2f} kWh"
+
+
+def name(gpu: GpuReading) -> str:
+    """Return what a GPU is, without its maker; its UUID where it cannot say."""
+    return gpu.identity.name.removeprefix("NVIDIA ") or gpu.identity.uuid
+
+
+def users(gpu: GpuReading, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return whose a GPU's jobs are; where no job is known, whose its processes are."""
+    of_jobs = {reading.job.job_id: reading.job.user for reading in snapshot.ledger.jobs}
+    named = [of_jobs.get(job, "") for job in gpu.jobs] or [p.user for p in gpu.held_by]
+    return tuple(dict.fromkeys(user for user in named if user))
+
+
+def last_xid(gpu: GpuReading, now: float) -> str:
+    """Return a GPU's last Xid and how long ago it was: ``79, 3 min ago``."""
+    last = max(
+        ((at, code) for code, at in (gpu.xid_last_timestamp_seconds or {}).items()), default=()
+    )
+    if not last:
+        return MISSING
+    at, code = last
+    return f"{code}, {format_age(max(0.0, now - at))} ago"
+
+
+def some(names: tuple[str, ...], most: int | None) -> str:
+    """Return names, and where there are more than so many, how many more."""
+    if not names:
+        return MISSING
+    if most is None or len(names) <= most:
+        return " ".join(names)
+    return f"{' '.join(names[:most])} +{len(names) - most}"
