@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -60,3 +61,30 @@ def test_a_gpu_that_is_not_there_is_refused_in_a_line() -> None:
     done = info("sim:2xH100", "--gpu", "5")
     assert done.returncode == 2
     assert done.stderr == "gpumon: no GPU 5 here: there are: 0, 1\n"
+
+
+def test_a_number_alone_is_a_gpu_of_this_machine(driver: FakeDriver) -> None:
+    """After a target it is that one's; a GPU is named by its UUID as well."""
+    by_flag = info("--gpu", "1", env=driver.env())
+    by_number = info("1", env=driver.env())
+    assert by_number.returncode == 0, by_number.stderr
+    heads = [done.stdout.splitlines()[0] for done in (by_flag, by_number)]
+    assert heads[0] == heads[1]
+    uuid = heads[0].split()[2]
+    assert info(uuid, env=driver.env()).stdout.splitlines()[0] == heads[0]
+    assert info("sim:2xH100", "1").stdout.startswith("gpu 1 ")
+    done = info("sim:2xH100", "1", "2")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_programs_get_the_unit_the_meaning_and_the_origin(driver: FakeDriver) -> None:
+    """Of each sample; what is not answered and what is denied are lists."""
+    driver.set(2, "field.185", 330_123)
+    driver.deny("*", "field.144")
+    document = json.loads(info("2", "-o", "json", env=driver.env()).stdout)
+    (gpu,) = document["gpus"]
+    (power,) = [each for each in gpu["known"] if each["metric"] == "gpumon_gpu_power_watts"]
+    assert (power["value"], power["origin"]) == (330.123, "field 185")
+    assert power["meaning"].startswith("Power drawn")
+    assert "gpumon_gpu_row_remap_pending" in gpu["denied"]
+    assert "gpumon_gpu_fan_speed_ratio" in gpu["not_answered"]

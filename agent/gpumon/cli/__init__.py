@@ -24,6 +24,7 @@ COMMANDS = {
     "explain": "Say what an alert, a check, a metric, an Xid or a reason means, and what to do.",
     "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
     "metrics": "List the metrics: name, type, unit, meaning.",
+    "ps": "List the processes on the GPUs: whose, of which job, memory and share of the SMs.",
     "record": "Write readings to a file that can be replayed.",
     "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",
     "report": "Say who used how many joules and GPU hours, and what they cost.",

@@ -7,27 +7,53 @@ import click
 from gpumon.cli.base import declare
 
 
-@declare("info", "gpumon info\ngpumon info --gpu 3\ngpumon info node17 --gpu 0")
-@click.argument("target", required=False)
-@click.option("--gpu", type=click.IntRange(min=0), metavar="INDEX", help="Only this GPU.")
-def info(target: str | None, gpu: int | None) -> int:
+@declare(
+    "info",
+    "gpumon info\ngpumon info 3\ngpumon info node17 0\ngpumon info sim:2xH100 --gpu 1 -o json",
+)
+@click.argument("words", metavar="[TARGET] [GPU]", nargs=-1)
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Of these GPUs only.")
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How to write it.",
+)
+def info(words: tuple[str, ...], gpus: str | None, form: str) -> int:
     """Show everything known of the GPUs: each value, its metric, and where it is read.
 
     At its end stands what this user may not read, what that needs, and how to grant it. TARGET is
-    as for gpumon status.
+    as for gpumon status; a number alone is a GPU of this machine.
     """
-    from gpumon.errors import UsageError
     from gpumon.targets import open_target
-    from gpumon.views.info import render
+    from gpumon.views import info as view
+    from gpumon.views.select import only, split
 
+    target, named = _arguments(words)
     with open_target(target, at_once=True) as source:
-        snapshot = source.read()
-    indexes = [reading.identity.index for reading in snapshot.gpus]
-    if gpu is not None and gpu not in indexes:
-        there = ", ".join(map(str, indexes)) or "none"
-        raise UsageError(f"no GPU {gpu} here", f"there are: {there}")
-    click.echo(render(snapshot, gpu), nl=False)
+        whole = source.read()
+    wanted = (*split(gpus), *named)
+    snapshot = only(whole, wanted)
+    text = view.to_json(snapshot) if form == "json" else view.render(snapshot, node=not wanted)
+    click.echo(text, nl=False)
     return 0 if snapshot.up else 3
+
+
+def _arguments(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the target, None for this machine, and the GPU that is named, if one is."""
+    from gpumon.errors import UsageError
+
+    most = 2
+    if len(words) == most:
+        return words[0], (words[1],)
+    if len(words) > most:
+        raise UsageError(f"too many arguments: {' '.join(words)}", "name a node and a GPU")
+    if words and (words[0].isdecimal() or words[0].startswith(("GPU-", "MIG-"))):
+        return None, words
+    return (words[0] if words else None), ()
 
 
 command = info

@@ -7,6 +7,7 @@ import typing
 import click
 
 from gpumon.cli.base import Seconds, declare
+from gpumon.cli.watch import again
 
 if typing.TYPE_CHECKING:
     from gpumon.model import Snapshot
@@ -81,8 +82,9 @@ def status(
     Several are asked at once.
     """
     from gpumon.errors import UsageError
+    from gpumon.views.select import split
 
-    names = tuple(name.strip() for name in gpus.split(",")) if gpus else ()
+    names = split(gpus)
     fleets = [target for target in targets if target.startswith("prom:")]
     if fleets and len(targets) > 1:
         raise UsageError("prom: is a whole fleet, and no node among others", "name it alone")
@@ -94,21 +96,7 @@ def status(
         look = _nodes(targets, form, timeout)
     else:
         return _node(targets[0] if targets else None, form, seconds, sort, names)
-    return _again(look, seconds)
-
-
-def _again(look: typing.Callable[[bool], int], seconds: float | None) -> int:
-    """Look once, or every so many seconds; ``look`` is told whether it is for the first time."""
-    import time
-
-    from gpumon.clock import Schedule
-
-    schedule = Schedule(seconds or 1.0)
-    code = look(True)
-    while seconds is not None:
-        time.sleep(schedule.until_next())
-        code = look(False)
-    return code
+    return again(look, seconds)
 
 
 def _node(
@@ -124,7 +112,7 @@ def _node(
             _write(snapshot, form, sort, header=first)
             return 0 if snapshot.up else 3  # nothing could be told, and the view says why
 
-        return _again(look, seconds)
+        return again(look, seconds)
 
 
 def _write(snapshot: Snapshot, form: str, sort: str, *, header: bool) -> None:
