@@ -42,11 +42,11 @@ REST_SECONDS = 0.25
 """Of the seconds that a driver has, those left for the snapshot to come over and be judged."""
 
 HUNG_SECONDS = 0.5
-"""How long a call has stood still when it is said to hang, where somebody waits for seconds; a
+"""How long a call has stood still when it is said to hang, where somebody waits for the answer; a
 healthy one takes milliseconds (nvml-reference §2: costs)."""
 
-CALL_SECONDS = 3.0
-"""The same where there is time for it, as for the agent."""
+CALL_SECONDS = 1.0
+"""The same where somebody goes on looking."""
 
 
 class Target(Protocol):
@@ -87,7 +87,7 @@ def open_target(
     if kind == "replay" and at_once and not spec.options.keys() & {"speed", "loop"}:
         spec = dataclasses.replace(spec, options={**spec.options, "speed": "max"})
     pace = min(max(interval, 0.1), 1.0)
-    source = _Reader(spec, pace, seconds) if kind == "nvml" else open_source(spec)
+    source = _Reader(spec, pace, seconds, at_once=at_once) if kind == "nvml" else open_source(spec)
     try:
         yield _Completed(source)
     finally:
@@ -142,11 +142,16 @@ class _Agent:
 class _Reader:
     """The driver, read by a process of its own: one that hangs in a call can then be left."""
 
-    def __init__(self, spec: SourceSpec, interval: float, seconds: float | None) -> None:
+    def __init__(
+        self, spec: SourceSpec, interval: float, seconds: float | None, *, at_once: bool
+    ) -> None:
         self._until = time.monotonic() + (seconds or READ_SECONDS)
-        patience = None if seconds is None else _patience(self._until, seconds)
-        self._hasty = seconds is not None
-        place = take_place() if self._hasty else None
+        # A driver that starts up may take its time, but no GPU's call after that.
+        patience = Patience(None, HUNG_SECONDS if at_once else CALL_SECONDS)
+        if seconds is not None:
+            patience = _patience(self._until, seconds)
+        self._hasty = at_once or seconds is not None
+        place = take_place() if seconds is not None else None
         ours, theirs = socket.socketpair()
         with theirs, place or nullcontext():
             # Nothing of ours is inherited: a reader that waits in the driver outlives this
@@ -198,7 +203,7 @@ class _Reader:
 
 def _patience(until: float, seconds: float) -> Patience:
     """Return how long a reader waits for the driver, of whose answer we need the rest."""
-    return Patience(until - REST_SECONDS, min(CALL_SECONDS, max(HUNG_SECONDS, seconds / 3)))
+    return Patience(until - REST_SECONDS, max(HUNG_SECONDS, min(seconds / 3, 3.0)))
 
 
 _USER = "GPUMON_TARGET_USER"

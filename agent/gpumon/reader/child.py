@@ -19,7 +19,7 @@ from gpumon.logs import configure_logging
 from gpumon.model import Snapshot, SourceInfo, Tier
 from gpumon.reader.frames import Message, Refusal, receive_order, send
 from gpumon.sources import Source, open_source
-from gpumon.sources.spec import Patience, SourceSpec
+from gpumon.sources.spec import ENOUGH, Patience, SourceSpec
 
 log = logging.getLogger("gpumon.reader")
 
@@ -34,9 +34,7 @@ def main(argv: list[str]) -> None:
     source: Source | None = None
     with socket.socket(fileno=int(descriptor)) as sock:
         try:
-            source = open_source(
-                spec, tier=Tier[tier.upper()], patience=Patience(*map(float, patience))
-            )
+            source = open_source(spec, tier=Tier[tier.upper()], patience=_patience(patience))
             _read_on(sock, source, spec, Schedule(float(interval)))
         except SourceBrokenError as error:
             log.error("%s", error)  # noqa: TRY400 - expected: no traceback
@@ -46,6 +44,14 @@ def main(argv: list[str]) -> None:
     # that is under way may take its time.
     if source is not None:
         source.close()
+
+
+def _patience(words: list[str]) -> Patience:
+    """Return what ``reader_command`` has written."""
+    if not words:
+        return ENOUGH
+    until, call = words
+    return Patience(float(until) if until else None, float(call))
 
 
 def _read_on(sock: socket.socket, source: Source, spec: SourceSpec, schedule: Schedule) -> None:

@@ -35,5 +35,5 @@ def reader_command(
     """Return the command of a reader that speaks on a descriptor it inherits."""
     words = [str(descriptor), str(interval), tier.word, str(spec)]
     if patience is not None:
-        words += [str(patience.until), str(patience.call)]
+        words += ["" if patience.until is None else str(patience.until), str(patience.call)]
     return [sys.executable, "-c", _START, *words]

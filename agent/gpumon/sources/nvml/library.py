@@ -144,6 +144,12 @@ class Door:
             return None
         return under_way[0], under_way[2]
 
+    def left(self) -> float:
+        """Return the seconds that the call under way still has; of none, those of a new one."""
+        under_way = self._under_way
+        taken = 0.0 if under_way is None else self._clock.monotonic() - under_way[1]
+        return max(0.0, self._deadline - taken)
+
     def call(self, function: str, *args: Any) -> Any:
         """Call a function of nvml.h; raises FaultError, or LateAnswerError past the deadline."""
         target = getattr(pynvml, function, None)

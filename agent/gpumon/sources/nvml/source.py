@@ -87,7 +87,7 @@ class NvmlSource:
                 worker.wait(min(GPU_PATIENCE, max(0.0, deadline - self._clock.monotonic())))
                 asked.append(worker)
         for worker in asked:
-            worker.wait(max(0.0, deadline - self._clock.monotonic()))
+            worker.settle(max(0.0, deadline - self._clock.monotonic()))
         readings = tuple(worker.current() for worker in self._workers)
         return Snapshot(
             time=self._clock.time(),

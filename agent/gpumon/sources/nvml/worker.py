@@ -30,6 +30,10 @@ RETRY_SECONDS = 10.0
 """How often a GPU that does not answer is asked again (design: what may fail)."""
 
 
+_STARTING = " (without persistence mode it may take seconds to start)"
+"""Of a GPU that was not found yet: the driver initialises it when it is first asked for."""
+
+
 class Readable(Protocol):
     """What a worker reads: a GPU that has been found and probed."""
 
@@ -102,6 +106,15 @@ class GpuWorker:
         """Wait until the reading asked for is done, or the seconds are over."""
         self._idle.wait(seconds)
 
+    def settle(self, seconds: float) -> None:
+        """Wait until the reading asked for is done or a call of it hangs, at most so long."""
+        while seconds > 0 and self._door.overdue() is None:
+            # A call that is due this very moment is overdue the next.
+            step = min(seconds, self._door.left() + 0.01)
+            if self._idle.wait(step):
+                return
+            seconds -= step
+
     @property
     def identity(self) -> GpuIdentity:
         """Who the GPU is, as far as it has said so."""
@@ -137,6 +150,8 @@ class GpuWorker:
         if overdue is not None:
             function, since = overdue
             reason = f"{function} has not returned since {format_time(since)}"
+            if self._gpu is None:
+                reason += _STARTING
             return self._failed(GpuState.HUNG, reason)
         return self._reading or self._failed(GpuState.ERROR, NOT_ANSWERED_YET)
 
