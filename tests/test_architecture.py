@@ -19,6 +19,7 @@ LAYERS = [
     {"agent", "promapi", "site", "targets"},
     {"catalogue"},
     {"checks", "recorder", "views", "demonstration", "grafana", "report", "rules", "simulate"},
+    {"top"},
     {"cli", "__main__"},
 ]
 """From the ground up: a part may import from its own layer and from those before it."""

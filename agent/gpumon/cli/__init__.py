@@ -33,6 +33,7 @@ COMMANDS = {
     "simulate": "Serve a simulated fleet, with faults on demand, to Prometheus.",
     "site": "Serve a site's nodes, budgets, prices and factors to Prometheus.",
     "status": "Show whether anything is wrong, and every GPU once (the default command).",
+    "top": "Show the GPUs, processes and jobs of a node live: graphs, sorting, zoom.",
 }
 """The commands with the first line of their help; a test holds it against theirs."""
 

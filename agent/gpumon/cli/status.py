@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
     from gpumon.model import Snapshot
 
 SORTS = ("worst", "gpu", "power", "margin", "utilization", "activity", "memory", "energy")
-"""As ``gpumon.views.status`` orders; a test holds them against each other."""
+"""As ``gpumon.views.gpus`` orders; a test holds them against each other."""
 
 
 @declare(

@@ -14,6 +14,7 @@ from gpumon.checks import Check, Level, Observation, Report, Verdict
 from gpumon.times import format_time
 from gpumon.views.console import SIMULATED, put, text_of
 from gpumon.views.diagnosis import STYLES
+from gpumon.views.words import spans
 
 SCHEMA = 1
 """Raised when a key changes its meaning or goes (``checks/schema.json``)."""
@@ -160,13 +161,7 @@ def _subjects(verdicts: Sequence[Verdict]) -> str:
     indexes = sorted(verdict.gpu for verdict in verdicts if verdict.gpu is not None)
     if not indexes:
         return "node"
-    ranges: list[list[int]] = []
-    for index in indexes:
-        if ranges and index == ranges[-1][1] + 1:
-            ranges[-1][1] = index
-        else:
-            ranges.append([index, index])
-    return "GPU " + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+    return f"GPU {spans(indexes)}"
 
 
 def _last_line(report: Report, node: str) -> Text:

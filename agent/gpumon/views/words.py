@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gpumon.model import GpuReading, Snapshot
 from gpumon.times import format_age
 
@@ -76,3 +78,19 @@ def some(names: tuple[str, ...], most: int | None) -> str:
     if most is None or len(names) <= most:
         return " ".join(names)
     return f"{' '.join(names[:most])} +{len(names) - most}"
+
+
+def gpu_hours(seconds: float | None) -> str:
+    """Return time in which GPUs were held, each counted: ``3.2 GPU h``."""
+    return MISSING if seconds is None else f"{seconds / 3600:,.2f} GPU h"
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Return sorted numbers with runs drawn together: ``0-3,6``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ",".join("-".join(map(str, run)) for run in runs)

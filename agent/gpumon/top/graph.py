@@ -1,0 +1,58 @@
+"""A graph over time out of blocks: as many columns as have room, the newest at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.widgets import Static
+
+from gpumon.top.history import QUANTITIES, History, columns
+
+_EIGHTHS = " ▁▂▃▄▅▆▇█"
+
+
+def bars(values: Sequence[float | None], most: float, height: int) -> list[str]:
+    """Return lines of blocks, the highest line first; each value over ``most`` is drawn as that.
+
+    What is known is at least an eighth high, so that nought is not taken for unknown.
+    """
+    full = 8 * height
+    eighths = [
+        0 if value is None else max(1, min(full, round(full * value / most))) for value in values
+    ]
+    return [
+        "".join(_EIGHTHS[max(0, min(8, each - 8 * line))] for each in eighths)
+        for line in reversed(range(height))
+    ]
+
+
+class Graph(Static):
+    """The history of one quantity of a GPU or of the node."""
+
+    DEFAULT_CSS = """
+    Graph { border: round $panel; border-title-color: $text; height: 1fr; width: 1fr;
+            color: $accent; }
+    """
+
+    def __init__(self, history: History, index: int, name: str) -> None:
+        """Draw one of QUANTITIES of a GPU's index, or of NODE."""
+        super().__init__()
+        self._history = history
+        self._index = index
+        self._of = name
+
+    def redraw(self, per_column: int) -> None:
+        """Draw what the history has now, so many looks in a column."""
+        quantity = QUANTITIES[self._of]
+        values = self._history.values(self._index, self._of)
+        most = self._history.scale(self._index, self._of)
+        now = values[-1] if values else None
+        text = "-" if now is None else f"{quantity.scale * now:,.0f}"
+        self.border_title = (
+            f"{quantity.title} {text} of {quantity.scale * most:,.0f} {quantity.unit}"
+        )
+        width, height = self.content_size
+        if width and height:
+            drawn = columns(values, self._history.looks, width, per_column)
+            self.update(Text("\n".join(bars(drawn, most, height)), no_wrap=True))
