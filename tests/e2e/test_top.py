@@ -85,6 +85,17 @@ def test_a_signal_leaves_the_terminal_as_it_was(tmp_path: Path, number: signal.S
         ended(terminal, 128 + number)
 
 
+def test_it_does_not_outlive_its_terminal(tmp_path: Path) -> None:
+    """A connection that breaks leaves nothing behind that reads the driver for nobody."""
+    mark = "sim:8xH100,seed=7100"
+    with open_terminal(tmp_path) as terminal:
+        terminal.type(f"{TOP} {mark}")
+        terminal.shows("8 GPUs, all fine")
+        process = process_of(mark)
+    gone, alive = psutil.wait_procs([process], timeout=20)
+    assert (gone, alive) == ([process], [])
+
+
 CRASHING = """
 import sys
 from gpumon.top.app import TopApp

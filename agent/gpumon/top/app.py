@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -44,6 +46,9 @@ _SORT_OF_TITLE = {
 }
 _ROOM_FOR_GRAPHS = 30
 """Lines of a terminal from which on the node's graphs are shown above the rows."""
+
+_END_SECONDS = 2.0
+"""How long the screen may take to be put back, once a signal ends the command."""
 
 _LINES_PER_TROUBLE = 8
 """Of so many lines one may say what is wrong: the rows need the others."""
@@ -137,7 +142,12 @@ class TopApp(App[None]):
         self._looking.stop()
 
     def _ended_by(self, number: int) -> None:
-        self.exit(return_code=128 + number)
+        code = 128 + number
+        # A terminal that is gone takes no more output, and Textual would wait for it for ever.
+        last_resort = threading.Timer(_END_SECONDS, os._exit, (code,))
+        last_resort.daemon = True
+        last_resort.start()
+        self.exit(return_code=code)
 
     # -- what is seen -------------------------------------------------------------------------
 
