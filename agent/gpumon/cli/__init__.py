@@ -18,6 +18,7 @@ from gpumon.errors import GpumonError, UsageError
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
     "check": "Judge the GPUs: pass, warn or fail, with the evidence and the next step.",
+    "completion": "Print what makes a shell complete gpumon's words with TAB.",
     "dashboards": "List, write out, push and compare the Grafana dashboards.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
     "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
@@ -36,6 +37,9 @@ COMMANDS = {
     "top": "Show the GPUs, processes and jobs of a node live: graphs, sorting, zoom.",
 }
 """The commands with the first line of their help; a test holds it against theirs."""
+
+COMPLETE_VARIABLE = "_GPUMON_COMPLETE"
+"""Set by a shell that asks what a word could become."""
 
 EXAMPLES = """
 Examples:
@@ -60,6 +64,16 @@ class _LazyGroup(click.Group):
         module = __import__(f"gpumon.cli.{cmd_name}", fromlist=["command"])
         command: click.Command = module.command
         return command
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete a command's name, without importing every command for its help."""
+        from click.shell_completion import CompletionItem
+
+        names = [name for name in sorted(COMMANDS) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -116,7 +130,9 @@ def run(argv: list[str]) -> int:
     """Run the command line; return 0 fine, 1 trouble found, 2 wrong usage, 3 could not tell."""
     debug = "--debug" in argv
     try:
-        result = cli.main(argv, prog_name="gpumon", standalone_mode=False)
+        result = cli.main(
+            argv, prog_name="gpumon", complete_var=COMPLETE_VARIABLE, standalone_mode=False
+        )
         if sys.stdout is not None:
             sys.stdout.flush()
     except (GpumonError, click.ClickException) as error:
