@@ -18,7 +18,17 @@ LAYERS = [
     {"reader", "web"},
     {"agent", "promapi", "site", "targets"},
     {"catalogue"},
-    {"checks", "recorder", "views", "demonstration", "grafana", "report", "rules", "simulate"},
+    {
+        "checks",
+        "doctor",
+        "recorder",
+        "views",
+        "demonstration",
+        "grafana",
+        "report",
+        "rules",
+        "simulate",
+    },
     {"top"},
     {"cli", "__main__"},
 ]

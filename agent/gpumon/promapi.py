@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import email.utils
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,6 +78,24 @@ class PrometheusApi:
             Series(one["metric"], [_point(point) for point in one["values"]])
             for one in self._ask("query_range", asked)
         ]
+
+    def status(self, path: str) -> tuple[dict[str, Any], float | None]:
+        """Return what the server says of itself at ``/api/v1/PATH``, and its time (unix seconds).
+
+        Raises UnavailableError where it does not say it.
+        """
+        try:
+            answer = self._client.get(f"{self.url}/api/v1/{path}")
+            answer.raise_for_status()
+            data = answer.json()["data"]
+            date = answer.headers.get("Date")
+            return data, email.utils.parsedate_to_datetime(date).timestamp() if date else None
+        except (self._httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UnavailableError(
+                f"{self.url} does not say its {path.partition('?')[0]} ({reason})",
+                "is it a Prometheus, and is it up?",
+            ) from None
 
     def _ask(self, path: str, parameters: Mapping[str, str]) -> list[dict[str, Any]]:
         try:

@@ -21,6 +21,7 @@ COMMANDS = {
     "completion": "Print what makes a shell complete gpumon's words with TAB.",
     "dashboards": "List, write out, push and compare the Grafana dashboards.",
     "demo": "Show a live node: its GPUs, or simulated ones.",
+    "doctor": "Say whether this installation is right: driver, rights, agent, clock, servers.",
     "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
     "explain": "Say what an alert, a check, a metric, an Xid or a reason means, and what to do.",
     "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",

@@ -96,6 +96,12 @@ def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Com
     return click.command(name, cls=Command, epilog=f"Examples:\n\n\b\n{lines}")
 
 
+def declare_unconfigured(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Declare a command that works whatever is in the configuration file."""
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
+    return click.command(name, epilog=f"Examples:\n\n\b\n{lines}")
+
+
 def declare_group(name: str, example: str) -> Callable[[Callable[..., Any]], click.Group]:
     """Declare a command that has commands of its own, with examples of their use for the help."""
     lines = "\n".join(f"  {line}" for line in example.splitlines())

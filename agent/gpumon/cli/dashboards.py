@@ -12,9 +12,7 @@ from gpumon.cli.base import declare_group
 from gpumon.grafana.access import DEFAULT_URL
 
 if TYPE_CHECKING:
-    from gpumon.grafana.push import Change
-    from gpumon.grafana.server import Folder, Grafana
-    from gpumon.grafana.shipped import Dashboard
+    pass
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -159,7 +157,7 @@ def push(
     refuses.
     """
     from gpumon.grafana.access import read_access
-    from gpumon.grafana.push import Kind, apply
+    from gpumon.grafana.push import Kind, apply, changes_in
     from gpumon.grafana.server import connect
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import place, tell
@@ -167,7 +165,7 @@ def push(
     ours = load(names)
     alone = 0
     with connect(read_access(url, token_file)) as grafana:
-        folder, changes = _changes(grafana, ours, title, source)
+        folder, changes = changes_in(grafana, ours, title, source)
         for change in changes:
             if change.kind is Kind.EDITED:
                 click.echo(place(change, folder, title) + change.difference, nl=False)
@@ -195,32 +193,19 @@ def diff(
     Exits with 1 where anything differs, and 3 where Grafana cannot be reached or refuses.
     """
     from gpumon.grafana.access import read_access
-    from gpumon.grafana.push import Kind
+    from gpumon.grafana.push import Kind, changes_in
     from gpumon.grafana.server import connect
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import place
 
     ours = load(names)
     with connect(read_access(url, token_file)) as grafana:
-        folder, changes = _changes(grafana, ours, title, source)
+        folder, changes = changes_in(grafana, ours, title, source)
     differing = [change for change in changes if change.kind is not Kind.UNCHANGED]
     for change in differing:
         click.echo(place(change, folder, title) + change.difference, nl=False)
     click.echo(f"{len(differing)} of {len(changes)} dashboards differ", err=True)
     return 1 if differing else 0
-
-
-def _changes(
-    grafana: Grafana, ours: tuple[Dashboard, ...], title: str, source: str | None
-) -> tuple[Folder | None, list[Change]]:
-    """Return the folder, if it is there, and what there is to do for each dashboard."""
-    from gpumon.grafana.push import choose_source, compare
-
-    own = ours[0].source
-    chosen = choose_source(grafana.data_sources(), source, own)
-    folder = grafana.folder(title)
-    wanted = [dashboard.choosing(chosen.uid, chosen.name) for dashboard in ours]
-    return folder, [compare(one, grafana.dashboard(one.uid), folder) for one in wanted]
 
 
 command = dashboards

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import enum
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpumon import __version__
@@ -87,6 +87,19 @@ def choose_source(sources: Iterable[DataSource], wanted: str | None, own: str) -
         f"this Grafana has {len(usable)} Prometheus",
         f"name one with --datasource: {', '.join(names)}",
     )
+
+
+def changes_in(
+    grafana: Grafana, ours: Sequence[Dashboard], title: str, source: str | None
+) -> tuple[Folder | None, list[Change]]:
+    """Return the folder of a title, if it is there, and what there is to do for each dashboard.
+
+    ``source`` names the Prometheus that they shall choose, None the obvious one.
+    """
+    chosen = choose_source(grafana.data_sources(), source, ours[0].source)
+    folder = grafana.folder(title)
+    wanted = [dashboard.choosing(chosen.uid, chosen.name) for dashboard in ours]
+    return folder, [compare(one, grafana.dashboard(one.uid), folder) for one in wanted]
 
 
 def compare(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Change:

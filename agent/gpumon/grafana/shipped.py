@@ -91,6 +91,10 @@ def digest_in(message: str) -> str | None:
     return found[1] if found else None
 
 
+FOLDER = "gpumon"
+"""Where they belong in a Grafana, unless somebody says otherwise."""
+
+
 def load(names: Sequence[str] = ()) -> tuple[Dashboard, ...]:
     """Return the dashboards that ship, by uid; of these uids or titles, where any are named.
 

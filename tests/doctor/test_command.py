@@ -1,0 +1,147 @@
+"""``gpumon doctor`` as it is run: a hung driver, a real agent, a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakenvml import FakeDriver
+from tests.support.grafana import EDITOR, run_grafana
+from tests.support.servers import run_agent, run_prometheus, wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+def doctor(*argv: str, config: Path | None = None, env: dict[str, str] | None = None) -> Any:
+    """Run it, and return the process and its document."""
+    before = ["--config", str(config)] if config else []
+    done = subprocess.run(
+        [sys.executable, "-m", "gpumon", *before, "doctor", "-o", "json", *argv],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+    document = json.loads(done.stdout)
+    assert done.returncode == document["exit_code"], done.stderr
+    return {each["item"]: each for each in document["findings"]}
+
+
+def test_a_driver_that_hangs_keeps_nobody_waiting(driver: FakeDriver) -> None:
+    """It is one finding, within the time; the library is found all the same."""
+    driver.hang("all")
+    try:
+        found = doctor("--timeout", "2", env=driver.env())
+    finally:
+        driver.release()
+    assert found["driver"]["level"] == "fail"
+    assert found["library"]["level"] == "pass"
+    assert "libnvidia-ml.so" in found["library"]["evidence"]
+
+
+def test_a_healthy_driver_is_told_with_its_gpus(driver: FakeDriver) -> None:
+    """With its version and how long it took; a lost GPU is a reason to look."""
+    found = doctor(env=driver.env())
+    assert found["driver"]["level"] == "pass"
+    assert found["driver"]["evidence"].startswith("580.105.08: 8 of 8 GPUs answer")
+    driver.lose(2)
+    found = doctor(env=driver.env())
+    assert found["driver"]["level"] == "warn"
+    assert "7 of 8 GPUs answer" in found["driver"]["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[agent]\nintervall = 2\n", "unknown key 'intervall' in [agent]"),
+        ("[agnet]\n", "unknown table [agnet]"),
+        ("[agent\n", "line 1"),
+        ('[agent]\nweb.listen-address = "x"\n', "is no listen address"),
+    ],
+)
+def test_a_wrong_configuration_is_a_finding(tmp_path: Path, text: str, words: str) -> None:
+    """And no reason not to look at the rest."""
+    config = tmp_path / "gpumon.toml"
+    config.write_text(text)
+    found = doctor(config=config)
+    assert found["configuration"]["level"] == "fail"
+    assert words in found["configuration"]["evidence"]
+    assert found["configuration"]["next_step"]
+    assert "gpumon" in found
+
+
+def test_a_prometheus_that_scrapes_this_agent_and_one_that_does_not(tmp_path: Path) -> None:
+    """By the agent's own address, as the configuration has it; with and without our rules."""
+    with run_agent(tmp_path, "sim:2xH100") as agent:
+        config = tmp_path / "gpumon.toml"
+        config.write_text(f'[agent]\nweb.listen-address = "{agent.target}"\n')
+        rules = tmp_path / "rules"
+        subprocess.run(
+            [sys.executable, "-m", "gpumon", "rules", "export", "--to", str(rules)],
+            check=True,
+            capture_output=True,
+        )
+        scraping = (
+            f"global: {{scrape_interval: 1s}}\nrule_files: ['{rules}/*.yml']\nscrape_configs:\n"
+            f"- job_name: gpumon\n  static_configs: [{{targets: ['{agent.target}']}}]\n"
+        )
+        with run_prometheus(tmp_path, scraping) as prometheus:
+            wait_for(lambda: prometheus.value("sum(up)") == 1, 30, "the first scrape")
+            found = doctor("--prometheus", prometheus.url, config=config)
+        assert found["agent"]["level"] == "pass"
+        assert found["prometheus-scrape"]["level"] == "pass", found
+        assert found["prometheus-rules"]["level"] == "pass", found
+        assert found["prometheus-clock"]["level"] == "pass"
+        assert found["prometheus-alerts"]["level"] == "warn"
+        other = tmp_path / "other"
+        other.mkdir()
+        with run_prometheus(other, "global: {}\n") as prometheus:
+            found = doctor("--prometheus", prometheus.url, config=config)
+        assert found["prometheus-scrape"]["level"] == "fail"
+        assert found["prometheus-rules"]["level"] == "fail"
+    gone = doctor("--prometheus", "http://127.0.0.1:1")
+    assert gone["prometheus"]["level"] == "fail"
+
+
+def test_a_grafana_without_our_dashboards_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that has them, after a push, is well."""
+    with run_grafana() as grafana:
+        env = {"GPUMON_GRAFANA_TOKEN": EDITOR}
+        found = doctor("--grafana", grafana.url, env=env)
+        assert found["grafana"]["level"] == "warn"
+        assert "8 of 8 dashboards differ" in found["grafana"]["evidence"]
+        subprocess.run(
+            [sys.executable, "-m", "gpumon", "dashboards", "push", "--url", grafana.url],
+            check=True,
+            capture_output=True,
+            env={**os.environ, **env},
+        )
+        assert doctor("--grafana", grafana.url, env=env)["grafana"]["level"] == "pass"
+
+
+def test_a_bundle_has_what_a_report_needs_and_no_secret(tmp_path: Path) -> None:
+    """The agent's snapshot and metrics, the configuration, what doctor said."""
+    config = tmp_path / "gpumon.toml"
+    with run_agent(tmp_path, "sim:2xH100") as agent:
+        config.write_text(f'[agent]\nweb.listen-address = "{agent.target}"\n# password = hunter2\n')
+        path = tmp_path / "report.tar.gz"
+        doctor("--bundle", str(path), config=config)
+    with tarfile.open(path) as archive:
+        files = {
+            name.rpartition("/")[2]: (archive.extractfile(name) or sys.stdin.buffer).read().decode()
+            for name in archive.getnames()
+        }
+    assert json.loads(files["doctor.json"])["findings"]
+    assert len(json.loads(files["snapshot.json"])["gpus"]) == 2
+    assert "gpumon_gpu_power_watts{" in files["metrics.txt"]
+    assert "gpumon 0." in files["versions.txt"]
+    assert "web.listen-address" in files["gpumon.toml"]
+    assert "hunter2" not in "".join(files.values())
