@@ -30,6 +30,7 @@ format: $(STAMP)
 docs: $(STAMP)  ## Write what is generated: metric reference, rules, lists of alerts, dashboards
 	$(BIN)/gpumon metrics -o markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+	$(BIN)/gpumon metrics -o schema > docs/schema.json
 	$(BIN)/gpumon rules export --to deploy/prometheus/rules
 	$(BIN)/gpumon rules list -o markdown > docs/alerts.md
 	$(BIN)/python -m tests.e2e.drills

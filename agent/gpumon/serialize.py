@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpumon.clock import SYSTEM
@@ -126,6 +126,15 @@ _HOST_METRICS = group_of(HostReading).metrics
 _JOB_METRICS = [m for m in group_of(JobReading).metrics if m.kind is not Kind.INFO]
 _SHARE = ("gpu", "uuid", "share", "energy_joules")
 _MIG_METRICS = [m for m in group_of(MigReading).metrics if m.kind is not Kind.INFO]
+
+METRICS: Mapping[str, Sequence[Metric]] = {
+    "gpu": _METRICS,
+    "mig": _MIG_METRICS,
+    "job": _JOB_METRICS,
+    "node_power": _NODE_METRICS,
+    "host": _HOST_METRICS,
+}
+"""The metrics whose fields are keys, by the object they are in."""
 
 
 def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:

@@ -18,10 +18,11 @@ import pytest
 from gpumon.checks.registry import NAMES
 from gpumon.cli import run
 from tests.fakenvml import FakeDriver
-from tests.support.servers import ROOT, run_agent, wait_for
+from tests.support.documents import definition
+from tests.support.servers import run_agent, wait_for
 
 GPUMON = [sys.executable, "-m", "gpumon"]
-SCHEMA = json.loads((ROOT / "agent" / "gpumon" / "checks" / "schema.json").read_text("utf-8"))
+SCHEMA = definition("check")
 ENOUGH = ("--timeout", "20")
 """For a machine that has other things to do; how fast it is at its own pace is tried below."""
 

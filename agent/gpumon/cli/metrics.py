@@ -7,15 +7,19 @@ import click
 from gpumon.cli.base import declare
 
 
-@declare("metrics", "gpumon metrics\ngpumon metrics --tier core\ngpumon metrics -o json")
+@declare(
+    "metrics",
+    "gpumon metrics\ngpumon metrics --tier core\ngpumon metrics -o json\ngpumon metrics -o schema",
+)
 @click.option(
     "-o",
     "--output",
     "form",
-    type=click.Choice(["table", "json", "markdown"]),
+    type=click.Choice(["table", "json", "markdown", "schema"]),
     default="table",
     show_default=True,
-    help="How to write it; docs/metrics.md is the markdown.",
+    help="How to write it; docs/metrics.md is the markdown, docs/schema.json the schema of what"
+    " every command prints with -o json.",
 )
 @click.option(
     "--tier",
@@ -26,6 +30,13 @@ from gpumon.cli.base import declare
 )
 def metrics(form: str, tier: str) -> None:
     """List the metrics: name, type, unit, meaning."""
+    if form == "schema":
+        import json
+
+        from gpumon.views.schema import schema
+
+        click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+        return
     from gpumon.model import Tier
     from gpumon.views import catalogue
 

@@ -17,7 +17,7 @@ from gpumon.views.diagnosis import STYLES
 from gpumon.views.words import spans
 
 SCHEMA = 1
-"""Raised when a key changes its meaning or goes (``checks/schema.json``)."""
+"""Raised when a key changes its meaning or goes (docs/schema.json)."""
 
 MOST_WORDS = 230
 """A line for a scheduler is no longer than this many characters: Slurm shows them all."""
