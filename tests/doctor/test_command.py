@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from gpumon import __version__
 from tests.fakenvml import FakeDriver
 from tests.support.grafana import EDITOR, run_grafana
 from tests.support.servers import run_agent, run_prometheus, wait_for
@@ -43,6 +44,7 @@ def test_a_driver_that_hangs_keeps_nobody_waiting(driver: FakeDriver) -> None:
     finally:
         driver.release()
     assert found["driver"]["level"] == "fail"
+    assert "no answer within" not in found["driver"]["evidence"]  # it knows why
     assert found["library"]["level"] == "pass"
     assert "libnvidia-ml.so" in found["library"]["evidence"]
 
@@ -78,6 +80,57 @@ def test_a_wrong_configuration_is_a_finding(tmp_path: Path, text: str, words: st
     assert "gpumon" in found
 
 
+def test_a_value_that_the_agent_refuses_is_one_too(tmp_path: Path) -> None:
+    """As the agent itself would say it, from the file and from the environment."""
+    config = tmp_path / "gpumon.toml"
+    config.write_text("[agent]\ninterval = 99\n")
+    found = doctor(config=config)
+    assert "99.0 is not in the range" in found["configuration"]["evidence"]
+    found = doctor(env={"GPUMON_INTERVALL": "1"})
+    assert "unknown variable GPUMON_INTERVALL" in found["configuration"]["evidence"]
+    assert "did you mean GPUMON_INTERVAL" in found["configuration"]["next_step"]
+
+
+def test_the_agent_is_looked_for_where_the_environment_puts_it(tmp_path: Path) -> None:
+    """It goes before the file, for doctor as for the agent; and so does the state folder."""
+    config = tmp_path / "gpumon.toml"
+    config.write_text('[agent]\nweb.listen-address = ":1"\n')
+    with run_agent(tmp_path, "sim:1xH100") as agent:
+        env = {
+            "GPUMON_WEB_LISTEN_ADDRESS": f":{agent.port}",
+            "GPUMON_STATE_DIR": str(tmp_path / "state"),
+        }
+        found = doctor(config=config, env=env)
+    assert found["agent"]["level"] == "pass"
+    assert found["agent"]["evidence"].startswith(f"http://127.0.0.1:{agent.port} is ready")
+    assert found["state"]["evidence"].startswith(f"{tmp_path}/state, ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--grafana", "http://127.0.0.1:1"], "no token for Grafana"),
+        (["--grafana", "http://u:p@127.0.0.1:1"], "--grafana holds a user or password"),
+        (["--prometheus", "http://u:p@127.0.0.1:1"], "--prometheus holds a user or password"),
+        (["--prometheus", "p:9090"], "--prometheus is no URL"),
+        (["--agent", "https://"], "--agent is no URL"),
+    ],
+)
+def test_wrong_usage_is_no_finding(argv: list[str], words: str) -> None:
+    """Exit code 2, in one line, before anything is looked at; a password is not repeated."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gpumon", "doctor", *argv],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "GPUMON_GRAFANA_TOKEN": ""},
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr
+    assert "u:p" not in done.stderr
+
+
 def test_a_prometheus_that_scrapes_this_agent_and_one_that_does_not(tmp_path: Path) -> None:
     """By the agent's own address, as the configuration has it; with and without our rules."""
     with run_agent(tmp_path, "sim:2xH100") as agent:
@@ -97,6 +150,8 @@ def test_a_prometheus_that_scrapes_this_agent_and_one_that_does_not(tmp_path: Pa
             wait_for(lambda: prometheus.value("sum(up)") == 1, 30, "the first scrape")
             found = doctor("--prometheus", prometheus.url, config=config)
         assert found["agent"]["level"] == "pass"
+        assert found["agent"]["evidence"].endswith(f"is ready, {__version__}")
+        assert found["grafana"]["level"] == "skip"
         assert found["prometheus-scrape"]["level"] == "pass", found
         assert found["prometheus-rules"]["level"] == "pass", found
         assert found["prometheus-clock"]["level"] == "pass"
@@ -108,6 +163,7 @@ def test_a_prometheus_that_scrapes_this_agent_and_one_that_does_not(tmp_path: Pa
         assert found["prometheus-scrape"]["level"] == "fail"
         assert found["prometheus-rules"]["level"] == "fail"
     gone = doctor("--prometheus", "http://127.0.0.1:1")
+    assert "prometheus-scrape" not in gone
     assert gone["prometheus"]["level"] == "fail"
 
 

@@ -1,151 +1,218 @@
-"""What is found of this machine."""
+"""What is gathered of this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import ssl
 import threading
-from collections import namedtuple
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from gpumon.checks import Level
-from gpumon.doctor import Finding, examine, here
-from gpumon.doctor.here import KernelClock
-from gpumon.errors import UnavailableError
-
-
-def test_what_hangs_is_said_and_the_others_are_not_kept_waiting() -> None:
-    """Each item is one finding at least, in their order, whatever happens to it."""
-    released = threading.Event()
-
-    def hangs() -> Finding:
-        released.wait(60)
-        return Finding("hangs", Level.PASS, "")
-
-    def breaks() -> Finding:
-        raise ZeroDivisionError("by nought")
-
-    def refuses() -> Finding:
-        raise UnavailableError("nothing there", "look elsewhere")
-
-    def says() -> Iterator[Finding]:
-        yield Finding("one", Level.PASS, "")
-        yield Finding("two", Level.WARN, "", "")
-
-    items = {"hangs": hangs, "breaks": breaks, "refuses": refuses, "says": says}
-    found = examine(items, 0.3)
-    released.set()
-    assert [(each.item, each.level.value) for each in found] == [
-        ("hangs", "fail"),
-        ("breaks", "fail"),
-        ("refuses", "fail"),
-        ("one", "pass"),
-        ("two", "warn"),
-    ]
-    assert found[0].evidence == "no answer within 0.3 s"
-    assert found[1].evidence == "ZeroDivisionError: by nought"
-    assert (found[2].evidence, found[2].next_step) == ("nothing there", "look elsewhere")
+from gpumon.doctor import command, here
+from gpumon.doctor.agent import agent
+from gpumon.doctor.facts import Agent
+from tests.support.certificates import Authority, Pair
+from tests.support.servers import free_port
 
 
 def test_a_device_that_this_user_may_not_open_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With whose group to join; without any device there is nothing to say."""
-    assert here.devices(tmp_path).level is Level.SKIP
+    """Of those that NVML opens; by its rights, without opening it."""
+    assert here.devices(tmp_path).nodes == ()
     for name in ("nvidia0", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    assert here.devices(tmp_path).evidence == "2 can be opened by this user"
+    assert here.devices(tmp_path).closed == ()
     monkeypatch.setattr(os, "access", lambda path, _mode: Path(path).name != "nvidia0")
     found = here.devices(tmp_path)
-    assert found.level is Level.FAIL
-    assert found.evidence == f"this user may not open {tmp_path}/nvidia0"
+    assert found.nodes == (f"{tmp_path}/nvidia0", f"{tmp_path}/nvidiactl")
+    assert found.closed == (f"{tmp_path}/nvidia0",)
 
 
-def test_a_kernel_log_that_cannot_be_read_is_no_failure(tmp_path: Path) -> None:
-    """The driver tells of some Xids; what is missed is said."""
-    found = here.kernel_log(tmp_path / "kmsg")
-    assert found.level is Level.WARN
-    assert "No such file" in found.evidence
+def test_a_kernel_log_is_tried(tmp_path: Path) -> None:
+    """By opening it: its rights alone do not say (kernel.dmesg_restrict)."""
+    assert "No such file" in here.kernel_log(tmp_path / "kmsg").problem
     (tmp_path / "kmsg").touch()
-    assert here.kernel_log(tmp_path / "kmsg").level is Level.PASS
+    assert here.kernel_log(tmp_path / "kmsg").problem == ""
 
 
-@pytest.mark.parametrize(
-    ("clock", "level"),
-    [(KernelClock(True, 0.0004), Level.PASS), (KernelClock(False, 16.0), Level.WARN)],
-)
-def test_a_clock_that_nothing_keeps_is_said(clock: KernelClock, level: Level) -> None:
-    """And one that is kept, with its error."""
-    found = here.clock(clock)
-    assert found.level is level
-    assert level is not Level.PASS or "0.4 ms" in found.evidence
+MODULES = {
+    "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12 19:39:15 UTC 2024\n"
+    "GCC version:  gcc version 11.4.0 (Ubuntu 11.4.0-1ubuntu1~22.04)\n": "535.183.01",
+    "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.105.08  Release Build  "
+    "(dvs-builder@U22)  Wed Oct 29 23:15:11 UTC 2025\nGCC version:  gcc 13.3.0\n": "580.105.08",
+    "GCC version:  gcc 13.3.0\n": "",
+}
+
+
+@pytest.mark.parametrize(("text", "version"), MODULES.items())
+def test_the_modules_version_is_read_of_both_kinds(tmp_path: Path, text: str, version: str) -> None:
+    """The proprietary module and the open one word it differently."""
+    (tmp_path / "version").write_text(text)
+    assert here.library(tmp_path / "version").module == version
+    assert here.library(tmp_path / "none").module == ""
+
+
+def test_gpus_are_counted_on_the_bus(tmp_path: Path) -> None:
+    """What computes or draws; not NVIDIA's audio function, bridges, or others' cards."""
+    functions = {
+        "0": ("0x10de", "0x030200"),
+        "1": ("0x10de", "0x030000"),
+        "2": ("0x10de", "0x040300"),
+        "3": ("0x10de", "0x068000"),
+        "4": ("0x1002", "0x030000"),
+    }
+    for name, (vendor, kind) in functions.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / name / "class").write_text(f"{kind}\n")
+    assert here.gpus_on_bus(tmp_path) == 2
+    assert here.gpus_on_bus(tmp_path / "none") is None
+
+
+def test_a_container_is_known_by_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leaves another one; a machine has none."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert here.container(tmp_path) == ""
+    (tmp_path / "run/systemd").mkdir(parents=True)
+    (tmp_path / "run/systemd/container").write_text("lxc\n")
+    assert here.container(tmp_path) == "lxc"
+    (tmp_path / ".dockerenv").touch()
+    assert here.container(tmp_path) == "docker"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert here.container(tmp_path) == "kubernetes"
+
+
+def test_who_asks_is_told_by_name() -> None:
+    """And by number, where the user has no name."""
+    found = here.user()
+    assert found.uid == os.geteuid()
+    assert found.name
+    assert here.user_name(2**31 - 7) == str(2**31 - 7)
+
+
+def test_a_state_folder_that_is_not_there_is_looked_for_where_it_will_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest folder that is there has to take it."""
+    found = here.state(tmp_path / "some" / "where")
+    assert (found.exists, found.writable, found.owner) == (False, True, "")
+    assert found.free
+    asked: list[Path] = []
+    monkeypatch.setattr(os, "access", lambda path, _mode: asked.append(path))
+    assert not here.state(tmp_path / "some" / "where").writable
+    assert asked == [tmp_path]
+
+
+def test_a_state_folder_of_somebody_elses_names_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that he can be asked as."""
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    assert here.state(tmp_path).owner == here.user_name(tmp_path.stat().st_uid)
 
 
 def test_the_kernel_is_asked_for_its_own_clock() -> None:
     """By adjtimex(2), as timedatectl and chronyc see it."""
-    found = here._kernel_clock()
-    assert 0 <= found.error_seconds < 3600
+    kept, error = here._kernel_clock()
+    assert kept in {True, False, None}
+    assert 0 <= error < 3600
 
 
-Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil.disk_usage returns
-
-
-def test_a_state_folder_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The agent makes it where it is not there."""
-    assert here.state(tmp_path / "none").level is Level.SKIP
-    assert here.state(tmp_path).level is Level.PASS
-    monkeypatch.setattr(here.shutil, "disk_usage", lambda _path: Usage(0, 0, 5e6))
-    found = here.state(tmp_path)
-    assert (found.level, found.evidence) == (Level.FAIL, f"5 MB are free in {tmp_path}")
+CHRONY = "50505049,2.2.2.2,2,1732617900.1,0.0001,-0.0002,0.0003,-1.5,0.01,0.05,0.02,0.001,64.5,{}\n"
 
 
 @pytest.mark.parametrize(
-    ("shown", "level", "words"),
+    ("text", "code", "found"),
     [
-        (("loaded", "active", "enabled"), Level.PASS, "started with the machine"),
-        (("loaded", "active", "disabled"), Level.WARN, "not after a reboot"),
-        (("loaded", "inactive", "enabled"), Level.WARN, "is inactive"),
-        (("loaded", "failed", "enabled"), Level.FAIL, "has failed"),
-        (("not-found", "inactive", ""), Level.WARN, "there is no unit"),
+        (CHRONY.format("Normal"), 0, ("chronyd", True)),
+        (CHRONY.format("Not synchronised"), 0, ("chronyd", False)),
+        ("506 Cannot talk to daemon\n", 1, ("", None)),
+        ("", None, ("", None)),
     ],
 )
-def test_the_service_must_run_and_come_back(
-    shown: tuple[str, str, str], level: Level, words: str
+def test_chrony_knows_of_a_clock_that_the_kernel_does_not(
+    text: str, code: int | None, found: tuple[str, bool | None]
 ) -> None:
-    """By what systemctl shows of the unit."""
-    keys = ("LoadState", "ActiveState", "UnitFileState")
-    found = here.service_of(dict(zip(keys, shown, strict=True)))
-    assert found.level is level
-    assert words in found.evidence
-    assert bool(found.next_step) == (level is not Level.PASS)
+    """By the leap status, the last field of ``chronyc -c tracking``."""
+    assert here._chrony(command.Printed(text, code)) == found
 
 
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """Somebody else's server."""
+def test_timesyncd_leaves_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken where the kernel does not say so itself."""
+    monkeypatch.setattr(here, "_kernel_clock", lambda: (None, 0.0))
+    monkeypatch.setattr(here.command, "run", lambda *_: command.Printed("", None, "not installed"))
+    assert here.clock(tmp_path).by_daemon is None
+    (tmp_path / "synchronized").touch()
+    found = here.clock(tmp_path)
+    assert (found.kernel, found.daemon, found.by_daemon) == (None, "systemd-timesyncd", True)
+
+
+def test_a_command_that_does_not_end_is_left_with_what_it_has_printed(tmp_path: Path) -> None:
+    """It is not killed: in a driver's call that could freeze a GPU."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    script = f'echo begun; read line < "{gate}"; echo "$line" > "{tmp_path}/done"'
+    printed = command.run(("sh", "-c", script), 1.0)
+    assert (printed.text, printed.code) == ("begun\n", None)
+    assert "did not end within 1 s" in printed.problem
+    os.mkfifo(tmp_path / "done")
+    gate.write_text("alive\n")
+    assert (tmp_path / "done").read_text() == "alive\n"
+
+
+def test_a_command_that_is_not_there_is_a_reason() -> None:
+    """And one that fails has its code, and its complaint among what it printed."""
+    assert command.run(("no-such-command",), 5).problem == "no-such-command is not installed"
+    printed = command.run(("sh", "-c", "echo sorry >&2; exit 3"), 5)
+    assert (printed.text, printed.code, printed.problem) == ("sorry\n", 3, "")
+
+
+@contextlib.contextmanager
+def answering(status: int, text: str, certificate: Pair | None = None) -> Iterator[str]:
+    """Run a server that says one thing, whatever it is asked."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_error(404)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+    class Server(HTTPServer):
+        def handle_error(self, *_: object) -> None:
+            pass  # plain HTTP to a TLS port
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.cert, certificate.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
 
-def test_a_port_that_somebody_else_has_taken_is_a_failure(stranger: str) -> None:
-    """One where nobody listens is not: perhaps none is wanted here."""
-    found = here.agent(stranger)
-    assert found.level is Level.FAIL
-    assert "which is no gpumon agent's" in found.evidence
-    nobody = here.agent("http://127.0.0.1:1")
-    assert (nobody.level, nobody.next_step) == (Level.WARN, "gpumon agent starts one")
+def test_what_somebody_else_says_at_the_agents_port_is_kept() -> None:
+    """Its status and its words, for the judge; of nobody, that the port is free."""
+    with answering(200, "Prometheus Server is Ready.\n") as url:
+        assert agent(url) == Agent(url, 200, "Prometheus Server is Ready.")
+    url = f"http://127.0.0.1:{free_port()}"
+    assert agent(url) == Agent(url, nobody=True)
+
+
+def test_an_agent_with_tls_is_found_by_the_address_alone(tmp_path: Path) -> None:
+    """No authority that this machine trusts has signed its certificate."""
+    certificate = Authority(tmp_path).sign("n17.example.org")
+    with answering(200, 'gpumon_build_info{version="7.1"} 1\n', certificate) as url:
+        found = agent(url)
+    assert found.url == url.replace("http:", "https:")
+    assert (found.status, found.version) == (200, "7.1")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import socket
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from gpumon.checks import Level
-from gpumon.doctor import servers
+from gpumon.doctor import Finding, judge_servers, servers
+from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
 
 URL = "http://p:9090"
+OWN = Own(frozenset({"n17"}), frozenset({"10.0.0.7", "fd00::7"}), 9842)
 
 
 def target(url: str, health: str = "up", **labels: str) -> dict[str, Any]:
@@ -17,63 +22,171 @@ def target(url: str, health: str = "up", **labels: str) -> dict[str, Any]:
     return {"scrapeUrl": url, "health": health, "lastError": "", "labels": labels}
 
 
+def group(name: str, *rules: str, **more: str) -> dict[str, Any]:
+    """Return a group of rules as Prometheus tells it."""
+    return {"name": name, "rules": [{"name": rule, "health": "ok"} | more for rule in rules]}
+
+
+WELL = Prometheus(
+    URL,
+    OWN,
+    {"ours": frozenset({"a", "b"}), "second": frozenset({"c"})},
+    targets=Told([target("http://n17:9842/metrics")]),
+    rules=Told([group("ours", "a", "b"), group("second", "c")]),
+    alertmanagers=Told([{"url": "http://am/api/v2/alerts"}]),
+    skew_seconds=0.4,
+)
+
+
+def found(**changed: Any) -> dict[str, Finding]:
+    """Return what is found of a Prometheus that is well but for what is changed."""
+    facts = dataclasses.replace(WELL, **changed)
+    return {finding.item: finding for finding in judge_servers.prometheus(facts)}
+
+
+def test_a_prometheus_that_has_everything_is_well() -> None:
+    """Five items, each with what shows it."""
+    findings = found()
+    assert {item: f.level for item, f in findings.items()} == {
+        "prometheus": Level.PASS,
+        "prometheus-scrape": Level.PASS,
+        "prometheus-clock": Level.PASS,
+        "prometheus-rules": Level.PASS,
+        "prometheus-alerts": Level.PASS,
+    }
+    assert findings["prometheus-alerts"].evidence == "told to http://am/api/v2/alerts"
+
+
 @pytest.mark.parametrize(
     ("targets", "level"),
     [
-        ([target("http://n17:9842/metrics")], Level.PASS),
-        ([target("http://10.0.0.7:9842/metrics", instance="n17:9842")], Level.PASS),
-        ([target("http://10.0.0.7:9842/metrics", node="n17")], Level.PASS),
+        ([target("http://10.0.0.7:9842/metrics")], Level.PASS),
+        ([target("http://[fd00::7]:9842/metrics")], Level.PASS),
+        ([target("http://n17.cluster.example.org:9842/metrics")], Level.PASS),
+        ([target("http://proxy:9842/metrics", instance="n17:9842")], Level.PASS),
+        ([target("http://proxy:9842/metrics", node="n17")], Level.PASS),
+        ([target("http://n17:9842/metrics", instance="[gpu rack")], Level.PASS),
         ([target("http://n17:9100/metrics")], Level.FAIL),
         ([target("http://n18:9842/metrics")], Level.FAIL),
+        ([target("http://127.0.0.1:9842/metrics")], Level.FAIL),
         ([target("http://n17:9842/metrics", health="down")], Level.FAIL),
+        (
+            [target("http://n17:9842/metrics"), target("http://10.0.0.7:9842/x", health="down")],
+            Level.FAIL,
+        ),
+        ([target("http://n17:9842/metrics", health="unknown")], Level.WARN),
         ([], Level.FAIL),
     ],
 )
 def test_a_target_is_this_nodes_by_its_host_and_port(
-    targets: list[dict[str, Any]], level: Level
+    targets: Sequence[Mapping[str, Any]], level: Level
 ) -> None:
-    """By the URL, or by the labels that it was given; another exporter's port is not ours."""
-    assert servers.scraped(targets, {"n17"}, 9842, URL).level is level
+    """By URL, address or label; not another's port, nor what is 127.0.0.1 to somebody else."""
+    assert found(targets=Told(targets))["prometheus-scrape"].level is level
+
+
+def test_a_node_that_knows_its_domain_is_not_its_namesake_of_another() -> None:
+    """Prometheus may scrape two clusters, each with an n17."""
+    own = dataclasses.replace(OWN, names=frozenset({"n17", "n17.a.example.org"}))
+    for host, level in {"n17.a.example.org": Level.PASS, "n17.b.example.org": Level.FAIL}.items():
+        targets = Told([target(f"http://{host}:9842/metrics")])
+        assert found(own=own, targets=targets)["prometheus-scrape"].level is level
+
+
+def test_127_0_0_1_is_this_machine_for_its_own_prometheus_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One elsewhere means itself by it."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "n17.example.org")
+    here = servers.own("http://127.0.0.1:9842", "http://localhost:9090")
+    away = servers.own("http://127.0.0.1:9842", "http://prometheus.example.org:9090")
+    assert {"127.0.0.1", "localhost"} <= here.addresses
+    assert not {"127.0.0.1", "localhost", "::1"} & away.addresses
+    assert here.names == away.names == {"n17", "n17.example.org"}
+    assert here.port == 9842
 
 
 def test_why_a_scrape_fails_is_said() -> None:
     """In Prometheus' own words."""
     sick = target("http://n17:9842/metrics", health="down") | {"lastError": "connection refused"}
-    found = servers.scraped([sick], {"n17"}, 9842, URL)
-    assert found.evidence == "http://n17:9842/metrics: connection refused"
+    finding = found(targets=Told([sick]))["prometheus-scrape"]
+    assert finding.evidence == "http://n17:9842/metrics: connection refused"
 
 
 @pytest.mark.parametrize(
-    ("theirs", "level"), [(1000.0, Level.PASS), (900.0, Level.FAIL), (None, Level.SKIP)]
+    ("skew", "level", "words"),
+    [
+        (4.0, Level.PASS, "the same time"),
+        (90.0, Level.FAIL, "90 s ahead of"),
+        (-90.0, Level.FAIL, "90 s behind"),
+        (None, Level.SKIP, "does not say"),
+    ],
 )
-def test_two_clocks_must_agree(theirs: float | None, level: Level) -> None:
+def test_two_clocks_must_agree(skew: float | None, level: Level, words: str) -> None:
     """Within some seconds, as far as the server says its time."""
-    assert servers.clocks(1001.0, theirs, URL).level is level
+    finding = found(skew_seconds=skew)["prometheus-clock"]
+    assert (finding.level, words in finding.evidence) == (level, True), finding
 
 
-def test_a_group_that_is_missing_or_ails_is_named() -> None:
-    """Others' groups are nobody's business here."""
-    groups = [
-        {"name": "ours", "rules": [{"name": "a", "health": "ok"}]},
-        {"name": "theirs", "rules": [{"name": "b", "health": "err", "lastError": "no"}]},
-    ]
-    assert servers.rules(groups, {"ours"}, URL).level is Level.PASS
-    missing = servers.rules(groups, {"ours", "second"}, URL)
-    assert missing.evidence == f"1 of 2 groups are not in {URL}, such as second"
-    ailing = servers.rules(groups, {"ours", "theirs"}, URL)
-    assert (ailing.level, ailing.evidence) == (Level.FAIL, "b: no")
+@pytest.mark.parametrize(
+    ("groups", "level", "evidence"),
+    [
+        ([], Level.FAIL, f"none of gpumon's rules is in {URL}"),
+        ([group("theirs", "x")], Level.FAIL, f"none of gpumon's rules is in {URL}"),
+        ([group("ours", "a", "b")], Level.WARN, f"1 of 2 groups are not in {URL}: second …"),
+        (
+            [group("ours", "a"), group("second", "c")],
+            Level.WARN,
+            f"1 rules of this version are not in {URL}, such as b",
+        ),
+        (
+            [group("ours", "a", "b", health="err", lastError="no"), group("second", "c")],
+            Level.FAIL,
+            "a: no",
+        ),
+    ],
+)
+def test_rules_that_are_missing_old_or_ailing_are_named(
+    groups: Sequence[Mapping[str, Any]], level: Level, evidence: str
+) -> None:
+    """A site may leave a group out, but not all of them."""
+    finding = found(rules=Told(groups))["prometheus-rules"]
+    assert (finding.level, finding.evidence) == (level, evidence)
+
+
+def test_others_rules_are_nobodys_business_here() -> None:
+    """Even where they fail."""
+    groups = [*WELL.rules.rows, group("theirs", "x", health="err", lastError="no")]
+    assert found(rules=Told(groups))["prometheus-rules"].level is Level.PASS
 
 
 def test_alerts_that_reach_nobody_are_said() -> None:
-    """And where they go, otherwise."""
-    assert servers.alertmanagers([], URL).level is Level.WARN
-    found = servers.alertmanagers([{"url": "http://am/api/v2/alerts"}], URL)
-    assert found.evidence == "told to http://am/api/v2/alerts"
+    """It is a warning: perhaps somebody looks at Grafana."""
+    assert found(alertmanagers=Told())["prometheus-alerts"].level is Level.WARN
+
+
+def test_what_a_server_does_not_tell_is_missed_and_one_that_tells_nothing_is_wrong() -> None:
+    """A Mimir has no targets, but rules."""
+    silent = Told((), "no targets (404)", "is it a Prometheus?")
+    finding = found(targets=silent)["prometheus-scrape"]
+    assert (finding.level, finding.missed) == (Level.SKIP, True)
+    findings = found(targets=silent, rules=silent, alertmanagers=silent)
+    assert [(f.item, f.level, f.evidence) for f in findings.values()] == [
+        ("prometheus", Level.FAIL, "no targets (404)")
+    ]
 
 
 def test_dashboards_that_differ_are_counted_by_how() -> None:
     """All that are as they ship are well."""
-    assert servers.dashboards(["unchanged"] * 3, "unchanged", URL).level is Level.PASS
-    found = servers.dashboards(["unchanged", "updated", "created", "updated"], "unchanged", URL)
-    assert found.level is Level.WARN
-    assert found.evidence == f"3 of 4 dashboards differ in {URL} (2 updated, 1 created)"
+    (well,) = judge_servers.grafana(Grafana(URL, ("unchanged",) * 3))
+    assert well.level is Level.PASS
+    (old,) = judge_servers.grafana(Grafana(URL, ("unchanged", "updated", "created", "updated")))
+    assert old.level is Level.WARN
+    assert old.evidence == f"3 of 4 dashboards differ in {URL} (2 outdated, 1 missing)"
+
+
+def test_what_was_not_asked_says_how_to_ask() -> None:
+    """And is no reason to exit with anything but 0."""
+    finding = judge_servers.not_asked("grafana")
+    assert (finding.level, finding.missed) == (Level.SKIP, False)
+    assert finding.next_step == "gpumon doctor --grafana URL"

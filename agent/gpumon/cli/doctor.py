@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
 import time
 import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -11,7 +15,13 @@ import click
 from gpumon.cli.base import SERVICE_STATE_DIR, Seconds, declare_unconfigured, default_state_dir
 
 if typing.TYPE_CHECKING:
-    from gpumon.doctor import Finding, Item
+    from gpumon.doctor import Finding, Question
+
+ANSWER_SECONDS = 8.0
+"""Eight GPUs without persistence mode take some seconds to start."""
+
+SERVICE_ENVIRONMENT = Path("/etc/gpumon/agent.env")
+"""Where the systemd unit that ships takes variables from."""
 
 
 @declare_unconfigured(
@@ -45,7 +55,7 @@ if typing.TYPE_CHECKING:
     "--timeout",
     "seconds",
     type=Seconds(min=0.5, max=600),
-    default=8.0,
+    default=ANSWER_SECONDS,
     show_default=True,
     metavar="SECONDS",
     help="How long all of it may take.",
@@ -79,73 +89,128 @@ def doctor(
 ) -> int:
     """Say whether this installation is right: driver, rights, agent, clock, servers.
 
-    Of the GPUs themselves gpumon check judges. Exits with 1 where something is wrong.
+    Of the GPUs themselves gpumon check judges. Exits with 0 where all is well or only to be looked
+    at, 1 where something is wrong, and 3 where something could not be told.
     """
     import socket
 
-    from gpumon.config import DEFAULT_FILE
     from gpumon.doctor import examine
     from gpumon.views import doctor as view
 
-    file = (ctx.parent.params.get("config_file") if ctx.parent else None) or DEFAULT_FILE
-    address, configured = _configured(Path(file))
-    url = (url or address).rstrip("/")
-    folder = state_dir or (SERVICE_STATE_DIR if SERVICE_STATE_DIR.exists() else default_state_dir())
-    items = _items(seconds, url, folder)
-    if prometheus:
-        items["prometheus"] = _prometheus(prometheus, url)
-    if grafana:
-        items["grafana"] = _grafana(grafana, token_file)
-    findings = [configured, *examine(items, seconds)]
+    _check(url, "--agent")
+    asked = [*_prometheus(prometheus), *_grafana(grafana, token_file)]
+    place, configured = _configured(ctx)
+    place = dataclasses.replace(
+        place,
+        url=(url or place.url).rstrip("/"),
+        state_dir=state_dir or place.state_dir,
+    )
+    questions = [*_here(seconds, place), *[ask(place.url) for ask in asked]]
+    findings = [configured, *examine(questions, seconds), *_not_asked(prometheus, grafana)]
     text = view.to_json(findings, socket.gethostname(), time.time())
     if form == "json":
         click.echo(text, nl=False)
     else:
         view.show(findings)
     if bundle is not None:
-        _bundle(bundle, text, Path(file), url)
+        _bundle(bundle, text, ctx, place.url)
     return view.exit_code(findings)
 
 
-def _items(seconds: float, url: str, folder: Path) -> dict[str, Item]:
-    from gpumon.doctor import here
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where this machine's agent should be: its URL, the path of its metrics, its memory."""
 
-    return {
-        "gpumon": here.program,
-        "library": here.library,
+    url: str
+    metrics: str
+    state_dir: Path | None = None
+
+
+def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
+    from gpumon.doctor import Question, here, judge
+    from gpumon.doctor.agent import agent
+
+    folder = place.state_dir or (
+        SERVICE_STATE_DIR if SERVICE_STATE_DIR.exists() else default_state_dir()
+    )
+    return [
+        Question("gpumon", here.program, judge.program),
+        Question("user", here.user, judge.user),
+        Question("library", here.library, judge.library),
         # The answer takes a moment to come over and to be told.
-        "driver": lambda: here.driver(max(0.5, seconds - 0.5)),
-        "devices": here.devices,
-        "kernel-log": here.kernel_log,
-        "agent": lambda: here.agent(url),
-        "service": here.service,
-        "state": lambda: here.state(folder),
-        "clock": here.clock,
-    }
+        Question("driver", lambda: here.driver(max(0.3, seconds - 0.5)), judge.driver),
+        Question("devices", here.devices, judge.devices),
+        Question("kernel-log", here.kernel_log, judge.kernel_log),
+        Question("agent", lambda: agent(place.url, place.metrics), judge.agent),
+        Question("service", here.service, judge.service),
+        Question("state", lambda: here.state(folder), judge.state),
+        Question("clock", here.clock, judge.clock),
+    ]
 
 
-def _configured(file: Path) -> tuple[str, Finding]:
-    """Return where the agent should answer, and how the configuration is."""
+def _configured(ctx: click.Context) -> tuple[Place, Finding]:
+    """Return where the agent should be, and how the configuration is."""
     from gpumon import config
-    from gpumon.cli import COMMANDS
+    from gpumon.cli import COMMANDS, cli
     from gpumon.doctor.finding import bad, good
     from gpumon.errors import GpumonError
     from gpumon.web.listen import DEFAULT_PORT, parse_listen_address
 
-    address = f"http://127.0.0.1:{DEFAULT_PORT}"
-    if not file.exists():
-        return address, good("configuration", f"no {file}: everything is at its default")
+    place = Place(f"http://127.0.0.1:{DEFAULT_PORT}", "/metrics")
+    given = ctx.parent.params.get("config_file") if ctx.parent else None
     try:
-        tables = config.load(file)
+        tables = config.load(Path(given) if given else None)
         for name in tables:
             config.section(tables, name, COMMANDS, _flags(name))
-        listen = config.section(tables, "agent", COMMANDS, _flags("agent"))
-        host, port = parse_listen_address(str(listen.get("web.listen-address", f":{DEFAULT_PORT}")))
+        service = _service_environment()
+        with _environment(service):
+            # As the agent itself reads them: flag, environment, file; values and all.
+            agent = cli.get_command(ctx, "agent")
+            assert agent is not None
+            values = agent.make_context("agent", [], parent=ctx.parent).params
+        host, port = parse_listen_address(values["listen_address"])
     except GpumonError as error:
-        return address, bad("configuration", error.problem, error.next_step)
+        return place, bad("configuration", error.problem, error.next_step)
+    except click.UsageError as error:
+        message = error.format_message().rstrip(".")
+        return place, bad("configuration", message, "see gpumon agent --help")
     host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - compared only
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    return address, good("configuration", f"{file}: {', '.join(f'[{name}]' for name in tables)}")
+    place = Place(
+        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
+        values["telemetry_path"],
+        values["state_dir"],
+    )
+    file = given or config.DEFAULT_FILE
+    shown = f"{file}: {', '.join(f'[{name}]' for name in tables)}" if tables else f"no {file}"
+    names = f"; {SERVICE_ENVIRONMENT}: {', '.join(sorted(service))}" if service else ""
+    rest = "" if tables or names else ": everything is at its default"
+    return place, good("configuration", f"{shown}{names}{rest}")
+
+
+def _service_environment() -> Mapping[str, str]:
+    """Return the variables that the service's file sets; none where it may not be read."""
+    try:
+        lines = SERVICE_ENVIRONMENT.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.strip().partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return {
+        name.strip(): value.strip().strip("\"'")
+        for name, _, value in pairs
+        if name.startswith("GPUMON_")
+    }
+
+
+@contextlib.contextmanager
+def _environment(more: Mapping[str, str]) -> Iterator[None]:
+    """Have variables, besides those that are set, for as long as options are read."""
+    new = {name: value for name, value in more.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]
 
 
 def _flags(name: str) -> list[str]:
@@ -155,37 +220,81 @@ def _flags(name: str) -> list[str]:
     return [o.removeprefix("--") for p in command.params for o in p.opts] if command else []
 
 
-def _prometheus(url: str, agent_url: str) -> Item:
-    import socket
+Asked = typing.Callable[[str], "Question[typing.Any]"]
+"""A question of a server, about the agent at a URL."""
+
+
+def _prometheus(url: str | None) -> list[Asked]:
+    if url is None:
+        return []
+    from gpumon.doctor import Question, judge_servers, servers
+    from gpumon.doctor.facts import Prometheus
+    from gpumon.doctor.here import CALL_SECONDS
+    from gpumon.promapi import PrometheusApi
+
+    url = url.removeprefix("prom:")
+    _check(url, "--prometheus")
+    client = PrometheusApi(url, CALL_SECONDS)
+
+    def ask(agent: str) -> Question[Prometheus]:
+        def gather() -> Prometheus:
+            with client as api:
+                return servers.prometheus(api, servers.own(agent, url))
+
+        return Question("prometheus", gather, judge_servers.prometheus)
+
+    return [ask]
+
+
+def _grafana(url: str | None, token_file: Path | None) -> list[Asked]:
+    if url is None:
+        return []
+    from gpumon.doctor import Question, judge_servers, servers
+    from gpumon.errors import UsageError
+    from gpumon.grafana.access import read_access
+
+    try:
+        access = read_access(url, token_file)
+    except UsageError as error:  # it speaks of the option of gpumon dashboards
+        raise UsageError(error.problem.replace("--url", "--grafana"), error.next_step) from None
+    return [lambda _: Question("grafana", lambda: servers.grafana(access), judge_servers.grafana)]
+
+
+def _not_asked(prometheus: str | None, grafana: str | None) -> list[Finding]:
+    from gpumon.doctor.judge_servers import not_asked
+
+    urls = {"prometheus": prometheus, "grafana": grafana}
+    return [not_asked(name) for name, url in urls.items() if url is None]
+
+
+def _check(url: str | None, option: str) -> None:
+    """Raise UsageError for what is no URL, or one that everybody may read a password in."""
     import urllib.parse
 
-    def ask() -> list[Finding]:
-        from gpumon.doctor import servers
-        from gpumon.doctor.here import CALL_SECONDS
-        from gpumon.promapi import PrometheusApi
+    from gpumon.errors import UsageError
 
-        own = urllib.parse.urlsplit(agent_url)
-        name = socket.gethostname()
-        names = {name, name.split(".")[0], socket.getfqdn(), own.hostname or ""}
-        with PrometheusApi(url.removeprefix("prom:"), CALL_SECONDS) as api:
-            return list(servers.prometheus(api, names, own.port or 0))
-
-    return ask
-
-
-def _grafana(url: str, token_file: Path | None) -> Item:
-    def ask() -> Finding:
-        from gpumon.doctor import servers
-
-        return servers.grafana(url, token_file)
-
-    return ask
+    if url is None:
+        return
+    try:
+        parts = urllib.parse.urlsplit(url)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if "@" in url:
+        raise UsageError(
+            f"{option} holds a user or password, which every user of this machine could see",
+            "set GPUMON_TARGET_USER and GPUMON_TARGET_PASSWORD_FILE",
+        )
+    if not good:
+        raise UsageError(f"{option} is no URL", "write one such as http://127.0.0.1:9090")
 
 
-def _bundle(path: Path, doctor_json: str, configuration: Path, url: str) -> None:
+def _bundle(path: Path, doctor_json: str, ctx: click.Context, url: str) -> None:
+    from gpumon.config import DEFAULT_FILE
     from gpumon.doctor.bundle import gather, write
 
-    files = gather(doctor_json, configuration, url)
+    file = (ctx.parent.params.get("config_file") if ctx.parent else None) or DEFAULT_FILE
+    files = gather(doctor_json, Path(file), url)
     write(path, files)
     click.echo(f"{path}: {', '.join(files)}; read it before you send it", err=True)
 

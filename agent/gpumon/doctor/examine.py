@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
-from gpumon.doctor.finding import Finding, bad
+from gpumon.doctor.finding import Finding, bad, missed
 from gpumon.errors import GpumonError
 
-Item = Callable[[], "Finding | Iterable[Finding]"]
-"""Looks at something, and says what it found; may raise a GpumonError, which is then it."""
+Facts = TypeVar("Facts")
 
 
-def examine(items: Mapping[str, Item], seconds: float) -> list[Finding]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Question(Generic[Facts]):
+    """An item: how its facts are gathered, which may take time, and how they are judged.
+
+    ``gather`` may raise a GpumonError, which is then what was found.
+    """
+
+    name: str
+    gather: Callable[[], Facts]
+    judge: Callable[[Facts], Iterable[Finding]]
+
+
+def examine(questions: Sequence[Question[Any]], seconds: float) -> list[Finding]:
     """Return what is found of all items, in their order, within some seconds."""
     found: dict[str, list[Finding]] = {}
 
-    def look(name: str, item: Item) -> None:
-        found[name] = _look(name, item)
+    def look(question: Question[Any]) -> None:
+        found[question.name] = _look(question)
 
-    threads = {
-        name: threading.Thread(target=look, args=(name, item), daemon=True)
-        for name, item in items.items()
-    }
+    threads = [
+        threading.Thread(target=look, args=(question,), daemon=True) for question in questions
+    ]
     until = time.monotonic() + seconds
-    for thread in threads.values():
+    for thread in threads:
         thread.start()
-    for thread in threads.values():
+    for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
     late = "find out what it waits for, or give it longer with --timeout"
     return [
         finding
-        for name in items
-        for finding in found.get(name) or [bad(name, f"no answer within {seconds:g} s", late)]
+        for name in [question.name for question in questions]
+        for finding in found.get(name) or [missed(name, f"no answer within {seconds:g} s", late)]
     ]
 
 
-def _look(name: str, item: Item) -> list[Finding]:
+def _look(question: Question[Any]) -> list[Finding]:
     try:
-        found = item()
+        return list(question.judge(question.gather()))
     except GpumonError as error:
-        return [bad(name, error.problem, error.next_step)]
+        return [bad(question.name, error.problem, error.next_step)]
     except Exception as error:  # noqa: BLE001 - the others must be seen
-        return [bad(name, f"{type(error).__name__}: {error}", "report it, with --bundle")]
-    return [found] if isinstance(found, Finding) else list(found)
+        told = f"{type(error).__name__}: {error}"
+        return [missed(question.name, told, "report it, with --bundle")]

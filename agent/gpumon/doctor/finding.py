@@ -9,12 +9,16 @@ from gpumon.checks import Level
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """How an item is, what shows it, and what to do where it is not well."""
+    """How an item is, what shows it, and what to do where it is not well.
+
+    ``missed`` says of a SKIP that it was to be told, and could not be.
+    """
 
     item: str
     level: Level
     evidence: str
     next_step: str = ""
+    missed: bool = False
 
 
 def good(item: str, evidence: str) -> Finding:
@@ -32,6 +36,11 @@ def bad(item: str, evidence: str, next_step: str) -> Finding:
     return Finding(item, Level.FAIL, evidence, next_step)
 
 
-def unknown(item: str, evidence: str, next_step: str = "") -> Finding:
-    """Return that an item could not be looked at, or was not asked for."""
+def unasked(item: str, evidence: str, next_step: str = "") -> Finding:
+    """Return that an item was not asked for, or does not apply here."""
     return Finding(item, Level.SKIP, evidence, next_step)
+
+
+def missed(item: str, evidence: str, next_step: str) -> Finding:
+    """Return that an item could not be told."""
+    return Finding(item, Level.SKIP, evidence, next_step, missed=True)

@@ -1,31 +1,37 @@
-"""What this machine has for gpumon, and what it denies."""
+"""The facts of this machine. Nothing is judged here; what may wait, waits no longer than it may."""
 
 from __future__ import annotations
 
 import ctypes
-import dataclasses
+import grp
 import importlib.util
 import os
+import platform
+import pwd
 import re
 import shutil
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 from gpumon import __version__
-from gpumon.doctor.finding import Finding, bad, good, odd, unknown
-from gpumon.errors import GpumonError
+from gpumon.doctor import command
+from gpumon.doctor.facts import (
+    Clock,
+    Devices,
+    Driver,
+    KernelLogAccess,
+    Library,
+    Program,
+    Service,
+    State,
+    User,
+)
+from gpumon.errors import DriverError, DriverStuckError, GpumonError
 from gpumon.targets import open_target
 
 CALL_SECONDS = 2.0
-"""How long a command or an agent may take to answer."""
-
-LEAST_FREE_BYTES = 200e6
-"""Less room than this is soon gone: a year of a node's state is some 50 MB."""
+"""How long a command or a server may take to answer."""
 
 UNIT = "gpumon-agent"
 
@@ -36,151 +42,185 @@ EXTRAS = {
 }
 """What the extra [ops] brings, and what needs it."""
 
+MODULE_VERSION = Path("/proc/driver/nvidia/version")
 
-def program() -> Iterator[Finding]:
-    """Say which gpumon this is, and what it can do besides serving."""
-    where = Path(__file__).parents[1]
-    python = ".".join(map(str, sys.version_info[:3]))
-    yield good("gpumon", f"{__version__} in {where}, Python {python}")
+_NVIDIA = "0x10de"
+_DISPLAY = "0x03"
+"""PCI's vendor, and the first byte of the class of what draws or computes (pci.ids)."""
+
+
+def program() -> Program:
+    """Return which gpumon this is, and what it cannot do for want of an extra."""
     absent = [why for module, why in EXTRAS.items() if importlib.util.find_spec(module) is None]
-    if absent:
-        yield unknown("extras", f"not for {', '.join(absent)}", "pip install 'gpumon[ops]'")
-    else:
-        yield good("extras", "all of [ops] is installed")
+    python = f"{platform.python_version()} ({sys.executable})"
+    return Program(__version__, Path(__file__).parents[1], python, tuple(absent))
 
 
-def library() -> Finding:
-    """Find the driver's library, without a call to it."""
-    name = "libnvidia-ml.so.1"
+def user() -> User:
+    """Return who this is, and whether in a container."""
+    uid = os.geteuid()
+    groups = {_group(gid) for gid in {os.getegid(), *os.getgroups()}}
+    return User(user_name(uid), uid, tuple(sorted(groups)), container())
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number where there is none, as in many a container."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def container(root: Path = Path("/")) -> str:
+    """Return the kind of container that this process is in, as it left its mark; else nothing."""
+    if "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "kubernetes"
+    for mark, kind in (("run/.containerenv", "podman"), (".dockerenv", "docker")):
+        if (root / mark).exists():
+            return kind
+    try:  # systemd.io/CONTAINER_INTERFACE: for whoever is not the container's first process
+        return (root / "run/systemd/container").read_text("utf-8").strip()
+    except OSError:
+        return ""
+
+
+def library(module: Path = MODULE_VERSION, bus: Path | None = None) -> Library:
+    """Find the driver's library, without a call to it, and the version of its kernel module."""
+    name, problem = "libnvidia-ml.so.1", ""
     try:
         ctypes.CDLL(name)
     except OSError as error:
-        return bad(
-            "library",
-            f"{name} cannot be loaded ({error})",
-            "install the driver of a GPU node; in a container, run it with the NVIDIA runtime",
-        )
-    mapped = Path("/proc/self/maps").read_text("utf-8")
-    found = re.search(r"\S*libnvidia-ml\.so\S*", mapped)
-    return good("library", found[0] if found else name)
+        problem = str(error)
+    found = None
+    if not problem:
+        mapped = Path("/proc/self/maps").read_text("utf-8")
+        found = re.search(r"\S*libnvidia-ml\.so\S*", mapped)
+    on_bus = gpus_on_bus(bus) if bus else gpus_on_bus()
+    return Library(found[0] if found else "" if problem else name, problem, _module(module), on_bus)
 
 
-def driver(seconds: float) -> Finding:
+def _module(file: Path) -> str:
+    """Return the version in ``NVRM version: NVIDIA UNIX … Kernel Module  580.105.08  Wed …``."""
+    try:
+        found = re.search(r"^NVRM version:.*?\s(\d{3,}(?:\.\d+)+)\s", file.read_text("utf-8"))
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
+def gpus_on_bus(folder: Path = Path("/sys/bus/pci/devices")) -> int | None:
+    """Return how many GPUs of NVIDIA's the PCI bus has; None where it cannot be seen."""
+    try:
+        return sum(map(_is_gpu, folder.iterdir()))
+    except OSError:
+        return None
+
+
+def _is_gpu(device: Path) -> bool:
+    vendor, kind = ((device / name).read_text("utf-8") for name in ("vendor", "class"))
+    return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY)
+
+
+def driver(seconds: float) -> Driver:
     """Ask the driver for its GPUs, in a process that may hang."""
     began = time.monotonic()
     try:
         with open_target("nvml", at_once=True, seconds=seconds) as source:
             snapshot = source.read()
     except GpumonError as error:
-        return bad("driver", error.problem, error.next_step)
-    took = time.monotonic() - began
-    answering = sum(gpu.up for gpu in snapshot.gpus)
-    evidence = (
-        f"{snapshot.source.driver_version}: {answering} of {len(snapshot.gpus)} GPUs answer, "
-        f"in {took:.1f} s"
+        absent = isinstance(error, DriverError) and not isinstance(error, DriverStuckError)
+        return Driver(
+            problem=error.problem,
+            next_step=error.next_step,
+            absent=absent,
+            on_bus=gpus_on_bus(),
+        )
+    return Driver(
+        version=snapshot.source.driver_version,
+        gpus=len(snapshot.gpus),
+        up=sum(gpu.up for gpu in snapshot.gpus),
+        seconds=time.monotonic() - began,
     )
-    if answering < len(snapshot.gpus):
-        return odd("driver", evidence, "see which, with gpumon check")
-    return good("driver", evidence)
 
 
-def devices(folder: Path = Path("/dev")) -> Finding:
-    """Look whether this user may open the driver's devices."""
+def devices(folder: Path = Path("/dev")) -> Devices:
+    """Look which of the driver's devices this user may open, by their rights.
+
+    None is opened: that starts the GPU, and waits where its driver hangs. What a container's rules
+    deny besides is what the driver then answers.
+    """
     nodes = sorted(p for p in folder.glob("nvidia*") if re.fullmatch(r"nvidia(ctl|\d+)", p.name))
-    if not nodes:
-        return unknown("devices", f"no {folder}/nvidia*: no driver is loaded, or none is needed")
     closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
-    if not closed:
-        return good("devices", f"{len(nodes)} can be opened by this user")
-    return bad(
-        "devices",
-        f"this user may not open {', '.join(map(str, closed))}",
-        f"add it to the group of {closed[0]}, or see docs/privileges.md",
-    )
+    return Devices(folder, tuple(map(str, nodes)), tuple(map(str, closed)))
 
 
-def kernel_log(path: Path = Path("/dev/kmsg")) -> Finding:
-    """Look whether Xids can be read where most of them are written."""
+def kernel_log(path: Path = Path("/dev/kmsg")) -> KernelLogAccess:
+    """Try to open the log in which most Xids are written, and nowhere else."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as error:
-        return odd(
-            "kernel-log",
-            f"{path} cannot be read by this user ({error.strerror})",
-            "the service can, by CAP_SYSLOG; without it only the driver tells of Xids "
-            "(docs/privileges.md)",
-        )
-    return good("kernel-log", f"{path} can be read")
+        return KernelLogAccess(path, error.strerror or str(error), container())
+    return KernelLogAccess(path)
 
 
-def agent(url: str) -> Finding:
-    """Ask for the agent that should be at an address of this machine."""
-    try:
-        with _OPENER.open(f"{url}/-/ready", timeout=CALL_SECONDS) as answer:
-            said = answer.read(200).decode("utf-8", "replace").strip()
-    except urllib.error.HTTPError as error:
-        with error:
-            said = error.read(200).decode("utf-8", "replace").strip()
-        if error.code == 401:
-            return good("agent", f"{url} asks for a password, as it was told to")
-        if error.code == 503 and "gpumon" in str(error.headers.get("Server", "gpumon")):
-            return odd("agent", f"{url} is not ready: {said}", "see gpumon events and its log")
-        return bad(
-            "agent",
-            f"{url} answers {error.code}, which is no gpumon agent's",
-            "see who listens there, with ss -ltnp, or choose another --web.listen-address",
-        )
-    except (OSError, ValueError) as error:
-        reason = str(getattr(error, "reason", error))
-        if "refused" in reason:
-            return odd("agent", f"nobody listens at {url}", "gpumon agent starts one")
-        return odd(
-            "agent", f"{url} does not answer ({reason})", "see its log, or who listens there"
-        )
-    return good("agent", f"{url} is ready")
-
-
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def state(folder: Path) -> Finding:
+def state(folder: Path) -> State:
     """Look at the folder in which the agent keeps what must not be lost."""
-    if not folder.exists():
-        return unknown("state", f"{folder} is not there yet: the agent makes it")
-    free = shutil.disk_usage(folder).free
-    if free < LEAST_FREE_BYTES:
-        return bad(
-            "state",
-            f"{free / 1e6:.0f} MB are free in {folder}",
-            "make room, or choose another folder with --state-dir",
-        )
-    if not os.access(folder, os.W_OK):
-        return unknown(
-            "state", f"{folder} is not this user's to write in; {free / 1e9:.1f} GB free"
-        )
-    return good("state", f"{folder}, {free / 1e9:.1f} GB free")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class KernelClock:
-    """Whether something keeps the kernel's clock, and within how many seconds."""
-
-    synchronised: bool
-    error_seconds: float
-
-
-def clock(found: KernelClock | None = None) -> Finding:
-    """Look whether something keeps this machine's clock (adjtimex(2))."""
-    found = found or _kernel_clock()
-    if found.synchronised:
-        return good("clock", f"kept, within {found.error_seconds * 1e3:.1f} ms")
-    return odd(
-        "clock",
-        "nothing keeps it: events and energy get the wrong time",
-        "start chrony or systemd-timesyncd; in a container or guest, that of the host",
+    exists = folder.exists()
+    # What is not there yet is made, in the nearest folder that is.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    uid = there.stat().st_uid
+    return State(
+        folder,
+        exists,
+        writable=os.access(there, os.W_OK | os.X_OK),
+        free=shutil.disk_usage(there).free,
+        owner="" if uid == os.geteuid() else user_name(uid),
     )
 
 
+def service() -> Service:
+    """Ask systemd for the agent's unit."""
+    if not Path("/run/systemd/system").is_dir():
+        return Service(None)
+    asked = ("systemctl", "show", UNIT, "-p", "LoadState,ActiveState,UnitFileState")
+    printed = command.run(asked, CALL_SECONDS)
+    shown = dict(line.split("=", 1) for line in printed.text.splitlines() if "=" in line)
+    return Service(shown, printed.problem or ("" if shown else printed.text.strip()))
+
+
+def clock(marks: Path = Path("/run/systemd/timesync")) -> Clock:
+    """Ask the kernel whether something keeps its clock, and whoever may know better.
+
+    The kernel knows only of what disciplines it: chronyd does so with ``rtcsync`` in its
+    configuration and may keep a clock that the kernel calls unsynchronised.
+    """
+    kernel, error = _kernel_clock()
+    if kernel:
+        return Clock(kernel, error)
+    if (marks / "synchronized").exists():
+        return Clock(kernel, error, "systemd-timesyncd", by_daemon=True)
+    return Clock(kernel, error, *_chrony(command.run(("chronyc", "-c", "tracking"), CALL_SECONDS)))
+
+
+def _chrony(printed: command.Printed) -> tuple[str, bool | None]:
+    """Read the comma-separated answer of ``chronyc -c tracking``: its last field is the leap."""
+    fields = printed.text.strip().split(",")
+    if printed.code != 0 or len(fields) < _TRACKING_FIELDS:
+        return "", None
+    return "chronyd", fields[-1] != "Not synchronised"
+
+
+_TRACKING_FIELDS = 14
+"""Of chronyc(1): reference id and name, stratum, time, eight numbers, interval, leap status."""
+
+_TIME_ERROR = 5
 _STA_UNSYNC = 0x40
 """From linux/timex.h."""
 
@@ -199,41 +239,11 @@ class _Timex(ctypes.Structure):
     )
 
 
-def _kernel_clock() -> KernelClock:
+def _kernel_clock() -> tuple[bool | None, float]:
+    """Return whether the clock is kept, and within how many seconds; None where it is not told."""
     asked = _Timex()  # modes 0: only ask
-    ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
-    return KernelClock(not asked.status & _STA_UNSYNC, asked.maxerror / 1e6)
-
-
-def service() -> Finding:
-    """Look whether systemd starts the agent, and will after a reboot."""
-    if not Path("/run/systemd/system").is_dir():
-        return unknown("service", "systemd does not run here")
-    done = subprocess.run(
-        ["systemctl", "show", UNIT, "-p", "LoadState,ActiveState,UnitFileState"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=CALL_SECONDS,
-    )
-    return service_of(dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line))
-
-
-def service_of(shown: dict[str, str]) -> Finding:
-    """Judge what ``systemctl show`` says of the unit."""
-    loaded, active, enabled = (
-        shown.get(key, "") for key in ("LoadState", "ActiveState", "UnitFileState")
-    )
-    if loaded == "not-found":
-        return odd("service", f"there is no unit {UNIT}", "install it: docs/operating.md")
-    if active == "failed":
-        return bad("service", f"{UNIT} has failed", f"see journalctl -u {UNIT}")
-    if active != "active":
-        return odd("service", f"{UNIT} is {active or 'not known'}", f"systemctl start {UNIT}")
-    if enabled != "enabled":
-        return odd(
-            "service",
-            f"{UNIT} runs, and is {enabled or 'not'}: not after a reboot",
-            f"systemctl enable {UNIT}",
-        )
-    return good("service", f"{UNIT} runs, and is started with the machine")
+    answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
+    if answer < 0:  # a container's filter of system calls may refuse even to be asked
+        return None, 0.0
+    kept = answer != _TIME_ERROR and not asked.status & _STA_UNSYNC
+    return kept, asked.maxerror / 1e6

@@ -1,130 +1,89 @@
-"""Whether Prometheus scrapes this node and has our rules, and Grafana our dashboards."""
+"""The facts of a Prometheus and of a Grafana: what they have of ours, and of this node."""
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.parse
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-from gpumon.doctor.finding import Finding, bad, good, odd, unknown
+import psutil
+
+from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
+from gpumon.errors import UnavailableError
+from gpumon.grafana.access import Access
 from gpumon.promapi import PrometheusApi
-
-MOST_SKEW_SECONDS = 5.0
-"""By more than this the clocks of a node and its Prometheus should not differ."""
+from gpumon.rules import Alert
 
 
-def prometheus(api: PrometheusApi, names: Collection[str], port: int) -> Iterator[Finding]:
-    """Ask a Prometheus: does it scrape an agent of one of these host names, or of this port."""
-    data, date = api.status("targets?state=active")
-    yield scraped(data.get("activeTargets", []), names, port, api.url)
-    yield clocks(time.time(), date, api.url)
-    yield rules(api.status("rules")[0].get("groups", []), _our_groups(), api.url)
-    yield alertmanagers(api.status("alertmanagers")[0].get("activeAlertmanagers", []), api.url)
+def own(agent_url: str, prometheus_url: str) -> Own:
+    """Return how this machine's agent may be named among a Prometheus' targets.
+
+    127.0.0.1 is this machine for its own Prometheus only; elsewhere it is that one's.
+    """
+    port = urllib.parse.urlsplit(agent_url).port or 0
+    name = socket.gethostname()
+    addresses = {
+        address.address.partition("%")[0]
+        for family in psutil.net_if_addrs().values()
+        for address in family
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    }
+    local = {"localhost", *filter(_is_loopback, addresses)}
+    asked = urllib.parse.urlsplit(prometheus_url).hostname or ""
+    names = {name, name.split(".")[0]}
+    if asked not in {*addresses, *names, *local}:
+        return Own(frozenset(names), frozenset(addresses - local), port)
+    return Own(frozenset(names), frozenset(addresses | local), port)
 
 
-def _our_groups() -> set[str]:
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
+
+
+def prometheus(api: PrometheusApi, ours: Own) -> Prometheus:
+    """Ask a Prometheus for its targets, rules and Alertmanagers, and for its time."""
+    targets, date = _told(api, "targets?state=active", "activeTargets")
+    now = time.time()
+    rules, _ = _told(api, "rules", "groups")
+    alertmanagers, _ = _told(api, "alertmanagers", "activeAlertmanagers")
+    return Prometheus(
+        api.url,
+        ours,
+        _shipped_rules(),
+        targets,
+        rules,
+        alertmanagers,
+        None if date is None else now - date,
+    )
+
+
+def _told(api: PrometheusApi, path: str, key: str) -> tuple[Told, float | None]:
+    try:
+        data, date = api.status(path)
+    except UnavailableError as error:
+        return Told((), error.problem, error.next_step), None
+    return Told(tuple(data.get(key) or ())), date
+
+
+def _shipped_rules() -> Mapping[str, frozenset[str]]:
     from gpumon.rules import load
     from gpumon.thresholds import shipped
 
-    return {group.name for group in load(shipped())}
-
-
-def scraped(
-    targets: Sequence[Mapping[str, Any]], names: Collection[str], port: int, url: str
-) -> Finding:
-    """Judge whether one of the targets is this node's agent, and how its scrapes go."""
-    ours = [target for target in targets if _is_ours(target, names, port)]
-    if not ours:
-        return bad(
-            "prometheus-scrape",
-            f"none of the {len(targets)} targets of {url} is {' or '.join(sorted(names))}",
-            "add this node to its scrape_configs: deploy/prometheus/prometheus.yml",
+    return {
+        group.name: frozenset(
+            rule.alert if isinstance(rule, Alert) else rule.record for rule in group.rules
         )
-    target = ours[0]
-    where = target.get("scrapeUrl", "")
-    if target.get("health") != "up":
-        reason = target.get("lastError") or target.get("health") or "not known"
-        return bad("prometheus-scrape", f"{where}: {reason}", "try it from there, with curl")
-    return good("prometheus-scrape", f"{where} is up")
+        for group in load(shipped())
+    }
 
 
-def _is_ours(target: Mapping[str, Any], names: Collection[str], port: int) -> bool:
-    labels = target.get("labels", {})
-    parts = urllib.parse.urlsplit(target.get("scrapeUrl", ""))
-    hosts = {parts.hostname or "", labels.get("node", ""), labels.get("instance", "").split(":")[0]}
-    return parts.port == port and bool(hosts & {*names})
-
-
-def clocks(ours: float, theirs: float | None, url: str) -> Finding:
-    """Judge how far apart this machine's clock and the server's are (unix seconds)."""
-    if theirs is None:
-        return unknown("prometheus-clock", f"{url} does not say what time it is")
-    skew = ours - theirs
-    if abs(skew) > MOST_SKEW_SECONDS:
-        return bad(
-            "prometheus-clock",
-            f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {url}",
-            "have both clocks kept, by chrony or systemd-timesyncd",
-        )
-    return good("prometheus-clock", f"the same time as {url}")
-
-
-def rules(groups: Sequence[Mapping[str, Any]], ours: Collection[str], url: str) -> Finding:
-    """Judge whether our groups of rules are loaded, and can be evaluated."""
-    there = {group.get("name", "") for group in groups}
-    absent = sorted({*ours} - there)
-    if absent:
-        return bad(
-            "prometheus-rules",
-            f"{len(absent)} of {len(ours)} groups are not in {url}, such as {absent[0]}",
-            "gpumon rules export --to its folder of rules, and reload it",
-        )
-    ailing = [
-        f"{rule.get('name')}: {rule.get('lastError')}"
-        for group in groups
-        if group.get("name") in ours
-        for rule in group.get("rules", [])
-        if rule.get("health") == "err"
-    ]
-    if ailing:
-        return bad("prometheus-rules", ailing[0], "gpumon rules check --dir its folder of rules")
-    return good("prometheus-rules", f"all {len(ours)} groups are in {url}")
-
-
-def alertmanagers(found: Sequence[Mapping[str, Any]], url: str) -> Finding:
-    """Judge whether somebody would be told."""
-    if not found:
-        return odd(
-            "prometheus-alerts",
-            f"{url} knows no Alertmanager: no alert reaches anybody",
-            "add alerting.alertmanagers: deploy/prometheus/prometheus.yml",
-        )
-    return good("prometheus-alerts", f"told to {', '.join(one.get('url', '') for one in found)}")
-
-
-def grafana(url: str, token_file: Path | None) -> Finding:
-    """Ask a Grafana whether it has our dashboards as they ship."""
-    from gpumon.grafana.access import read_access
-    from gpumon.grafana.push import Kind, changes_in
+def grafana(access: Access) -> Grafana:
+    """Ask a Grafana what a push of the dashboards would do; nothing is pushed."""
+    from gpumon.grafana.push import changes_in
     from gpumon.grafana.server import connect
     from gpumon.grafana.shipped import FOLDER, load
 
-    ours = load(())
-    with connect(read_access(url, token_file)) as server:
-        _, changes = changes_in(server, ours, FOLDER, None)
-    return dashboards([change.kind.value for change in changes], Kind.UNCHANGED.value, url)
-
-
-def dashboards(kinds: Sequence[str], current: str, url: str) -> Finding:
-    """Judge what a push would find: each dashboard's kind of change."""
-    outdated = [kind for kind in kinds if kind != current]
-    if not outdated:
-        return good("grafana", f"all {len(kinds)} dashboards are in {url}, as they ship")
-    told = ", ".join(f"{outdated.count(kind)} {kind}" for kind in dict.fromkeys(outdated))
-    return odd(
-        "grafana",
-        f"{len(outdated)} of {len(kinds)} dashboards differ in {url} ({told})",
-        "gpumon dashboards diff shows how, and push brings them up to date",
-    )
+    with connect(access) as server:
+        _, changes = changes_in(server, load(()), FOLDER, None)
+    return Grafana(access.url, tuple(change.kind.value for change in changes))

@@ -19,15 +19,17 @@ from gpumon.views.diagnosis import STYLES
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 1 where something keeps gpumon from its work, else 0."""
-    return int(any(finding.level is Level.FAIL for finding in findings))
+    """Return the design's exit code: 0 fine, 1 something is wrong, 3 something was not told."""
+    return {"trouble": 1, "unknown": 3}.get(verdict(findings), 0)
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """Say in one word what came out: ok, warning, trouble."""
+    """Say in one word what came out: ok, warning, trouble, unknown."""
     levels = {finding.level for finding in findings}
     if Level.FAIL in levels:
         return "trouble"
+    if any(finding.missed for finding in findings):
+        return "unknown"
     return "warning" if Level.WARN in levels else "ok"
 
 

@@ -1,0 +1,173 @@
+"""What is known of an installation: one frozen record for each item, gathered before it is judged.
+
+Times are in seconds and sizes in bytes; what could not be found out is None or empty.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Program:
+    """This gpumon: its version, its folder, its Python, and what its missing extras are for."""
+
+    version: str
+    folder: Path
+    python: str
+    without: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class User:
+    """Who asks: the groups by name, and the kind of container around him, empty for none."""
+
+    name: str
+    uid: int
+    groups: tuple[str, ...] = ()
+    container: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Library:
+    """The driver's library, and the kernel module that it must be of one version with.
+
+    ``on_bus`` is how many GPUs of NVIDIA's the PCI bus has, None where there is no bus to look at.
+    """
+
+    path: str = ""
+    problem: str = ""
+    module: str = ""
+    on_bus: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Driver:
+    """What the driver answered, and how soon; or why it did not.
+
+    ``absent`` says that there is none, rather than one that is sick.
+    """
+
+    version: str = ""
+    gpus: int = 0
+    up: int = 0
+    seconds: float = 0.0
+    problem: str = ""
+    next_step: str = ""
+    absent: bool = False
+    on_bus: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Devices:
+    """The driver's device nodes, and those that this user may not open."""
+
+    folder: Path
+    nodes: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KernelLogAccess:
+    """Why the kernel's log cannot be read, empty where it can."""
+
+    path: Path
+    problem: str = ""
+    container: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Agent:
+    """What is at the agent's address.
+
+    ``status`` and ``said`` are of its /-/ready, None where nobody answers HTTP; ``problem`` is why,
+    ``nobody`` that the port is free. ``version`` is that of its gpumon_build_info.
+    """
+
+    url: str
+    status: int | None = None
+    said: str = ""
+    version: str = ""
+    problem: str = ""
+    nobody: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Service:
+    """What ``systemctl show`` says of the unit; None where systemd does not run."""
+
+    shown: Mapping[str, str] | None
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class State:
+    """The folder of the agent's memory, or where it would be made.
+
+    ``owner`` is whose it is where it is not this user's.
+    """
+
+    folder: Path
+    exists: bool
+    writable: bool
+    free: int | None
+    owner: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Clock:
+    """Whether the clock is kept, by the kernel's word and by a daemon's; None is not known.
+
+    ``error_seconds`` is the kernel's bound of how far off it is (adjtimex(2): maxerror).
+    """
+
+    kernel: bool | None = None
+    error_seconds: float = 0.0
+    daemon: str = ""
+    by_daemon: bool | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Own:
+    """How this machine's agent may be named in a target: host names, addresses, its port."""
+
+    names: frozenset[str]
+    addresses: frozenset[str]
+    port: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Told:
+    """Something that a server says of itself, or why it does not."""
+
+    rows: Sequence[Mapping[str, Any]] = ()
+    problem: str = ""
+    next_step: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prometheus:
+    """What a Prometheus has, beside what it should have.
+
+    ``skew_seconds`` is by how much this machine's clock is ahead of it; ``ours`` the names of the
+    rules that ship, by their group.
+    """
+
+    url: str
+    own: Own
+    ours: Mapping[str, frozenset[str]]
+    targets: Told
+    rules: Told
+    alertmanagers: Told
+    skew_seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grafana:
+    """What a push of the dashboards would do, in a word for each."""
+
+    url: str
+    changes: tuple[str, ...]

@@ -1,0 +1,222 @@
+"""What the facts of this machine mean: pure functions, from a record to findings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from gpumon import __version__
+from gpumon.doctor.facts import (
+    Agent,
+    Clock,
+    Devices,
+    Driver,
+    KernelLogAccess,
+    Library,
+    Program,
+    Service,
+    State,
+    User,
+)
+from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
+from gpumon.doctor.here import UNIT
+
+LEAST_FREE_BYTES = 200e6
+"""Less room than this is soon gone: a year of a node's state is some 50 MB."""
+
+ASKS_FOR_PASSWORD = "a user and a password, please"  # noqa: S105 - what it says, and no password
+"""What an agent with users says to whom it does not know (gpumon.web.guard)."""
+
+
+def program(facts: Program) -> Iterator[Finding]:
+    """Say which gpumon this is, and what it cannot do."""
+    yield good("gpumon", f"{facts.version} in {facts.folder}, Python {facts.python}")
+    if facts.without:
+        yield unasked("extras", f"not for {', '.join(facts.without)}", "pip install 'gpumon[ops]'")
+    else:
+        yield good("extras", "all of [ops] is installed")
+
+
+def user(facts: User) -> Iterator[Finding]:
+    """Say whose rights all others are about."""
+    where = f", in a container ({facts.container})" if facts.container else ""
+    groups = f", groups {', '.join(facts.groups)}" if facts.groups else ""
+    yield good("user", f"{facts.name} ({facts.uid}){groups}{where}")
+
+
+def library(facts: Library) -> Iterator[Finding]:
+    """Judge the driver's library, and whether it and the kernel module are of one version."""
+    if facts.problem and facts.on_bus == 0 and not facts.module:
+        yield unasked("library", "no driver, and no GPU of NVIDIA's on the PCI bus")
+        return
+    if facts.problem:
+        gpus = f", and {facts.on_bus} GPUs are on the PCI bus" if facts.on_bus else ""
+        yield bad(
+            "library",
+            f"libnvidia-ml.so.1 cannot be loaded ({facts.problem}){gpus}",
+            "install the driver's user-space libraries; run a container with the NVIDIA runtime",
+        )
+        return
+    named = re.search(r"\.so\.(\d{3,}(?:\.\d+)+)$", facts.path)
+    version = named[1] if named else ""
+    if version and facts.module and version != facts.module:
+        yield bad(
+            "library",
+            f"{facts.path}, but the kernel module is of {facts.module}",
+            "reboot: the driver was upgraded while its module was loaded",
+        )
+        return
+    module = f", as the kernel module ({facts.module})" if facts.module and version else ""
+    yield good("library", f"{facts.path}{module}")
+
+
+def driver(facts: Driver) -> Iterator[Finding]:
+    """Judge whether the driver answers, and for how many of its GPUs."""
+    if facts.problem and facts.absent and facts.on_bus == 0:
+        yield unasked("driver", "no driver, and no GPU of NVIDIA's on the PCI bus")
+    elif facts.problem:
+        yield bad("driver", facts.problem, facts.next_step)
+    else:
+        evidence = (
+            f"{facts.version}: {facts.up} of {facts.gpus} GPUs answer, in {facts.seconds:.1f} s"
+        )
+        if not facts.gpus:
+            yield bad("driver", evidence, "see which GPUs the bus has, with lspci -d 10de:")
+        elif facts.up < facts.gpus:
+            yield odd("driver", evidence, "see which, with gpumon check")
+        else:
+            yield good("driver", evidence)
+
+
+def devices(facts: Devices) -> Iterator[Finding]:
+    """Judge whether this user may open the driver's devices."""
+    if not facts.nodes:
+        yield unasked("devices", f"no {facts.folder}/nvidia*: no driver is loaded, or none needed")
+    elif facts.closed:
+        yield bad(
+            "devices",
+            f"this user may not open {', '.join(facts.closed)}",
+            f"add it to the group of {facts.closed[0]}, or see docs/privileges.md",
+        )
+    else:
+        yield good("devices", f"{len(facts.nodes)} can be opened by this user")
+
+
+def kernel_log(facts: KernelLogAccess) -> Iterator[Finding]:
+    """Judge whether all Xids are seen; the driver itself tells of some."""
+    if not facts.problem:
+        yield good("kernel-log", f"{facts.path} can be read")
+        return
+    step = "the service may, by CAP_SYSLOG: docs/privileges.md"
+    if facts.container:
+        step = f"give the container {facts.path} and CAP_SYSLOG: docs/privileges.md"
+    yield odd(
+        "kernel-log",
+        f"{facts.path} cannot be read ({facts.problem}): most Xids are written only there",
+        step,
+    )
+
+
+def agent(facts: Agent) -> Iterator[Finding]:
+    """Judge what is at the agent's address."""
+    if facts.nobody:
+        yield odd("agent", f"nobody listens at {facts.url}", "gpumon agent starts one")
+    elif facts.status is None:
+        yield odd(
+            "agent",
+            f"{facts.url} takes the call but does not answer ({facts.problem or 'no reason'})",
+            "see who listens there, with ss -ltnp, and its log",
+        )
+    elif facts.status == 401 and facts.said == ASKS_FOR_PASSWORD:
+        yield good("agent", f"{facts.url} answers, and asks for a password")
+    elif facts.status == 503 and facts.said.startswith("not ready: "):
+        yield odd("agent", f"{facts.url} is {facts.said}", "see gpumon events, and its log")
+    elif facts.status != 200 or "gpumon" not in facts.said:
+        yield bad(
+            "agent",
+            f"{facts.url} answers {facts.status} and is no gpumon agent",
+            "see who listens there, with ss -ltnp, or choose another --web.listen-address",
+        )
+    elif facts.version not in {"", __version__}:
+        yield odd(
+            "agent",
+            f"{facts.url} is ready, but of version {facts.version}: this command is {__version__}",
+            f"restart it: systemctl restart {UNIT}",
+        )
+    else:
+        version = facts.version or "of a version that it does not tell"
+        yield good("agent", f"{facts.url} is ready, {version}")
+
+
+def service(facts: Service) -> Iterator[Finding]:
+    """Judge whether systemd starts the agent, and will after a reboot."""
+    if facts.shown is None:
+        yield unasked("service", "systemd does not run here")
+        return
+    if not facts.shown:
+        yield missed("service", facts.problem or "systemctl says nothing", f"systemctl show {UNIT}")
+        return
+    loaded, active, enabled = (
+        facts.shown.get(key, "") for key in ("LoadState", "ActiveState", "UnitFileState")
+    )
+    if loaded == "not-found":
+        yield odd("service", f"there is no unit {UNIT}", "install it: docs/operating.md")
+    elif active == "failed":
+        yield bad("service", f"{UNIT} has failed", f"see journalctl -u {UNIT}")
+    elif active != "active":
+        yield odd("service", f"{UNIT} is {active or 'not known'}", f"systemctl start {UNIT}")
+    elif enabled != "enabled":
+        yield odd(
+            "service",
+            f"{UNIT} runs, and is {enabled or 'not enabled'}: not after a reboot",
+            f"systemctl enable {UNIT}",
+        )
+    else:
+        yield good("service", f"{UNIT} runs, and is started with the machine")
+
+
+def state(facts: State) -> Iterator[Finding]:
+    """Judge whether the agent's memory has a place, and room."""
+    room = f"{facts.free / 1e9:.1f} GB free" if facts.free is not None else "room not known"
+    if facts.free is not None and facts.free < LEAST_FREE_BYTES:
+        yield bad(
+            "state",
+            f"{facts.free / 1e6:.0f} MB are free in {facts.folder}",
+            "make room, or choose another folder with --state-dir",
+        )
+    elif facts.writable:
+        made = "" if facts.exists else " (not there yet: the agent makes it)"
+        yield good("state", f"{facts.folder}{made}, {room}")
+    elif facts.exists and facts.owner:
+        yield unasked(
+            "state",
+            f"{facts.folder} is {facts.owner}'s to write in, {room}",
+            f"ask as that user, with sudo -u {facts.owner}",
+        )
+    else:
+        yield bad(
+            "state",
+            f"{facts.folder} cannot be {'written' if facts.exists else 'made'} by this user",
+            "give it to this user, or choose another folder with --state-dir",
+        )
+
+
+def clock(facts: Clock) -> Iterator[Finding]:
+    """Judge whether something keeps this machine's clock."""
+    if facts.kernel:
+        yield good("clock", f"kept, within {facts.error_seconds * 1e3:.1f} ms")
+    elif facts.by_daemon:
+        yield good("clock", f"kept by {facts.daemon}")
+    elif facts.kernel is None and facts.by_daemon is None:
+        yield missed(
+            "clock", "neither the kernel nor a daemon says whether it is kept", "see timedatectl"
+        )
+    else:
+        known = (
+            f"{facts.daemon} runs, and is not synchronised" if facts.daemon else "nothing keeps it"
+        )
+        yield odd(
+            "clock",
+            f"{known}: events and energy get the wrong time",
+            "start chrony or systemd-timesyncd; in a container or guest, that of the host",
+        )
