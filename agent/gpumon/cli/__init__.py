@@ -130,6 +130,8 @@ def main() -> None:
 def run(argv: list[str]) -> int:
     """Run the command line; return 0 fine, 1 trouble found, 2 wrong usage, 3 could not tell."""
     debug = "--debug" in argv
+    if os.environ.get(COMPLETE_VARIABLE, "").startswith("bash"):
+        import gpumon.cli.bash  # noqa: F401 - click takes it from now on
     try:
         result = cli.main(
             argv, prog_name="gpumon", complete_var=COMPLETE_VARIABLE, standalone_mode=False

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
+from gpumon.cli.words import models
 from gpumon.web.listen import DEFAULT_PORT
 
 
@@ -20,6 +21,7 @@ from gpumon.web.listen import DEFAULT_PORT
     "--source",
     default="nvml",
     metavar="SOURCE",
+    shell_complete=models,
     help="nvml, sim:SPEC or replay:FILE[,gpus=8][,speed=60][,loop][,tz=+01:00].",
 )
 @option(

@@ -59,7 +59,9 @@ class Command(click.Command):
         **extra: Any,
     ) -> click.Context:
         """Read the configuration before the arguments; UsageError where it is wrong."""
-        if not {"-h", "--help"}.isdisjoint(args):  # help is for whoever has a wrong file, too
+        completing = extra.get("resilient_parsing")
+        # Help and TAB are for whoever has a wrong file, too.
+        if completing or not {"-h", "--help"}.isdisjoint(args):
             return super().make_context(info_name, args, parent, **extra)
         file = parent.params.get("config_file") if parent else None
         tables = config.load(Path(file) if file else None)

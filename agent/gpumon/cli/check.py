@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Seconds, declare
+from gpumon.cli.words import models
 
 if typing.TYPE_CHECKING:
     from gpumon.checks import Observation, Report
@@ -34,7 +35,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     "gpumon check --nagios --expected-gpus 8\n"
     "gpumon check --list",
 )
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=models)
 @click.option("--only", metavar="CHECK,…", shell_complete=_names, help="Make these checks only.")
 @click.option("--skip", metavar="CHECK,…", shell_complete=_names, help="Leave these checks out.")
 @click.option(

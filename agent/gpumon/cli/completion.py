@@ -6,7 +6,7 @@ import os
 
 import click
 
-from gpumon.cli.base import declare
+from gpumon.cli.base import declare_unconfigured
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -18,7 +18,7 @@ INSTALL = {
 """Where each shell looks for it when it starts."""
 
 
-@declare("completion", "\n".join(INSTALL.values()))
+@declare_unconfigured("completion", "\n".join(INSTALL.values()))
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
 def completion(shell: str | None) -> None:
     """Print what makes a shell complete gpumon's words with TAB.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from gpumon.cli.base import Seconds, declare, option
+from gpumon.cli.words import models
 from gpumon.web.listen import DEFAULT_PORT
 
 
@@ -12,6 +13,7 @@ from gpumon.web.listen import DEFAULT_PORT
 @option(
     "--source",
     metavar="SOURCE",
+    shell_complete=models,
     help="What to show.  [default: this machine's GPUs, else sim:8xH100,workload=mixed]",
 )
 @option(

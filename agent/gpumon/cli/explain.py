@@ -7,11 +7,17 @@ import click
 from gpumon.cli.base import declare
 
 
-def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Complete what can be explained."""
-    from gpumon.views.explain import names
+def _names(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete what can be explained; after "xid" its numbers, which alone say little."""
+    if context.params.get("words"):
+        from gpumon.xids import xids
 
-    return [name for name in names() if name.startswith(begun)]
+        known = [str(code) for code in sorted(xids())]
+    else:
+        from gpumon.views.explain import names
+
+        known = ["xid", *names()]
+    return [name for name in known if name.startswith(begun)]
 
 
 @declare(

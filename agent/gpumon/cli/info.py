@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from gpumon.cli.base import declare
+from gpumon.cli.words import models
 
 
 @declare(
     "info",
     "gpumon info\ngpumon info 3\ngpumon info node17 0\ngpumon info sim:2xH100 --gpu 1 -o json",
 )
-@click.argument("words", metavar="[TARGET] [GPU]", nargs=-1)
+@click.argument("words", metavar="[TARGET] [GPU]", nargs=-1, shell_complete=models)
 @click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Of these GPUs only.")
 @click.option(
     "-o",

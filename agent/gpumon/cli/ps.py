@@ -6,6 +6,7 @@ import click
 
 from gpumon.cli.base import Seconds, declare
 from gpumon.cli.watch import again
+from gpumon.cli.words import models
 
 SORTS = ("gpu", "memory", "sm", "user", "pid")
 """As ``gpumon.views.ps`` orders; a test holds them against each other."""
@@ -18,7 +19,7 @@ SORTS = ("gpu", "memory", "sm", "user", "pid")
     "gpumon ps node17 --gpu 3 -o json\n"
     "gpumon ps -w 2",
 )
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=models)
 @click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Of these GPUs only.")
 @click.option("--user", default="", metavar="NAME", help="Of one user only.")
 @click.option(

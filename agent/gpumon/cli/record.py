@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Seconds, declare
+from gpumon.cli.words import models
 
 
 @declare(
@@ -15,7 +16,7 @@ from gpumon.cli.base import Seconds, declare
     "gpumon record node17 -f node17.ndjson\n"
     "gpumon status replay:training.ndjson.gz",
 )
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=models)
 @click.option(
     "-f",
     "--file",

@@ -8,6 +8,7 @@ import click
 
 from gpumon.cli.base import Seconds, declare
 from gpumon.cli.watch import again
+from gpumon.cli.words import models
 
 if typing.TYPE_CHECKING:
     from gpumon.model import Snapshot
@@ -26,7 +27,7 @@ SORTS = ("worst", "gpu", "power", "margin", "utilization", "activity", "memory",
     "gpumon status replay:power.csv.gz,gpus=8\n"
     "gpumon status -w 2",
 )
-@click.argument("targets", metavar="[TARGET]...", nargs=-1)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=models)
 @click.option(
     "-o",
     "--output",

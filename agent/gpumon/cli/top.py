@@ -9,6 +9,7 @@ import click
 
 from gpumon.cli.base import Seconds, declare
 from gpumon.cli.status import SORTS
+from gpumon.cli.words import models
 
 
 @declare(
@@ -18,7 +19,7 @@ from gpumon.cli.status import SORTS
     "gpumon top sim:8xH100,workload=training\n"
     "gpumon top replay:run.ndjson.gz,speed=10",
 )
-@click.argument("target", required=False)
+@click.argument("target", required=False, shell_complete=models)
 @click.option(
     "-w",
     "--watch",
