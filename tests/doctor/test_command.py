@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from gpumon import __version__
 from tests.fakenvml import FakeDriver
+from tests.support.certificates import Authority
 from tests.support.grafana import EDITOR, run_grafana
-from tests.support.servers import run_agent, run_prometheus, wait_for
+from tests.support.servers import free_port, run, run_agent, run_prometheus, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -106,6 +110,31 @@ def test_the_agent_is_looked_for_where_the_environment_puts_it(tmp_path: Path) -
     assert found["state"]["evidence"].startswith(f"{tmp_path}/state, ")
 
 
+def test_an_agent_with_tls_and_passwords_is_found_without_either(tmp_path: Path) -> None:
+    """Whoever looks after the machine need not be one of its users."""
+    pair = Authority(tmp_path).sign("n17.example.org")
+    hashed = bcrypt.hashpw(b"open sesame", bcrypt.gensalt(4)).decode()
+    web = tmp_path / "web.yml"
+    web.write_text(
+        f"tls_server_config: {{cert_file: {pair.cert}, key_file: {pair.key}}}\n"
+        f"basic_auth_users: {{ops: {hashed}}}\n"
+    )
+    port = free_port()
+    log = tmp_path / "agent.log"
+    argv = [
+        *(sys.executable, "-m", "gpumon", "agent", "--source", "sim:1xH100"),
+        *("--web.listen-address", f"127.0.0.1:{port}", "--web.config.file", str(web)),
+        *("--state-dir", str(tmp_path / "state")),
+    ]
+    with run(argv, log):
+        wait_for(lambda: f":{port}" in log.read_text(), 30, "the agent's socket")
+        found = doctor("--agent", f"http://127.0.0.1:{port}")
+    assert found["agent"]["level"] == "pass", found["agent"]
+    assert (
+        found["agent"]["evidence"] == f"https://127.0.0.1:{port} answers, and asks for a password"
+    )
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
@@ -186,10 +215,16 @@ def test_a_grafana_without_our_dashboards_is_told(monkeypatch: pytest.MonkeyPatc
 def test_a_bundle_has_what_a_report_needs_and_no_secret(tmp_path: Path) -> None:
     """The agent's snapshot and metrics, the configuration, what doctor said."""
     config = tmp_path / "gpumon.toml"
-    with run_agent(tmp_path, "sim:2xH100") as agent:
-        config.write_text(f'[agent]\nweb.listen-address = "{agent.target}"\n# password = hunter2\n')
-        path = tmp_path / "report.tar.gz"
-        doctor("--bundle", str(path), config=config)
+    token = tmp_path / "token"
+    token.write_text("planted-token-7\n")
+    path = tmp_path / "report.tar.gz"
+    with run_agent(tmp_path, "sim:2xH100", "--web.expose-users") as agent:
+        config.write_text(
+            f'[agent]\nweb.listen-address = "{agent.target}"\n'
+            "# password = hunter2\n# planted-token-7\n"
+        )
+        argv = ("--token-file", str(token), "--bundle", str(path), "--anonymous")
+        doctor(*argv, config=config)
     with tarfile.open(path) as archive:
         files = {
             name.rpartition("/")[2]: (archive.extractfile(name) or sys.stdin.buffer).read().decode()
@@ -198,6 +233,31 @@ def test_a_bundle_has_what_a_report_needs_and_no_secret(tmp_path: Path) -> None:
     assert json.loads(files["doctor.json"])["findings"]
     assert len(json.loads(files["snapshot.json"])["gpus"]) == 2
     assert "gpumon_gpu_power_watts{" in files["metrics.txt"]
-    assert "gpumon 0." in files["versions.txt"]
+    assert f"gpumon {__version__}" in files["versions.txt"]
     assert "web.listen-address" in files["gpumon.toml"]
-    assert "hunter2" not in "".join(files.values())
+    whole = "".join(files.values())
+    for secret in ("hunter2", "planted-token-7", re.escape(socket.gethostname())):
+        assert not re.search(rf"(?<![\w-]){secret}(?![\w-])", whole)
+    assert json.loads(files["doctor.json"])["node"].startswith("host")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [(["--bundle", "{there}"], "is there already"), (["--anonymous"], "name one with --bundle")],
+)
+def test_a_bundle_that_cannot_be_is_said_at_once(
+    tmp_path: Path, argv: list[str], words: str
+) -> None:
+    """Before the minutes of somebody's life that a sick driver takes."""
+    there = tmp_path / "report.tar.gz"
+    there.write_text("mine")
+    done = subprocess.run(
+        [sys.executable, "-m", "gpumon", "doctor", *(word.format(there=there) for word in argv)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert words in done.stderr
+    assert there.read_text() == "mine"

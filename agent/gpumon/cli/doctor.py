@@ -75,6 +75,9 @@ SERVICE_ENVIRONMENT = Path("/etc/gpumon/agent.env")
     metavar="FILE",
     help="Write an archive for a bug report, without secrets and names of users.",
 )
+@click.option(
+    "--anonymous", is_flag=True, help="In that archive, other words for this machine, too."
+)
 @click.pass_context
 def doctor(
     ctx: click.Context,
@@ -86,6 +89,8 @@ def doctor(
     seconds: float,
     form: str,
     bundle: Path | None,
+    *,
+    anonymous: bool,
 ) -> int:
     """Say whether this installation is right: driver, rights, agent, clock, servers.
 
@@ -98,6 +103,14 @@ def doctor(
     from gpumon.views import doctor as view
 
     _check(url, "--agent")
+    if bundle is not None:
+        from gpumon.doctor.bundle import check
+
+        check(bundle)
+    elif anonymous:
+        from gpumon.errors import UsageError
+
+        raise UsageError("--anonymous is of an archive", "name one with --bundle")
     asked = [*_prometheus(prometheus), *_grafana(grafana, token_file)]
     place, configured = _configured(ctx)
     place = dataclasses.replace(
@@ -113,7 +126,7 @@ def doctor(
     else:
         view.show(findings)
     if bundle is not None:
-        _bundle(bundle, text, ctx, place.url)
+        _bundle(bundle, text, ctx, place, token_file, anonymous=anonymous)
     return view.exit_code(findings)
 
 
@@ -289,14 +302,44 @@ def _check(url: str | None, option: str) -> None:
         raise UsageError(f"{option} is no URL", "write one such as http://127.0.0.1:9090")
 
 
-def _bundle(path: Path, doctor_json: str, ctx: click.Context, url: str) -> None:
+def _bundle(
+    path: Path,
+    doctor_json: str,
+    ctx: click.Context,
+    place: Place,
+    token_file: Path | None,
+    *,
+    anonymous: bool,
+) -> None:
     from gpumon.config import DEFAULT_FILE
-    from gpumon.doctor.bundle import gather, write
+    from gpumon.doctor import here
+    from gpumon.doctor.bundle import Sources, gather, write
 
-    file = (ctx.parent.params.get("config_file") if ctx.parent else None) or DEFAULT_FILE
-    files = gather(doctor_json, Path(file), url)
+    given = ctx.parent.params.get("config_file") if ctx.parent else None
+    settings = {"gpumon.toml": Path(given or DEFAULT_FILE), "agent.env": SERVICE_ENVIRONMENT}
+    there = {name: file for name, file in settings.items() if file.exists()}
+    own = here.names() | {a for a in here.addresses() if not here.is_loopback(a)}
+    files = gather(
+        Sources(doctor_json, place.url, place.metrics, there),
+        _secrets(token_file),
+        own if anonymous else (),
+    )
     write(path, files)
-    click.echo(f"{path}: {', '.join(files)}; read it before you send it", err=True)
+    told = f"{path}: {', '.join(files)}"
+    click.echo(
+        f"{told}. Passwords, tokens and users are replaced: read it before you send it", err=True
+    )
+
+
+def _secrets(token_file: Path | None) -> set[str]:
+    """Return the secrets that this command was given, wherever they may turn up."""
+    password_file = os.environ.get("GPUMON_TARGET_PASSWORD_FILE")
+    files = [token_file, Path(password_file) if password_file else None]
+    found = {os.environ.get("GPUMON_GRAFANA_TOKEN", "").strip()}
+    for file in filter(None, files):
+        with contextlib.suppress(OSError, UnicodeDecodeError, RuntimeError):
+            found.add(file.expanduser().read_text("utf-8").strip())
+    return found
 
 
 command = doctor

@@ -9,6 +9,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from typing import NamedTuple
 
 from gpumon.doctor.facts import Agent
 from gpumon.doctor.here import CALL_SECONDS
@@ -27,34 +28,50 @@ def agent(url: str, metrics: str = "/metrics") -> Agent:
         return Agent(url, nobody=True)
     except OSError as error:
         return Agent(url, problem=error.strerror or str(error))
-    problem = ""
-    for way in dict.fromkeys((url, url.replace("http://", "https://"))):
-        try:
-            status, said = fetch(f"{way}/-/ready")
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            # A TLS port says nothing useful of plain HTTP: what the last way says is it.
-            problem = " ".join(str(getattr(error, "reason", None) or error).split())
-            continue
-        return Agent(way, status, said.strip()[:300], _version(f"{way}{metrics}"))
-    return Agent(url, problem=problem)
+    try:
+        answer = ask(url, "/-/ready")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = " ".join(str(getattr(error, "reason", None) or error).split())
+        return Agent(url, problem=reason)
+    return Agent(
+        answer.url, answer.status, answer.text.strip()[:300], _version(answer.url, metrics)
+    )
 
 
-def _version(url: str) -> str:
+def _version(url: str, metrics: str) -> str:
     """Return the version that an agent's metrics tell; empty where they do not, or are denied."""
     try:
-        _, text = fetch(url)
+        text = ask(url, metrics).text
     except (OSError, ValueError, http.client.HTTPException):
         return ""
     found = re.search(r'^gpumon_build_info\{[^}\n]*\bversion="([^"\n]+)"', text, re.MULTILINE)
     return found[1] if found else ""
 
 
-def fetch(url: str, seconds: float = CALL_SECONDS) -> tuple[int, str]:
-    """Return status and text of an answer, which may be an error's; OSError where there is none.
+class Answer(NamedTuple):
+    """What was said, and the URL that said it."""
 
-    A certificate is not checked: it is this machine's own, seldom made out to the address that it
-    listens on, and nothing secret is sent.
+    url: str
+    status: int
+    text: str
+
+
+def ask(url: str, path: str, seconds: float = CALL_SECONDS) -> Answer:
+    """Return an agent's answer, which may be an error's; raises OSError and others for none.
+
+    An agent with TLS says nothing useful to plain HTTP, and is asked again as it likes.
     """
+    try:
+        return _fetch(url, path, seconds)
+    except (OSError, ValueError, http.client.HTTPException):
+        if url.startswith("https:"):
+            raise
+    return _fetch(url.replace("http:", "https:", 1), path, seconds)
+
+
+def _fetch(url: str, path: str, seconds: float) -> Answer:
+    # The certificate is this machine's own, seldom made out to the address that it listens on, and
+    # nothing secret is sent.
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     # Proxies are for the internet; a node's agent is asked directly.
@@ -62,8 +79,8 @@ def fetch(url: str, seconds: float = CALL_SECONDS) -> tuple[int, str]:
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
     try:
-        with opener.open(url, timeout=seconds) as answer:
-            return answer.status, answer.read(MOST_BYTES).decode("utf-8", "replace")
+        with opener.open(url + path, timeout=seconds) as answer:
+            return Answer(url, answer.status, answer.read(MOST_BYTES).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read(MOST_BYTES).decode("utf-8", "replace")
+            return Answer(url, error.code, error.read(MOST_BYTES).decode("utf-8", "replace"))

@@ -2,130 +2,171 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import http.client
 import io
 import os
 import platform
 import re
-import subprocess
 import sys
 import tarfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
 from gpumon import __version__
+from gpumon.doctor import command, here
+from gpumon.doctor.agent import ask
+from gpumon.doctor.examine import at_once
+from gpumon.doctor.redact import redact, redact_json, users_in, words_for
 from gpumon.errors import UnavailableError, UsageError
 
 COMMANDS = {
     "nvidia-smi.txt": ("nvidia-smi", "-q"),
-    "kernel.txt": ("dmesg", "--ctime"),
-    "service.txt": ("systemctl", "status", "--no-pager", "gpumon-agent"),
-    "log.txt": ("journalctl", "-u", "gpumon-agent", "-n", "500", "--no-pager"),
+    "service.txt": ("systemctl", "status", "--no-pager", "--lines=0", here.UNIT),
+    "log.txt": ("journalctl", "-u", here.UNIT, "-n", "200", "--no-pager"),
 }
-"""Files that are what a command prints; of the kernel's only the driver's lines."""
+"""Files that are what a command prints."""
+
+KERNEL_LOGS = (("dmesg", "--ctime"), ("journalctl", "-k", "-n", "100000", "--no-pager"))
+"""Where the kernel's log is: the second one goes further back, and may be read by group adm."""
 
 COMMAND_SECONDS = 10.0
+"""How long nvidia-smi may take, which starts each GPU without persistence mode."""
+
+ALL_SECONDS = 15.0
+
 MOST_BYTES = 5_000_000
 """No file is longer than this; what comes last is kept."""
 
-PACKAGES = ("nvidia-ml-py", "prometheus-client", "click", "rich", "starlette", "uvicorn", "textual")
+LEAST_SECRET = 4
+"""Shorter ones would be found in half of all words."""
 
-_SECRET = re.compile(
-    r"""(?imx)
-    ( \b [\w.-]* (?:password|passwd|token|secret|bearer|api[_-]?key|basic_auth_users) [\w.-]* ["']?
-      \s* [=:]? \s* )
-    ( "[^"\n]*" | '[^'\n]*' | [^\s,;}]+ )
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the files of a bundle come from; ``files`` are settings, by their name in it."""
+
+    doctor: str
+    agent_url: str
+    metrics: str
+    files: Mapping[str, Path]
+
+
+def gather(sources: Sources, secrets: Collection[str] = (), hosts: Collection[str] = ()) -> Files:
+    """Return the files of a bundle by their names, redacted.
+
+    ``secrets`` must not be in it, and for ``hosts`` it has other words.
     """
-)
-_URL_USER = re.compile(r"(://)[^/\s:@]+(?::[^/\s@]*)?@")
-_HASH = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
-_WHO = re.compile(r"""["']?\b(user|account|user_name)["']?\s*[=:]\s*"([^"\n]+)\"""")
+    ways: dict[str, Callable[[], str]] = {
+        "versions.txt": _versions,
+        **{name: functools.partial(_settings, path) for name, path in sources.files.items()},
+        "snapshot.json": lambda: _fetched(sources.agent_url, "/api/v1/snapshot"),
+        "metrics.txt": lambda: _fetched(sources.agent_url, sources.metrics),
+        "kernel.txt": _kernel_log,
+        **{name: functools.partial(_printed, argv) for name, argv in COMMANDS.items()},
+    }
+    got = at_once({name: functools.partial(_told, way) for name, way in ways.items()}, ALL_SECONDS)
+    late = f"no answer within {ALL_SECONDS:g} s\n"
+    texts = {"doctor.json": sources.doctor, **{name: got.get(name, late) for name in ways}}
+    own = {os.environ.get(name, "") for name in ("SUDO_USER", "USER", "LOGNAME")}
+    users = users_in(texts.values()) | own | {here.user_name(os.geteuid())}
+    words = words_for(users, hosts)
+    known = {secret for secret in secrets if len(secret) >= LEAST_SECRET}
+    return {name: _end(_clean(name, text, words, known)) for name, text in texts.items()}
 
 
-def redact(text: str, names: Iterable[str] = ()) -> str:
-    """Return a text without passwords, tokens and their like, and with other words for names.
-
-    A name is replaced wherever it stands as a word; the same one always by the same word.
-    """
-    text = _SECRET.sub(r"\1***", text)
-    text = _HASH.sub("***", text)
-    text = _URL_USER.sub(r"\1***@", text)
-    for number, name in enumerate(sorted(set(names)), 1):
-        if name not in _NOBODY:
-            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", f"user{number}", text)
-    return text
+Files = dict[str, str]
 
 
-_NOBODY = frozenset({"", "root", "gpumon", "sim"})
-"""Users that say nothing about anybody."""
+def _told(way: Callable[[], str]) -> str:
+    try:
+        return way()
+    except Exception as error:  # noqa: BLE001 - the other files are needed all the more
+        return f"{type(error).__name__}: {error}\n"
 
 
-def users_in(texts: Iterable[str]) -> set[str]:
-    """Return the names of users and accounts in JSON and in labels of metrics."""
-    return {found[1] for text in texts for found in _WHO.findall(text)}
+def _clean(name: str, text: str, words: Mapping[str, str], secrets: Collection[str]) -> str:
+    clean = redact_json if name.endswith(".json") else redact
+    return clean(text, words, secrets)
 
 
-def gather(doctor: str, configuration: Path, agent_url: str) -> dict[str, str]:
-    """Return the files of a bundle by their names, redacted."""
-    files = {"doctor.json": doctor, "versions.txt": _versions()}
-    if configuration.exists():
-        files["gpumon.toml"] = configuration.read_text("utf-8", "replace")
-    for name, path in (("snapshot.json", "/api/v1/snapshot"), ("metrics.txt", "/metrics")):
-        files[name] = _fetched(agent_url + path)
-    for name, argv in COMMANDS.items():
-        files[name] = _printed(argv)
-    kernel = files["kernel.txt"].splitlines(keepends=True)
-    files["kernel.txt"] = "".join(line for line in kernel if re.search("NVRM|Xid|nvidia", line))
-    names = users_in(files.values())
-    own = os.environ.get("SUDO_USER") or os.environ.get("USER") or ""
-    return {name: redact(text[-MOST_BYTES:], {*names, own}) for name, text in files.items()}
+def _end(text: str) -> str:
+    """Return the end of a text that was redacted before: the rest of a secret looks like none."""
+    if len(text) <= MOST_BYTES:
+        return text
+    return text[-MOST_BYTES:].partition("\n")[2]
 
 
 def _versions() -> str:
+    release = platform.freedesktop_os_release() if Path("/etc/os-release").exists() else {}
     lines = [
         f"gpumon {__version__}",
         f"python {sys.version}",
         f"kernel {platform.platform()}",
+        f"system {release.get('PRETTY_NAME', 'not known')}",
         f"path {Path(__file__).parents[1]}",
+        *map(_version, _packages()),
     ]
-    for package in PACKAGES:
-        try:
-            lines.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            lines.append(f"{package} is not installed")
-    version = Path("/proc/driver/nvidia/version")
-    lines.append(version.read_text("utf-8") if version.exists() else "no kernel module of NVIDIA's")
+    module = here.MODULE_VERSION
+    lines.append(module.read_text("utf-8") if module.exists() else "no kernel module of NVIDIA's")
     return "\n".join(lines) + "\n"
 
 
-def _fetched(url: str) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _packages() -> list[str]:
+    """Return the packages that gpumon uses, by its own metadata; not those that build it."""
     try:
-        with opener.open(url, timeout=COMMAND_SECONDS) as answer:
-            return str(answer.read(4 * MOST_BYTES).decode("utf-8", "replace"))
-    except (OSError, ValueError) as error:
-        return f"{url}: {error}\n"
+        needed = metadata.requires("gpumon") or []
+    except metadata.PackageNotFoundError:
+        return []
+    used = (one for one in needed if not re.search(r"extra == .dev\b", one))
+    return sorted({re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in used})
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"{package} is not installed"
+
+
+def _settings(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError as error:
+        return f"# {path}: {error.strerror}\n"
+
+
+def _fetched(url: str, path: str) -> str:
+    try:
+        return ask(url, path, COMMAND_SECONDS).text
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{url}{path}: {getattr(error, 'reason', None) or error}\n"
 
 
 def _printed(argv: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(
-            argv,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=COMMAND_SECONDS,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        return f"{argv[0]} is not installed\n"
-    except subprocess.TimeoutExpired:
-        return f"{' '.join(argv)} did not end within {COMMAND_SECONDS:g} s\n"
-    return done.stdout + done.stderr
+    printed = command.run(argv, COMMAND_SECONDS)
+    return printed.text + (f"{printed.problem}\n" if printed.problem else "")
+
+
+def _kernel_log() -> str:
+    """Return the driver's lines of the kernel's log; why there are none, where it is closed."""
+    problems = ""
+    for argv in KERNEL_LOGS:
+        printed = command.run(argv, COMMAND_SECONDS / len(KERNEL_LOGS))
+        if printed.code == 0:
+            lines = printed.text.splitlines(keepends=True)
+            return "".join(line for line in lines if re.search("NVRM|Xid|nvidia", line))
+        problems += printed.problem + "\n" if printed.problem else printed.text
+    return problems
+
+
+def check(path: Path) -> None:
+    """Raise UsageError for a file that is there: before anything is looked at for it."""
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} is there already", "choose another name")
 
 
 def write(path: Path, files: Mapping[str, str]) -> None:
@@ -139,9 +180,18 @@ def write(path: Path, files: Mapping[str, str]) -> None:
         raise UnavailableError(
             f"cannot write {path} ({error.strerror})", "choose another name"
         ) from None
-    with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for name, text in files.items():
-            data = text.encode("utf-8")
-            entry = tarfile.TarInfo(f"gpumon-doctor/{name}")
-            entry.size, entry.mtime, entry.mode = len(data), now, 0o600
-            archive.addfile(entry, io.BytesIO(data))
+    try:
+        with (
+            os.fdopen(descriptor, "wb") as file,
+            tarfile.open(fileobj=file, mode="w:gz") as archive,
+        ):
+            for name, text in files.items():
+                data = text.encode("utf-8", "replace")
+                entry = tarfile.TarInfo(f"gpumon-doctor/{name}")
+                entry.size, entry.mtime, entry.mode = len(data), now, 0o600
+                archive.addfile(entry, io.BytesIO(data))
+    except OSError as error:
+        path.unlink(missing_ok=True)  # the half of an archive is none
+        raise UnavailableError(
+            f"cannot write {path} ({error.strerror})", "make room, or choose another folder"
+        ) from None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from gpumon.doctor.finding import Finding, bad, missed
@@ -28,25 +29,30 @@ class Question(Generic[Facts]):
 
 def examine(questions: Sequence[Question[Any]], seconds: float) -> list[Finding]:
     """Return what is found of all items, in their order, within some seconds."""
-    found: dict[str, list[Finding]] = {}
-
-    def look(question: Question[Any]) -> None:
-        found[question.name] = _look(question)
-
-    threads = [
-        threading.Thread(target=look, args=(question,), daemon=True) for question in questions
-    ]
-    until = time.monotonic() + seconds
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
+    found = at_once({each.name: functools.partial(_look, each) for each in questions}, seconds)
     late = "find out what it waits for, or give it longer with --timeout"
     return [
         finding
         for name in [question.name for question in questions]
         for finding in found.get(name) or [missed(name, f"no answer within {seconds:g} s", late)]
     ]
+
+
+def at_once(ways: Mapping[str, Callable[[], Facts]], seconds: float) -> dict[str, Facts]:
+    """Return what each way has led to within some seconds; of those that take longer, nothing."""
+    found: dict[str, Facts] = {}
+
+    def go(name: str, way: Callable[[], Facts]) -> None:
+        found[name] = way()
+
+    # They are no executor's: Python waits for those threads at its end, and these may hang.
+    threads = [threading.Thread(target=go, args=each, daemon=True) for each in ways.items()]
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return dict(found)
 
 
 def _look(question: Question[Any]) -> list[Finding]:

@@ -10,9 +10,12 @@ import platform
 import pwd
 import re
 import shutil
+import socket
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from gpumon import __version__
 from gpumon.doctor import command
@@ -89,6 +92,27 @@ def container(root: Path = Path("/")) -> str:
         return (root / "run/systemd/container").read_text("utf-8").strip()
     except OSError:
         return ""
+
+
+def addresses() -> frozenset[str]:
+    """Return this machine's IP addresses, those that only it can reach among them."""
+    return frozenset(
+        address.address.partition("%")[0]
+        for family in psutil.net_if_addrs().values()
+        for address in family
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    )
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is another machine's own elsewhere."""
+    return address == "::1" or address.startswith("127.")
+
+
+def names() -> frozenset[str]:
+    """Return the names of this machine, without asking DNS: with its domain if it knows one."""
+    name = socket.gethostname()
+    return frozenset({name, name.split(".")[0]})
 
 
 def library(module: Path = MODULE_VERSION, bus: Path | None = None) -> Library:

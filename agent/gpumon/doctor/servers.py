@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import urllib.parse
 from collections.abc import Mapping
 
-import psutil
-
+from gpumon.doctor import here
 from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
 from gpumon.errors import UnavailableError
 from gpumon.grafana.access import Access
@@ -22,23 +20,12 @@ def own(agent_url: str, prometheus_url: str) -> Own:
     127.0.0.1 is this machine for its own Prometheus only; elsewhere it is that one's.
     """
     port = urllib.parse.urlsplit(agent_url).port or 0
-    name = socket.gethostname()
-    addresses = {
-        address.address.partition("%")[0]
-        for family in psutil.net_if_addrs().values()
-        for address in family
-        if address.family in (socket.AF_INET, socket.AF_INET6)
-    }
-    local = {"localhost", *filter(_is_loopback, addresses)}
+    addresses, names = here.addresses(), here.names()
+    local = frozenset({"localhost", *filter(here.is_loopback, addresses)})
     asked = urllib.parse.urlsplit(prometheus_url).hostname or ""
-    names = {name, name.split(".")[0]}
-    if asked not in {*addresses, *names, *local}:
-        return Own(frozenset(names), frozenset(addresses - local), port)
-    return Own(frozenset(names), frozenset(addresses | local), port)
-
-
-def _is_loopback(address: str) -> bool:
-    return address == "::1" or address.startswith("127.")
+    if asked in addresses | names | local:
+        return Own(names, addresses | local, port)
+    return Own(names, addresses - local, port)
 
 
 def prometheus(api: PrometheusApi, ours: Own) -> Prometheus:
