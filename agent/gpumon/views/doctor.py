@@ -47,6 +47,7 @@ def to_json(findings: Sequence[Finding], node: str, time: float) -> str:
                 "level": finding.level.value,
                 "evidence": finding.evidence,
                 "next_step": finding.next_step or None,
+                "missed": finding.missed,
             }
             for finding in findings
         ],
@@ -74,4 +75,7 @@ def _parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
         Level.PASS: "right",
     }
     words = ", ".join(f"{counts[level]} {word}" for level, word in told.items() if counts[level])
+    missed = sum(finding.missed for finding in findings)
+    if missed:
+        words += f"; {missed} could not be told"
     yield Text(words, style="bold red" if counts[Level.FAIL] else "bold")
