@@ -216,3 +216,18 @@ def test_an_agent_with_tls_is_found_by_the_address_alone(tmp_path: Path) -> None
         found = agent(url)
     assert found.url == url.replace("http:", "https:")
     assert (found.status, found.version) == (200, "7.1")
+
+
+class Refusing:
+    """A C library under a filter of system calls, as a container's."""
+
+    @staticmethod
+    def adjtimex(_asked: object) -> int:
+        """Answer as for EPERM."""
+        return -1
+
+
+def test_a_kernel_that_may_not_be_asked_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not written into the struct would look like a clock without any error."""
+    monkeypatch.setattr(here.ctypes, "CDLL", lambda *_, **__: Refusing)
+    assert here._kernel_clock() == (None, 0.0)
