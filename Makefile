@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test unit lint format docs bench soak promtool3 servers clean
+.PHONY: demo test unit lint format docs guide bench soak promtool3 servers clean
 
 demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 	$(BIN)/gpumon demo $(ARGS)
@@ -35,6 +35,9 @@ docs: $(STAMP)  ## Write what is generated: metric reference, rules, lists of al
 	$(BIN)/gpumon rules list -o markdown > docs/alerts.md
 	$(BIN)/python -m tests.e2e.drills
 	$(BIN)/python -m dashboards
+
+guide: $(STAMP) servers  ## Run the user guide's examples, and write what they print
+	$(BIN)/python -m tests.guide
 
 bench: $(STAMP)  ## Measure against the peers, and write docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
