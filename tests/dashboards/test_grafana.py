@@ -23,6 +23,7 @@ TALL = 9000
 """Pixels: panels ask for their data once they are on the screen."""
 
 TEXTS = """() => Object.fromEntries([...document.querySelectorAll('.react-grid-item')]
+    .filter(panel => !panel.querySelector('.dashboard-row'))
     .map(panel => panel.innerText.split('\\n').filter(line => line.trim()))
     .filter(lines => lines.length).map(lines => [lines[0], lines.slice(1)]))"""
 """What each panel says, line by line, by its title."""
