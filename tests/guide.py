@@ -17,6 +17,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
+
 import gpumon
 from gpumon.clock import SYSTEM
 from gpumon.derive import Derivation
@@ -99,6 +101,8 @@ def _output(command: str, place: Place) -> str:
     paths = {
         str(place.folder / "library"): "/usr/lib/x86_64-linux-gnu",
         str(place.folder / "home"): "/home/ops",
+        sys.executable: "/opt/gpumon/bin/python3",
+        str(Path(sys.executable).with_name("python")): "/opt/gpumon/bin/python3",
         str(Path(gpumon.__file__).parent): "/opt/gpumon/lib/python3/site-packages/gpumon",
     }
     for real, shown in paths.items():
@@ -139,6 +143,18 @@ def sick(folder: Path) -> Iterator[Place]:
         yield Place(folder, driver.env())
     finally:
         driver.recover()
+        # They look for their release in this folder, which may be gone the next moment.
+        wait_for(lambda: not _readers(folder), 30, "the readers to end")
+
+
+def _readers(folder: Path) -> list[psutil.Process]:
+    """Return the readers that wait in the driver of a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "environ"])
+        if any("gpumon.reader.child" in word for word in process.info["cmdline"] or [])
+        and str(folder) in " ".join((process.info["environ"] or {}).values())
+    ]
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ class Terminal:
         """Start the shell, with variables of its own."""
         settings = socket.with_suffix(".conf")
         settings.write_text("set -g status off\n")  # all lines are the program's
-        self._tmux = [require("tmux"), "-S", str(socket), "-f", str(settings)]
+        self._tmux = [require("tmux"), "-u", "-S", str(socket), "-f", str(settings)]
         variables = [word for pair in env.items() for word in ("-e", "=".join(pair))]
         size = ["-x", str(columns), "-y", str(lines)]
         # Pytest's readline has put its own terminal's size there, which would count for more.
