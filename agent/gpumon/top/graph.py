@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.text import Text
-from textual.widgets import Static
+from textual.widget import Widget
 
 from gpumon.top.history import QUANTITIES, History, columns
 
@@ -27,7 +27,7 @@ def bars(values: Sequence[float | None], most: float, height: int) -> list[str]:
     ]
 
 
-class Graph(Static):
+class Graph(Widget):
     """The history of one quantity of a GPU or of the node."""
 
     DEFAULT_CSS = """
@@ -41,18 +41,24 @@ class Graph(Static):
         self._history = history
         self._index = index
         self._of = name
+        self._per_column = 1
 
     def redraw(self, per_column: int) -> None:
         """Draw what the history has now, so many looks in a column."""
         quantity = QUANTITIES[self._of]
-        values = self._history.values(self._index, self._of)
+        now = next(reversed(self._history.values(self._index, self._of)), None)
         most = self._history.scale(self._index, self._of)
-        now = values[-1] if values else None
         text = "-" if now is None else f"{quantity.scale * now:,.0f}"
         self.border_title = (
             f"{quantity.title} {text} of {quantity.scale * most:,.0f} {quantity.unit}"
         )
+        self._per_column = per_column
+        self.refresh()
+
+    def render(self) -> Text:
+        """Fill the room there is: a new size draws anew, without another look."""
         width, height = self.content_size
-        if width and height:
-            drawn = columns(values, self._history.looks, width, per_column)
-            self.update(Text("\n".join(bars(drawn, most, height)), no_wrap=True))
+        values = self._history.values(self._index, self._of)
+        most = self._history.scale(self._index, self._of)
+        drawn = columns(values, self._history.looks, width, self._per_column)
+        return Text("\n".join(bars(drawn, most, height)), no_wrap=True)
