@@ -16,7 +16,7 @@ LAYERS = [
     {"ledger"},
     {"sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
-    {"agent", "promapi", "site", "targets"},
+    {"agent", "fleet", "promapi", "site", "targets"},
     {"catalogue"},
     {
         "checks",

@@ -14,7 +14,7 @@ from gpumon.top.app import TopApp
 from gpumon.top.keys import KEYS, KeysScreen
 from gpumon.top.tables import LiveTable
 from gpumon.top.zoom import ZoomScreen
-from gpumon.views.gpus import SORTS
+from gpumon.views.orders import GPU_ORDERS
 from tests.top.conftest import Still, node
 
 Drive = Callable[..., TopApp]
@@ -55,7 +55,7 @@ def test_s_goes_through_all_orders_and_a_title_sorts_by_its_column(drive: Drive)
         table = app.query_one("#gpu-rows", LiveTable)
         assert table.current == "3"
         seen = {tuple(gpus(app))}
-        for _ in SORTS:
+        for _ in GPU_ORDERS:
             await pilot.press("s")
             seen.add(tuple(gpus(app)))
             assert table.current == "3"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from gpumon.errors import UsageError
+from gpumon.targets import ask_all
 from gpumon.views import nodes
 
 
@@ -27,7 +28,7 @@ def silent_node() -> Iterator[str]:
 def test_a_silent_node_holds_up_no_other(silent_node: str) -> None:
     """What has come by the deadline is told, and who has not answered."""
     began = time.monotonic()
-    looks = nodes.ask([silent_node, "sim:2xH100", "127.0.0.1:1"], 1.0)
+    looks = ask_all([silent_node, "sim:2xH100", "127.0.0.1:1"], 1.0)
     assert time.monotonic() - began < 10  # and not for as long as the node is silent
     assert [look.snapshot is not None for look in looks] == [False, True, False]
     assert "no answer" in looks[0].problem
@@ -37,14 +38,14 @@ def test_a_silent_node_holds_up_no_other(silent_node: str) -> None:
 def test_what_is_no_target_is_no_node_that_does_not_answer() -> None:
     """A slip of the fingers is told as such."""
     with pytest.raises(UsageError, match="did you mean H100"):
-        nodes.ask(["sim:2xH100", "sim:2xH1000"], 5.0)
+        ask_all(["sim:2xH100", "sim:2xH1000"], 5.0)
 
 
 def written(
     targets: list[str], form: str, capsys: pytest.CaptureFixture[str]
 ) -> pytest.CaptureResult[str]:
     """Return what is written about some targets."""
-    nodes.write(nodes.ask(targets, 5.0), form, header=True)
+    nodes.write(ask_all(targets, 5.0), form, header=True)
     return capsys.readouterr()
 
 

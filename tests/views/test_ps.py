@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 from gpumon.cli import cli
-from gpumon.cli.ps import SORTS
 from gpumon.model import GpuProcess, Snapshot
 from gpumon.sources import open_source
 from gpumon.views import ps
@@ -51,12 +50,11 @@ def test_a_gpu_that_is_held_and_runs_nothing_is_a_row(snapshot: Snapshot) -> Non
 
 
 def test_the_most_comes_first_and_the_unknown_last(snapshot: Snapshot) -> None:
-    """By memory, share of the SMs, user or process; the command knows the same orders."""
+    """By memory, share of the SMs, user or process."""
     assert pids(snapshot, sort="memory") == [30, 10, 31, None]
     assert pids(snapshot, sort="sm") == [30, 10, 31, None]
     assert pids(snapshot, sort="user") == [31, 10, 30, None]
     assert pids(snapshot, sort="pid") == [10, 30, 31, None]
-    assert SORTS == ps.SORTS
 
 
 def test_one_users_processes_are_his_only(snapshot: Snapshot) -> None:

@@ -8,12 +8,12 @@ import io
 import pytest
 from rich.console import Console
 
-from gpumon.cli.status import SORTS
 from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.model import GpuReading, GpuState, Job, JobReading, LedgerState, Snapshot
 from gpumon.sources import open_source
-from gpumon.views import gpus, status
+from gpumon.views import status
+from gpumon.views.orders import GPU_ORDERS
 from gpumon.views.select import only
 from tests.support.clock import FakeClock
 
@@ -133,10 +133,9 @@ def test_jobs_users_and_the_last_xid_have_their_columns(snapshot: Snapshot) -> N
     assert "job" not in bare
 
 
-@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("sort", GPU_ORDERS)
 def test_rows_are_in_the_order_asked_for(snapshot: Snapshot, sort: str) -> None:
     """The worst, the index, or a reading; what is not known comes last, but for its trouble."""
-    assert SORTS == gpus.SORTS
     seen = changed(snapshot, 0, power_watts=100.0, temperature_margin_celsius=1.0)
     seen = changed(seen, 1, utilization_ratio=0.1, sm_active_ratio=0.1, memory_used_bytes=1)
     seen = changed(seen, 1, energy_joules=0.0, power_watts=650.0)

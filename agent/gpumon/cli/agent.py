@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
-from gpumon.cli.words import models
+from gpumon.cli.completing import models
 from gpumon.web.listen import DEFAULT_PORT
 
 

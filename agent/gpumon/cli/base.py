@@ -117,6 +117,19 @@ def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Func
     return click.option(flag, *names, envvar=f"GPUMON_{word}", show_envvar=True, **settings)
 
 
+def output(*forms: str, text: str = "How to write it.") -> Callable[[Function], Function]:
+    """Declare ``-o``: the forms that a command can write its answer in, a table where none is."""
+    return click.option(
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice(forms),
+        default="table",
+        show_default=True,
+        help=text,
+    )
+
+
 def default_state_dir() -> Path:
     """Return where state is kept where nobody says: below ``$XDG_STATE_HOME``."""
     home = os.environ.get("XDG_STATE_HOME")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import Seconds, declare
-from gpumon.cli.words import models
+from gpumon.cli.base import Seconds, declare, output
+from gpumon.cli.completing import models
 
 if typing.TYPE_CHECKING:
     from gpumon.checks import Observation, Report
@@ -78,14 +78,12 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     metavar="SECONDS",
     help="Look twice, so far apart, and judge rates too.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "line", "nagios"]),
-    default="table",
-    show_default=True,
-    help="How to write it: line is one line of what is wrong, nagios a plugin's answer.",
+@output(
+    "table",
+    "json",
+    "line",
+    "nagios",
+    text="How to write it: line is one line of what is wrong, nagios a plugin's answer.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as -o json.")
 @click.option(

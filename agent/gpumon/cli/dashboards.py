@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gpumon.cli.base import declare_group
+from gpumon.cli.base import declare_group, output
 from gpumon.grafana.access import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -76,19 +76,13 @@ def dashboards() -> None:
 
 
 @dashboards.command("list")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    help="How to print it.",
-)
-def list_(output: str) -> None:
+@output("table", "json", "markdown")
+def list_(form: str) -> None:
     """List the dashboards: uid, title, panels, what it shows."""
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import render_dashboards
 
-    click.echo(render_dashboards(load(), output), nl=False)
+    click.echo(render_dashboards(load(), form), nl=False)
 
 
 @dashboards.command("export")

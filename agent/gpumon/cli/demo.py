@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gpumon.cli.base import Seconds, declare, option
-from gpumon.cli.words import models
+from gpumon.cli.completing import models
 from gpumon.web.listen import DEFAULT_PORT
 
 

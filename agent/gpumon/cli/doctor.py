@@ -12,7 +12,13 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import SERVICE_STATE_DIR, Seconds, declare_unconfigured, default_state_dir
+from gpumon.cli.base import (
+    SERVICE_STATE_DIR,
+    Seconds,
+    declare_unconfigured,
+    default_state_dir,
+    output,
+)
 
 if typing.TYPE_CHECKING:
     from gpumon.doctor import Finding, Question
@@ -60,15 +66,7 @@ SERVICE_ENVIRONMENT = Path("/etc/gpumon/agent.env")
     metavar="SECONDS",
     help="How long all of it may take.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
+@output("table", "json")
 @click.option(
     "--bundle",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import declare, moment, state_file
+from gpumon.cli.base import declare, moment, output, state_file
 
 if typing.TYPE_CHECKING:
     from gpumon.views.events import Event
@@ -38,15 +38,7 @@ if typing.TYPE_CHECKING:
     help="Where the agent's memory is.  [default: the service's, else this user's]",
 )
 @click.option("--source", default="nvml", show_default=True, help="Which source's memory.")
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "ndjson", "csv"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
+@output("table", "json", "ndjson", "csv")
 def events(
     since: str,
     until: str | None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gpumon.cli.base import declare
-from gpumon.cli.words import models
+from gpumon.cli.base import declare, output
+from gpumon.cli.completing import models
 
 
 @declare(
@@ -14,15 +14,7 @@ from gpumon.cli.words import models
 )
 @click.argument("words", metavar="[TARGET] [GPU]", nargs=-1, shell_complete=models)
 @click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Of these GPUs only.")
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
+@output("table", "json")
 def info(words: tuple[str, ...], gpus: str | None, form: str) -> int:
     """Show everything known of the GPUs: each value, its metric, and where it is read.
 

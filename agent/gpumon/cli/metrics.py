@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import click
 
-from gpumon.cli.base import declare
+from gpumon.cli.base import declare, output
 
 
 @declare(
     "metrics",
     "gpumon metrics\ngpumon metrics --tier core\ngpumon metrics -o json\ngpumon metrics -o schema",
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "markdown", "schema"]),
-    default="table",
-    show_default=True,
-    help="How to write it; docs/metrics.md is the markdown, docs/schema.json the schema of what"
+@output(
+    "table",
+    "json",
+    "markdown",
+    "schema",
+    text="How to write it; docs/metrics.md is the markdown, docs/schema.json the schema of what"
     " every command prints with -o json.",
 )
 @click.option(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gpumon.cli.base import Seconds, declare
-from gpumon.cli.watch import again
-from gpumon.cli.words import models
-
-SORTS = ("gpu", "memory", "sm", "user", "pid")
-"""As ``gpumon.views.ps`` orders; a test holds them against each other."""
+from gpumon.cli.base import declare, output
+from gpumon.cli.completing import models
+from gpumon.cli.watch import again, watch
+from gpumon.views.orders import PROCESS_ORDERS
 
 
 @declare(
@@ -24,28 +22,13 @@ SORTS = ("gpu", "memory", "sm", "user", "pid")
 @click.option("--user", default="", metavar="NAME", help="Of one user only.")
 @click.option(
     "--sort",
-    type=click.Choice(SORTS),
+    type=click.Choice(PROCESS_ORDERS),
     default="gpu",
     show_default=True,
     help="Which processes come first.",
 )
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "ndjson", "csv"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
-@click.option(
-    "-w",
-    "--watch",
-    "seconds",
-    type=Seconds(min=0.1, max=86400),
-    metavar="SECONDS",
-    help="Look again every so many seconds, until Ctrl-C.",
-)
+@output("table", "json", "ndjson", "csv")
+@watch
 def ps(
     target: str | None, gpus: str | None, user: str, sort: str, form: str, seconds: float | None
 ) -> int:

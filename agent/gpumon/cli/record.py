@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Seconds, declare
-from gpumon.cli.words import models
+from gpumon.cli.completing import models
 
 
 @declare(

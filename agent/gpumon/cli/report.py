@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import declare, moment, state_file
+from gpumon.cli.base import declare, moment, output, state_file
 
 if typing.TYPE_CHECKING:
     from gpumon.report.hours import Hours, Progress
@@ -77,15 +77,7 @@ if typing.TYPE_CHECKING:
     help="Where the agent's memory is.  [default: the service's, else this user's]",
 )
 @click.option("--source", default="nvml", show_default=True, help="Which source's ledger.")
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "csv", "html"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
+@output("table", "json", "csv", "html")
 def report(
     words: tuple[str, ...],
     by: str,

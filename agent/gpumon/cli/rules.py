@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import Finite, declare_group, option
+from gpumon.cli.base import Finite, declare_group, option, output
 
 FORMATS = ("prometheus", "vmalert", "kubernetes")
 
@@ -39,21 +39,15 @@ def rules() -> None:
 
 @rules.command("list")
 @_THRESHOLDS
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    help="How to print it.",
-)
-def list_(path: Path | None, output: str) -> None:
+@output("table", "json", "markdown")
+def list_(path: Path | None, form: str) -> None:
     """List the alerts: name, severity, whose it is, after how long, and why."""
     from gpumon.rules import load
     from gpumon.thresholds import with_site
     from gpumon.views.rules import render_alerts
 
     alerts = [alert for group in load(with_site(path)) for alert in group.alerts]
-    click.echo(render_alerts(alerts, output), nl=False)
+    click.echo(render_alerts(alerts, form), nl=False)
 
 
 @rules.command("thresholds")

@@ -6,15 +6,13 @@ import typing
 
 import click
 
-from gpumon.cli.base import Seconds, declare
-from gpumon.cli.watch import again
-from gpumon.cli.words import models
+from gpumon.cli.base import Seconds, declare, output
+from gpumon.cli.completing import models
+from gpumon.cli.watch import again, watch
+from gpumon.views.orders import GPU_ORDERS
 
 if typing.TYPE_CHECKING:
     from gpumon.model import Snapshot
-
-SORTS = ("worst", "gpu", "power", "margin", "utilization", "activity", "memory", "energy")
-"""As ``gpumon.views.gpus`` orders; a test holds them against each other."""
 
 
 @declare(
@@ -28,26 +26,11 @@ SORTS = ("worst", "gpu", "power", "margin", "utilization", "activity", "memory",
     "gpumon status -w 2",
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=models)
-@click.option(
-    "-o",
-    "--output",
-    "form",
-    type=click.Choice(["table", "json", "csv", "ndjson", "prom"]),
-    default="table",
-    show_default=True,
-    help="How to write it.",
-)
-@click.option(
-    "-w",
-    "--watch",
-    "seconds",
-    type=Seconds(min=0.1, max=86400),
-    metavar="SECONDS",
-    help="Look again every so many seconds, until Ctrl-C.",
-)
+@output("table", "json", "csv", "ndjson", "prom")
+@watch
 @click.option(
     "--sort",
-    type=click.Choice(SORTS),
+    type=click.Choice(GPU_ORDERS),
     default="worst",
     show_default=True,
     help="Which GPUs come first, in the table.",
@@ -131,10 +114,11 @@ def _write(snapshot: Snapshot, form: str, sort: str, *, header: bool) -> None:
 def _nodes(
     targets: tuple[str, ...], form: str, timeout: float | None
 ) -> typing.Callable[[bool], int]:
+    from gpumon.targets import SEVERAL_SECONDS, ask_all
     from gpumon.views import nodes
 
     def look(first: bool) -> int:
-        seen = nodes.ask(targets, timeout or nodes.ANSWER_SECONDS)
+        seen = ask_all(targets, timeout or SEVERAL_SECONDS)
         nodes.write(seen, form, header=first)
         return 0 if all(each.snapshot and each.snapshot.up for each in seen) else 3
 
@@ -144,12 +128,13 @@ def _nodes(
 def _fleet(
     target: str, form: str, timeout: float | None, most: int
 ) -> typing.Callable[[bool], int]:
+    from gpumon import fleet
     from gpumon.promapi import PrometheusApi
-    from gpumon.views import fleet
+    from gpumon.views import fleet as view
 
-    def look(first: bool) -> int:  # noqa: ARG001
+    def look(_first: bool) -> int:
         with PrometheusApi(target.removeprefix("prom:"), timeout or fleet.ANSWER_SECONDS) as api:
-            fleet.write(fleet.read(api), form, most)
+            view.write(fleet.read(api), form, most)
         return 0
 
     return look

@@ -8,8 +8,8 @@ import sys
 import click
 
 from gpumon.cli.base import Seconds, declare
-from gpumon.cli.status import SORTS
-from gpumon.cli.words import models
+from gpumon.cli.completing import models
+from gpumon.views.orders import GPU_ORDERS
 
 
 @declare(
@@ -32,7 +32,7 @@ from gpumon.cli.words import models
 )
 @click.option(
     "--sort",
-    type=click.Choice(SORTS),
+    type=click.Choice(GPU_ORDERS),
     default="worst",
     show_default=True,
     help="Which GPUs come first.",

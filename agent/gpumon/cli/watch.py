@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import click
+
+from gpumon.cli.base import Seconds
+
+watch = click.option(
+    "-w",
+    "--watch",
+    "seconds",
+    type=Seconds(min=0.1, max=86400),
+    metavar="SECONDS",
+    help="Look again every so many seconds, until Ctrl-C.",
+)
+"""The option of how often, None for once."""
+
 
 def again(look: Callable[[bool], int], seconds: float | None) -> int:
     """Look once, or every so many seconds; ``look`` is told whether it is for the first time.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import threading
@@ -30,6 +29,7 @@ from gpumon.top.zoom import ZoomScreen
 from gpumon.views import gpus, jobs, ps, status
 from gpumon.views.console import SIMULATED
 from gpumon.views.diagnosis import Diagnosis, diagnose
+from gpumon.views.orders import GPU_ORDERS
 
 SPANS = (1, 5, 30)
 """How many looks a column of a graph stands for."""
@@ -96,7 +96,7 @@ class TopApp(App[None]):
     ]
 
     def __init__(self, looking: Looking, sort: str) -> None:
-        """Show what is seen by ``looking``, the GPUs in one of ``gpumon.views.gpus.SORTS``."""
+        """Show what is seen by ``looking``, the GPUs in one of GPU_ORDERS."""
         super().__init__()
         self.problem: GpumonError | None = None
         self.crash: Exception | None = None
@@ -132,8 +132,7 @@ class TopApp(App[None]):
     def on_mount(self) -> None:
         """Begin to look, and end in order when told to."""
         for number in (signal.SIGTERM, signal.SIGHUP):
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(number, self._ended_by, number)
+            asyncio.get_running_loop().add_signal_handler(number, self._ended_by, number)
         self.query_one("#gpu-rows").focus()
         self._looking.start(lambda look: self.post_message(Seen(look)))
 
@@ -294,7 +293,7 @@ class TopApp(App[None]):
 
     def action_sort(self) -> None:
         """Sort by the next of the orders."""
-        self._sort = gpus.SORTS[(gpus.SORTS.index(self._sort) + 1) % len(gpus.SORTS)]
+        self._sort = GPU_ORDERS[(GPU_ORDERS.index(self._sort) + 1) % len(GPU_ORDERS)]
         self.notify(f"sorted by {self._sort}", timeout=2)
         self._show()
 

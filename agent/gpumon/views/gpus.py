@@ -18,8 +18,6 @@ STALE_SECONDS = 10.0
 LOW_MARGIN_CELSIUS = 5.0
 """Fewer degrees left than this are shown as a warning (nvml-reference: margin)."""
 
-SORTS = ("worst", "gpu", "power", "margin", "utilization", "activity", "memory", "energy")
-
 Cell = tuple[str, str]
 """A text and its style."""
 
@@ -129,7 +127,7 @@ def _fitting(cells: dict[str, list[Cell]], width: int | None) -> list[str]:
 
 
 def ordered(gpus: Iterable[GpuReading], found: Diagnosis, sort: str) -> list[GpuReading]:
-    """Return GPUs in one of SORTS: the worst first, by index, or the most of a reading first.
+    """Return GPUs in one of GPU_ORDERS: the worst first, by index, or the most of a reading first.
 
     By margin the least comes first; what is not known comes last.
     """

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import queue
 import sys
-import threading
-import time
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
@@ -15,63 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gpumon.checks import Level
-from gpumon.errors import GpumonError, UsageError
+from gpumon.errors import UsageError
 from gpumon.model import Snapshot
 from gpumon.serialize import SCHEMA, to_document
-from gpumon.targets import open_target
+from gpumon.targets import Look
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put
 from gpumon.views.diagnosis import Diagnosis, diagnose
 from gpumon.views.records import csv_of
 from gpumon.views.status import style, verdict
-
-ANSWER_SECONDS = 5.0
-"""How long a node may take; the others wait no longer for it."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Look:
-    """A node that was asked: its snapshot, or why there is none."""
-
-    target: str
-    snapshot: Snapshot | None
-    problem: str = ""
-
-
-def ask(targets: Sequence[str], seconds: float) -> list[Look]:
-    """Ask all targets at once, and return within ``seconds`` what has come, in their order.
-
-    Raises UsageError for what is no target.
-    """
-    answers: queue.SimpleQueue[tuple[int, Look | UsageError]] = queue.SimpleQueue()
-
-    def one(number: int, target: str) -> None:
-        answers.put((number, _ask(target, seconds)))
-
-    for number, target in enumerate(targets):
-        # A name server or a driver may keep a thread for longer than anybody waits.
-        threading.Thread(target=one, args=(number, target), daemon=True).start()
-    looks = [Look(target, None, f"no answer within {seconds:g} s") for target in targets]
-    until = time.monotonic() + seconds
-    for _ in targets:
-        try:
-            number, look = answers.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            break
-        if isinstance(look, UsageError):
-            raise look
-        looks[number] = look
-    return looks
-
-
-def _ask(target: str, seconds: float) -> Look | UsageError:
-    try:
-        with open_target(target, at_once=True, seconds=seconds) as source:
-            return Look(target, source.read())
-    except UsageError as error:
-        return error
-    except GpumonError as error:
-        return Look(target, None, str(error))
 
 
 def write(looks: Sequence[Look], form: str, *, header: bool) -> None:

@@ -19,8 +19,6 @@ from gpumon.times import format_time
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put
 
-SORTS = ("gpu", "memory", "sm", "user", "pid")
-
 _FACTS = tuple(field.name for field in dataclasses.fields(GpuProcess))
 
 _KINDS = {"compute": "C", "graphics": "G"}
@@ -46,7 +44,7 @@ class Held:
 
 
 def held(snapshot: Snapshot, user: str = "", sort: str = "gpu") -> list[Held]:
-    """Return the processes of a snapshot, of one user where one is named, in one of SORTS."""
+    """Return a snapshot's processes, or one user's of them, in one of PROCESS_ORDERS."""
     rows = [row for gpu in snapshot.gpus for row in _of(gpu)]
     if user:
         rows = [row for row in rows if row.process and row.process.user == user]

@@ -21,7 +21,7 @@ MOST_LINES = 12
 
 
 def show(console: Console, snapshot: Snapshot, *, sort: str = "worst") -> None:
-    """Print the view of a node, its GPUs in one of SORTS."""
+    """Print the view of a node, its GPUs in one of GPU_ORDERS."""
     put(console, parts(snapshot, sort, console.width if console.is_terminal else None))
 
 
