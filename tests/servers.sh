@@ -2,8 +2,8 @@
 # Installs the real servers that tests start, where this user may; elsewhere says what is missing.
 # Debian starts some of them as services when installed: a policy file keeps them down.
 set -u
-packages="gcc prometheus slurm-wlm munge iproute2 prometheus-alertmanager prometheus-node-exporter victoria-metrics chromium systemd docker-compose shellcheck tmux zsh fish"
-programs="cc slurmctld munged ip prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter victoria-metrics chromium systemd-analyze docker-compose shellcheck tmux zsh fish"
+packages="gcc prometheus slurm-wlm munge iproute2 prometheus-alertmanager prometheus-node-exporter victoria-metrics chromium systemd systemd-container docker-compose shellcheck tmux zsh fish"
+programs="cc slurmctld munged ip prometheus promtool prometheus-alertmanager amtool prometheus-node-exporter victoria-metrics chromium systemd-analyze systemd-nspawn docker-compose shellcheck tmux zsh fish"
 missing=""
 for program in $programs; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "agent" / "gpumon"
 
 LAYERS = [
-    {"__init__", "errors", "clock", "times", "logs", "xids", "thresholds"},
+    {"__init__", "errors", "clock", "times", "logs", "xids", "thresholds", "service"},
     {"model"},
     {"derive", "serialize", "config", "assets", "exposition"},
     {"ledger"},
@@ -25,6 +25,7 @@ LAYERS = [
         "views",
         "demonstration",
         "grafana",
+        "install",
         "report",
         "rules",
         "simulate",

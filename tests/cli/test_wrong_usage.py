@@ -19,6 +19,7 @@ WRONG = {
     "events": (["--kind", "nonsense", "--state-dir", "/nonexistent"], 2),
     "explain": (["nosuchword"], 2),
     "info": (["sim:2xH100", "7"], 2),
+    "install": (["--set", "teir=full"], 2),
     "metrics": (["--tier", "x"], 2),
     "ps": (["127.0.0.1:1"], 3),
     "record": (["sim:1xH100", "-f", "/nonexistent/run.ndjson"], 3),
@@ -30,6 +31,7 @@ WRONG = {
     "site": (["--site", "/nonexistent.toml"], 3),
     "status": (["prom:x"], 2),
     "top": (["sim:2xH100"], 2),  # off a terminal
+    "uninstall": (["--nonsense"], 2),
 }
 
 

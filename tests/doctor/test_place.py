@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
 import pytest
 
+from gpumon import service as the_service
 from gpumon.checks import Level
-from gpumon.cli import cli
 from gpumon.cli import doctor as module
+from gpumon.cli.configured import Place
 from gpumon.doctor import Finding
 
 
@@ -19,15 +19,13 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file from which the service takes variables; nobody else sets any."""
     for name in [name for name in os.environ if name.startswith("GPUMON_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(module, "SERVICE_ENVIRONMENT", tmp_path / "agent.env")
+    monkeypatch.setattr(the_service, "ENVIRONMENT", tmp_path / "agent.env")
     return tmp_path / "agent.env"
 
 
-def configured(config: Path | None = None) -> tuple[module.Place, Finding]:
+def configured(config: Path | None = None) -> tuple[Place, Finding]:
     """Return the place, and what is found of the configuration."""
-    parent = click.Context(cli, info_name="gpumon")
-    parent.params["config_file"] = str(config) if config else None
-    return module._configured(click.Context(module.command, parent=parent, info_name="doctor"))
+    return module._configured(config)
 
 
 def test_the_services_variables_go_before_the_file(service: Path, tmp_path: Path) -> None:
@@ -36,7 +34,7 @@ def test_the_services_variables_go_before_the_file(service: Path, tmp_path: Path
     config.write_text('[agent]\nweb.listen-address = ":1111"\nweb.telemetry-path = "/m"\n')
     service.write_text('# a word\nGPUMON_WEB_LISTEN_ADDRESS="[::1]:2222"\nOTHER=1\n')
     place, found = configured(config)
-    assert place == module.Place("http://[::1]:2222", "/m")
+    assert place == Place("http://[::1]:2222", "/m")
     assert found.level is Level.PASS
     assert found.evidence == f"{config}: [agent]; {service}: GPUMON_WEB_LISTEN_ADDRESS"
     assert "GPUMON_WEB_LISTEN_ADDRESS" not in os.environ
@@ -49,14 +47,14 @@ def test_what_this_process_is_told_goes_before_both(
     service.write_text("GPUMON_WEB_LISTEN_ADDRESS=:2222\nGPUMON_STATE_DIR=/there\n")
     monkeypatch.setenv("GPUMON_WEB_LISTEN_ADDRESS", "10.0.0.17:3333")
     place, _ = configured()
-    assert place == module.Place("http://10.0.0.17:3333", "/metrics", Path("/there"))
+    assert place == Place("http://10.0.0.17:3333", "/metrics", Path("/there"))
 
 
 def test_a_variable_that_the_service_would_refuse_is_found(service: Path) -> None:
     """It ends the agent with 2; the rest is looked at where it is by default."""
     service.write_text("GPUMON_TEIR=full\n")
     place, found = configured()
-    assert place == module.Place("http://127.0.0.1:9842", "/metrics")
+    assert place == Place("http://127.0.0.1:9842", "/metrics")
     assert found.level is Level.FAIL
     assert "did you mean GPUMON_TIER" in found.next_step
     assert "GPUMON_TEIR" not in os.environ

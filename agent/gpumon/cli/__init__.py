@@ -25,6 +25,7 @@ COMMANDS = {
     "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
     "explain": "Say what an alert, a check, a metric, an Xid or a reason means, and what to do.",
     "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
+    "install": "Make a service of the agent, which starts with the machine: user, unit, settings.",
     "metrics": "List the metrics: name, type, unit, meaning.",
     "ps": "List the processes on the GPUs: whose, of which job, memory and share of the SMs.",
     "record": "Write readings to a file that can be replayed.",
@@ -36,6 +37,7 @@ COMMANDS = {
     "site": "Serve a site's nodes, budgets, prices and factors to Prometheus.",
     "status": "Show whether anything is wrong, and every GPU once (the default command).",
     "top": "Show the GPUs, processes and jobs of a node live: graphs, sorting, zoom.",
+    "uninstall": "Stop and remove the agent's service; its memory stays unless it is purged.",
 }
 """The commands with the first line of their help; a test holds it against theirs."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpumon import config
+from gpumon import config, service
 from gpumon.cli import COMMANDS
 from gpumon.errors import UnavailableError, UsageError, hint
 
@@ -141,17 +141,13 @@ def default_state_dir() -> Path:
         raise UsageError("this user has no home folder", "say where, with --state-dir") from None
 
 
-SERVICE_STATE_DIR = Path("/var/lib/gpumon")
-"""Where the systemd unit that ships keeps the agent's state."""
-
-
 def _service_has(name: str) -> bool:
     """Tell whether the service keeps a file of that name; UnavailableError for whom may not see."""
     try:
-        return (SERVICE_STATE_DIR / name).exists()
+        return (service.STATE_DIR / name).exists()
     except PermissionError:
         raise UnavailableError(
-            f"{SERVICE_STATE_DIR} is not for this user to read", "run it with sudo"
+            f"{service.STATE_DIR} is not for this user to read", "run it with sudo"
         ) from None
 
 
@@ -163,7 +159,7 @@ def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
     from gpumon.agent.control import NAME, send
 
     if state_dir is None:
-        state_dir = SERVICE_STATE_DIR if _service_has(NAME) else default_state_dir()
+        state_dir = service.STATE_DIR if _service_has(NAME) else default_state_dir()
     answer = send(state_dir, order)
     click.echo(answer.get("text", ""), err=not answer.get("done"))
     return 0 if answer.get("done") else 3
@@ -176,7 +172,7 @@ def state_file(state_dir: Path | None, source: str) -> Path:
 
     name = state_file_name(SourceSpec.parse(source))
     if state_dir is None:
-        state_dir = SERVICE_STATE_DIR if _service_has(name) else default_state_dir()
+        state_dir = service.STATE_DIR if _service_has(name) else default_state_dir()
     return state_dir / name
 
 

@@ -7,27 +7,18 @@ import dataclasses
 import os
 import time
 import typing
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
 
-from gpumon.cli.base import (
-    SERVICE_STATE_DIR,
-    Seconds,
-    declare_unconfigured,
-    default_state_dir,
-    output,
-)
+from gpumon.cli.base import Seconds, declare_unconfigured, default_state_dir, output
 
 if typing.TYPE_CHECKING:
+    from gpumon.cli.configured import Place
     from gpumon.doctor import Finding, Question
 
 ANSWER_SECONDS = 8.0
 """Eight GPUs without persistence mode take some seconds to start."""
-
-SERVICE_ENVIRONMENT = Path("/etc/gpumon/agent.env")
-"""Where the systemd unit that ships takes variables from."""
 
 
 @declare_unconfigured(
@@ -110,7 +101,8 @@ def doctor(
 
         raise UsageError("--anonymous is of an archive", "name one with --bundle")
     asked = [*_prometheus(prometheus), *_grafana(grafana, token_file)]
-    place, configured = _configured(ctx)
+    file = _file(ctx)
+    place, configured = _configured(file)
     place = dataclasses.replace(
         place,
         url=(url or place.url).rstrip("/"),
@@ -124,25 +116,22 @@ def doctor(
     else:
         view.show(findings)
     if bundle is not None:
-        _bundle(bundle, text, ctx, place, token_file, anonymous=anonymous)
+        _bundle(bundle, text, file, place, token_file, anonymous=anonymous)
     return view.exit_code(findings)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Where this machine's agent should be: its URL, the path of its metrics, its memory."""
-
-    url: str
-    metrics: str
-    state_dir: Path | None = None
+def _file(ctx: click.Context) -> Path | None:
+    given = ctx.parent.params.get("config_file") if ctx.parent else None
+    return Path(given) if given else None
 
 
 def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
+    from gpumon import service
     from gpumon.doctor import Question, here, judge
     from gpumon.doctor.agent import agent
 
     folder = place.state_dir or (
-        SERVICE_STATE_DIR if SERVICE_STATE_DIR.exists() else default_state_dir()
+        service.STATE_DIR if service.STATE_DIR.exists() else default_state_dir()
     )
     return [
         Question("gpumon", here.program, judge.program),
@@ -159,76 +148,23 @@ def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
     ]
 
 
-def _configured(ctx: click.Context) -> tuple[Place, Finding]:
+def _configured(file: Path | None) -> tuple[Place, Finding]:
     """Return where the agent should be, and how the configuration is."""
-    from gpumon import config
-    from gpumon.cli import COMMANDS, cli
+    from gpumon import config, service
+    from gpumon.cli import configured
     from gpumon.doctor.finding import bad, good
     from gpumon.errors import GpumonError
-    from gpumon.web.listen import DEFAULT_PORT, parse_listen_address
 
-    place = Place(f"http://127.0.0.1:{DEFAULT_PORT}", "/metrics")
-    given = ctx.parent.params.get("config_file") if ctx.parent else None
     try:
-        tables = config.load(Path(given) if given else None)
-        for name in tables:
-            config.section(tables, name, COMMANDS, _flags(name))
-        service = _service_environment()
-        with _environment(service):
-            # As the agent itself reads them: flag, environment, file; values and all.
-            agent = cli.get_command(ctx, "agent")
-            assert agent is not None
-            values = agent.make_context("agent", [], parent=ctx.parent).params
-        host, port = parse_listen_address(values["listen_address"])
+        found = configured.read(file)
     except GpumonError as error:
-        return place, bad("configuration", error.problem, error.next_step)
-    except click.UsageError as error:
-        message = error.format_message().rstrip(".")
-        return place, bad("configuration", message, "see gpumon agent --help")
-    host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - compared only
-    place = Place(
-        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
-        values["telemetry_path"],
-        values["state_dir"],
-    )
-    file = given or config.DEFAULT_FILE
-    shown = f"{file}: {', '.join(f'[{name}]' for name in tables)}" if tables else f"no {file}"
-    names = f"; {SERVICE_ENVIRONMENT}: {', '.join(sorted(service))}" if service else ""
+        return configured.Place(), bad("configuration", error.problem, error.next_step)
+    file = file or config.DEFAULT_FILE
+    tables = ", ".join(f"[{name}]" for name in found.tables)
+    shown = f"{file}: {tables}" if tables else f"no {file}"
+    names = f"; {service.ENVIRONMENT}: {', '.join(found.variables)}" if found.variables else ""
     rest = "" if tables or names else ": everything is at its default"
-    return place, good("configuration", f"{shown}{names}{rest}")
-
-
-def _service_environment() -> Mapping[str, str]:
-    """Return the variables that the service's file sets; none where it may not be read."""
-    try:
-        lines = SERVICE_ENVIRONMENT.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return {}
-    pairs = (line.strip().partition("=") for line in lines if not line.lstrip().startswith("#"))
-    return {
-        name.strip(): value.strip().strip("\"'")
-        for name, _, value in pairs
-        if name.startswith("GPUMON_")
-    }
-
-
-@contextlib.contextmanager
-def _environment(more: Mapping[str, str]) -> Iterator[None]:
-    """Have variables, besides those that are set, for as long as options are read."""
-    new = {name: value for name, value in more.items() if name not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            del os.environ[name]
-
-
-def _flags(name: str) -> list[str]:
-    from gpumon.cli import cli
-
-    command = cli.get_command(click.Context(cli), name)  # None for what is no command's table
-    return [o.removeprefix("--") for p in command.params for o in p.opts] if command else []
+    return found.place, good("configuration", f"{shown}{names}{rest}")
 
 
 Asked = typing.Callable[[str], "Question[typing.Any]"]
@@ -303,18 +239,18 @@ def _check(url: str | None, option: str) -> None:
 def _bundle(
     path: Path,
     doctor_json: str,
-    ctx: click.Context,
+    file: Path | None,
     place: Place,
     token_file: Path | None,
     *,
     anonymous: bool,
 ) -> None:
+    from gpumon import service
     from gpumon.config import DEFAULT_FILE
     from gpumon.doctor import here
     from gpumon.doctor.bundle import Sources, gather, write
 
-    given = ctx.parent.params.get("config_file") if ctx.parent else None
-    settings = {"gpumon.toml": Path(given or DEFAULT_FILE), "agent.env": SERVICE_ENVIRONMENT}
+    settings = {"gpumon.toml": file or DEFAULT_FILE, "agent.env": service.ENVIRONMENT}
     there = {name: file for name, file in settings.items() if file.exists()}
     own = here.names() | {a for a in here.addresses() if not here.is_loopback(a)}
     files = gather(

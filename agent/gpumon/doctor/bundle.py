@@ -22,11 +22,12 @@ from gpumon.doctor.agent import ask
 from gpumon.doctor.examine import at_once
 from gpumon.doctor.redact import redact, redact_json, users_in, words_for
 from gpumon.errors import UnavailableError, UsageError
+from gpumon.service import UNIT
 
 COMMANDS = {
     "nvidia-smi.txt": ("nvidia-smi", "-q"),
-    "service.txt": ("systemctl", "status", "--no-pager", "--lines=0", here.UNIT),
-    "log.txt": ("journalctl", "-u", here.UNIT, "-n", "200", "--no-pager"),
+    "service.txt": ("systemctl", "status", "--no-pager", "--lines=0", UNIT),
+    "log.txt": ("journalctl", "-u", UNIT, "-n", "200", "--no-pager"),
 }
 """Files that are what a command prints."""
 

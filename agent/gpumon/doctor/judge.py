@@ -19,7 +19,7 @@ from gpumon.doctor.facts import (
     User,
 )
 from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
-from gpumon.doctor.here import UNIT
+from gpumon.service import UNIT
 
 LEAST_FREE_BYTES = 200e6
 """Less room than this is soon gone: a year of a node's state is some 50 MB."""
@@ -160,7 +160,7 @@ def service(facts: Service) -> Iterator[Finding]:
         facts.shown.get(key, "") for key in ("LoadState", "ActiveState", "UnitFileState")
     )
     if loaded == "not-found":
-        yield odd("service", f"there is no unit {UNIT}", "install it: docs/operating.md")
+        yield odd("service", f"there is no unit {UNIT}", "sudo gpumon install")
     elif active == "failed":
         yield bad("service", f"{UNIT} has failed", f"see journalctl -u {UNIT}")
     elif active != "active":

@@ -1,0 +1,106 @@
+"""How the agent of this machine is configured: flags, the service's variables, and the file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpumon import config, service
+from gpumon.cli import COMMANDS, cli
+from gpumon.errors import UsageError
+from gpumon.web.listen import DEFAULT_PORT, parse_listen_address
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where this machine's agent should be: its URL, the path of its metrics, its memory."""
+
+    url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
+    metrics: str = "/metrics"
+    state_dir: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Configured:
+    """Where the agent should be, and what says so: a file's tables and the service's variables."""
+
+    place: Place
+    tables: tuple[str, ...]
+    variables: tuple[str, ...]
+
+
+def read(file: Path | None) -> Configured:
+    """Read a configuration as the agent would, values and all; None is the default file.
+
+    Raises UsageError, and UnavailableError where the file cannot be read.
+    """
+    tables = config.load(file)
+    for name in tables:
+        config.section(tables, name, COMMANDS, [key for key, _ in options(name)])
+    variables = _service_variables()
+    agent = cli.get_command(click.Context(cli), "agent")
+    assert agent is not None
+    parent = click.Context(cli)
+    parent.params["config_file"] = file
+    try:
+        with _environment(variables):
+            values = agent.make_context("agent", [], parent=parent).params
+    except click.UsageError as error:
+        raise UsageError(error.format_message().rstrip("."), "see gpumon agent --help") from None
+    place = Place(_url(values["listen_address"]), values["telemetry_path"], values["state_dir"])
+    return Configured(place, tuple(tables), tuple(sorted(variables)))
+
+
+def table(name: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Return a command's values by key, as on its command line; UsageError for an unknown key."""
+    known = [key for key, _ in options(name)]
+    return {
+        key: str(value).lower() if isinstance(value, bool) else value
+        for key, value in config.section({name: values}, name, [name], known).items()
+    }
+
+
+def options(name: str) -> Iterator[tuple[str, click.Option]]:
+    """Yield the options of a command, with the keys that they have in its table."""
+    command = cli.get_command(click.Context(cli), name)  # None for what is no command
+    for option in command.params if command else ():
+        if isinstance(option, click.Option):
+            yield option.opts[0].removeprefix("--"), option
+
+
+def _url(address: str) -> str:
+    host, port = parse_listen_address(address)
+    host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - compared only
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _service_variables() -> Mapping[str, str]:
+    """Return the variables that the service's file sets; none where it may not be read."""
+    try:
+        lines = service.ENVIRONMENT.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.strip().partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return {
+        name.strip(): value.strip().strip("\"'")
+        for name, _, value in pairs
+        if name.startswith("GPUMON_")
+    }
+
+
+@contextlib.contextmanager
+def _environment(more: Mapping[str, Any]) -> Iterator[None]:
+    """Have variables, besides those that are set, for as long as options are read."""
+    new = {name: value for name, value in more.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            del os.environ[name]

@@ -1,0 +1,139 @@
+"""``gpumon install``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpumon.cli.base import declare_unconfigured
+
+if TYPE_CHECKING:
+    from gpumon.install.files import Setting
+    from gpumon.install.steps import Step
+
+
+@declare_unconfigured(
+    "install",
+    "sudo gpumon install\n"
+    "gpumon install --dry-run\n"
+    "sudo gpumon install --set web.listen-address=127.0.0.1:9842 --set tier=full",
+)
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A flag of the agent, for a new configuration file; may be given again.",
+)
+@click.option("--no-start", is_flag=True, help="Do not start it now; it starts with the machine.")
+@click.option("--force", is_flag=True, help="Replace a unit that somebody edited; the old is kept.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def install(pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: bool) -> int:
+    """Make a service of the agent, which starts with the machine: user, unit, settings.
+
+    For systemd. A second time it does what is still to be done; after an upgrade of gpumon it
+    renews the unit and restarts the agent. A configuration that is there is left as it is.
+    """
+    from gpumon.cli import configured
+    from gpumon.install import files, machine, plan
+
+    chosen = _chosen(pairs)
+    text = files.configuration(_settings(), chosen)
+    present = _present()
+    if present is None:
+        _check(text)
+    there = machine.look()
+    steps = plan.install(there, text, chosen, present, start=not no_start, force=force)
+    carry_out(steps, is_root=there.is_root, dry_run=dry_run)
+    if not dry_run and not no_start and there.unit is not None:
+        url = configured.read(None).place.url
+        click.echo(f"the agent answers at {url}; gpumon doctor says whether all is well")
+    return 0
+
+
+def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
+    """Do the steps and say so, one line each, or say what would be done.
+
+    Raises UnavailableError for whom may not, and at the first step that fails: what was done
+    before stays, and another try goes on from there.
+    """
+    from gpumon.errors import UnavailableError
+
+    if not is_root and not dry_run:
+        raise UnavailableError("only root may do that", "use sudo, or see it with --dry-run")
+    for step in steps:
+        do, did = step.words
+        if not dry_run:
+            step.carry_out(Path("/"))
+        click.echo(f"{f'would {do}' if dry_run else did} {step.what}")
+
+
+def _chosen(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the values by key; UsageError for an unknown key."""
+    from gpumon.cli import configured
+    from gpumon.errors import UsageError
+
+    chosen = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair}", "write KEY=VALUE, such as tier=full")
+        chosen[key] = value
+    return configured.table("agent", chosen)
+
+
+def _present() -> dict[str, str] | None:
+    """Return what the configuration that is there says of the agent, None where there is none.
+
+    Raises UsageError for one that the agent would not take.
+    """
+    from gpumon import config
+    from gpumon.cli import configured
+
+    if not config.DEFAULT_FILE.exists():
+        return None
+    configured.read(None)
+    return configured.table("agent", config.load(None).get("agent", {}))
+
+
+def _settings() -> list[Setting]:
+    """Return the agent's flags as its configuration has them."""
+    from gpumon.cli import configured
+    from gpumon.install.files import Setting
+
+    # The unit says where the state is, since systemd makes the folder.
+    return [
+        Setting(key, _meaning(option), _default(option), option.metavar or "")
+        for key, option in configured.options("agent")
+        if key != "state-dir"
+    ]
+
+
+def _meaning(option: click.Option) -> str:
+    choices = option.type.choices if isinstance(option.type, click.Choice) else ()
+    suffix = f"  [{'|'.join(choices)}]" if choices else ""
+    return f"{option.help}{suffix}"
+
+
+def _default(option: click.Option) -> str | float | bool | None:
+    """Return a default as TOML has it, None where there is none (click has a word of its own)."""
+    if isinstance(option.default, Path):
+        return str(option.default)
+    return option.default if isinstance(option.default, str | float | int) else None
+
+
+def _check(text: str) -> None:
+    """Raise UsageError where the agent would not start with a configuration."""
+    from gpumon.cli import configured
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "gpumon.toml"
+        file.write_text(text, "utf-8")
+        configured.read(file)
+
+
+command = install

@@ -1,0 +1,116 @@
+"""What is written: the shipped unit for this installation, the user, a first configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gpumon import __version__
+from gpumon.assets import asset
+from gpumon.service import UNIT
+
+UNIT_FILE = Path(f"/etc/systemd/system/{UNIT}.service")
+DROP_INS = Path(f"{UNIT_FILE}.d")
+"""Where ``systemctl edit`` keeps a site's own settings of the unit."""
+
+PACKAGED_UNITS = tuple(
+    Path(f"{folder}/systemd/system/{UNIT}.service") for folder in ("/usr/lib", "/lib")
+)
+"""Where a package of the distribution has its units."""
+
+USERS_FILE = Path("/etc/sysusers.d/gpumon.conf")
+"""The administrator's place for it (sysusers.d(5)); a package's would be below /usr/lib."""
+
+_SHIPPED = {
+    UNIT_FILE: f"deploy/systemd/{UNIT}.service",
+    USERS_FILE: "deploy/systemd/gpumon.sysusers.conf",
+}
+
+_SHIPPED_PROGRAM = "ExecStart=/usr/local/bin/gpumon agent\n"
+
+_MARK = "# SHA-256 of what follows: "
+
+
+def rendered(program: str) -> dict[Path, str]:
+    """Return the files that are gpumon's own, with a mark by which a later edit is seen.
+
+    The version is in them, so that an upgrade is a change and restarts the agent.
+    """
+    texts = {path: asset(name).read_text("utf-8") for path, name in _SHIPPED.items()}
+    unit = texts[UNIT_FILE]
+    if unit.count(_SHIPPED_PROGRAM) != 1:
+        raise AssertionError(f"the unit that ships starts something else than {_SHIPPED_PROGRAM}")
+    texts[UNIT_FILE] = unit.replace(_SHIPPED_PROGRAM, f"ExecStart={program} agent\n")
+    return {path: _marked(text) for path, text in texts.items()}
+
+
+def _marked(text: str) -> str:
+    return f"# Written by gpumon install, version {__version__}.\n{_MARK}{_digest(text)}\n{text}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def is_ours(path: Path, text: str) -> bool:
+    """Tell whether a file is as gpumon wrote it, or as it ships; else somebody edited it."""
+    if text == asset(_SHIPPED[path]).read_text("utf-8"):
+        return True
+    _, mark, rest = text.partition(_MARK)
+    digest, _, body = rest.partition("\n")
+    return bool(mark) and digest == _digest(body)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """A flag of the agent, as its configuration file has it (``web.listen-address``)."""
+
+    key: str
+    help: str
+    default: Any
+    example: str
+
+
+def configuration(settings: Sequence[Setting], chosen: Mapping[str, str]) -> str:
+    """Return a configuration file with the chosen values, and all others behind a #."""
+    lines = [_HEAD]
+    for setting in settings:
+        lines.append(f"# {setting.help}")
+        if setting.key in chosen:
+            lines.append(f"{setting.key} = {_toml(_typed(chosen[setting.key]))}")
+        else:
+            value = setting.example if setting.default is None else setting.default
+            lines.append(f"#{setting.key} = {_toml(value)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+_HEAD = """\
+# The configuration of gpumon on this machine. A key is a flag of the command that its table is
+# named for. What stands behind a # is the default, or an example where there is none.
+# After a change: systemctl restart gpumon-agent
+
+[agent]
+"""
+
+
+def _typed(word: str) -> bool | int | float | str:
+    """Return what a word on the command line would be in TOML."""
+    if word in {"true", "false"}:
+        return word == "true"
+    for number in (int, float):
+        try:
+            return number(word)
+        except ValueError:
+            pass
+    return word
+
+
+def _toml(value: Any) -> str:
+    """Write a value: JSON's booleans, numbers and strings are TOML's as well."""
+    plain = isinstance(value, bool | int | float)
+    return json.dumps(value if plain else str(value), ensure_ascii=False)

@@ -1,0 +1,90 @@
+"""The files that are written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpumon import config
+from gpumon.assets import asset
+from gpumon.install.files import (
+    UNIT_FILE,
+    USERS_FILE,
+    Setting,
+    configuration,
+    is_ours,
+    rendered,
+)
+from tests.support.servers import require
+
+
+def test_the_unit_is_the_one_that_ships_but_for_the_program() -> None:
+    """One source of truth."""
+    shipped = asset("deploy/systemd/gpumon-agent.service").read_text()
+    text = rendered("/srv/gpu mon/bin/gpumon")[UNIT_FILE]
+    body = "".join(text.splitlines(keepends=True)[2:])
+    assert body == shipped.replace("/usr/local/bin/gpumon agent", "/srv/gpu mon/bin/gpumon agent")
+    assert body != shipped
+
+
+def test_systemd_takes_it(tmp_path: Path) -> None:
+    """systemd-analyze has no word to say against it."""
+    unit = tmp_path / UNIT_FILE.name
+    unit.write_text(rendered(sys.executable)[UNIT_FILE])
+    done = subprocess.run(
+        [require("systemd-analyze"), "verify", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert unit.name not in done.stderr
+
+
+@pytest.mark.parametrize("path", [UNIT_FILE, USERS_FILE])
+def test_an_edit_is_seen_and_a_copy_of_what_ships_is_none(path: Path) -> None:
+    """Also what an older version wrote is gpumon's own."""
+    text = rendered("/opt/gpumon/bin/gpumon")[path]
+    assert is_ours(path, text)
+    assert is_ours(path, text.replace("version", "version 0.0.1 of"))
+    assert not is_ours(path, text.replace("gpumon -", "other -").replace("Type=notify", "Type="))
+    assert not is_ours(path, f"{text}# mine\n")
+    assert not is_ours(path, "")
+    name = {UNIT_FILE: "gpumon-agent.service", USERS_FILE: "gpumon.sysusers.conf"}[path]
+    assert is_ours(path, asset(f"deploy/systemd/{name}").read_text())
+
+
+SETTINGS = [
+    Setting("source", "What is read.", "nvml", "SOURCE"),
+    Setting("interval", "How often.", 1.0, "SECONDS"),
+    Setting("web.expose-users", "To everybody.", default=False, example=""),
+    Setting("web.config.file", "TLS.", None, "FILE"),
+]
+
+
+def test_a_configuration_sets_what_was_chosen_and_shows_the_rest(tmp_path: Path) -> None:
+    """What it shows is commented out: with nothing chosen it sets nothing."""
+    file = tmp_path / "gpumon.toml"
+    file.write_text(configuration(SETTINGS, {}))
+    assert config.load(file) == {"agent": {}}
+    chosen = {"interval": "0.5", "web.expose-users": "true", "source": 'sim:"8"xH100'}
+    file.write_text(configuration(SETTINGS, chosen))
+    assert config.load(file) == {
+        "agent": {"interval": 0.5, "web": {"expose-users": True}, "source": 'sim:"8"xH100'}
+    }
+    assert '#web.config.file = "FILE"\n' in file.read_text()
+
+
+def test_what_it_shows_can_be_taken_as_it_stands(tmp_path: Path) -> None:
+    """Without the # a line is TOML."""
+    file = tmp_path / "gpumon.toml"
+    text = configuration(SETTINGS, {})
+    file.write_text(re.sub(r"^#(?! )", "", text, flags=re.MULTILINE))
+    assert config.load(file)["agent"] == {
+        "source": "nvml",
+        "interval": 1.0,
+        "web": {"expose-users": False, "config": {"file": "FILE"}},
+    }

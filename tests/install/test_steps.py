@@ -1,0 +1,122 @@
+"""The steps, on a machine below a folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from gpumon.config import DEFAULT_FILE
+from gpumon.errors import UnavailableError
+from gpumon.install import plan
+from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE
+from gpumon.install.machine import Machine, Program, first_unseen, look
+from gpumon.install.steps import Remove, Run, Write
+
+
+@pytest.fixture
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Commands of the system that only note that they were called, and where they do."""
+    folder, log = tmp_path / "bin", tmp_path / "called"
+    folder.mkdir()
+    for name in ("systemctl", "systemd-sysusers", "userdel"):
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{log}\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return log
+
+
+def test_a_machine_is_installed_and_a_second_look_finds_it_so(called: Path, tmp_path: Path) -> None:
+    """What was planned is what there is afterwards; removed, it is as it was before."""
+    root = tmp_path / "root"
+    (root / "run/systemd/system").mkdir(parents=True)
+    before = look(root)
+    for step in plan.install(_seen(before), "[agent]\n", {}, None):
+        step.carry_out(root)
+    after = look(root)
+    assert set(after.files) == {UNIT_FILE, USERS_FILE}
+    assert (root / "etc/gpumon/gpumon.toml").read_text() == "[agent]\n"
+    assert (root / str(UNIT_FILE)[1:]).stat().st_mode & 0o777 == 0o644
+    assert not any(isinstance(step, Write) for step in plan.install(_seen(after), "", {}, {}))
+    assert [line.split(" -")[0] for line in called.read_text().splitlines()] == [
+        "systemctl show gpumon-agent",
+        "systemd-sysusers /etc/sysusers.d/gpumon.conf",
+        "systemctl daemon-reload",
+        "systemctl enable gpumon-agent",
+        "systemctl restart gpumon-agent",
+        "systemctl show gpumon-agent",
+    ]
+    for step in plan.uninstall(after, purge=True):
+        step.carry_out(root)
+    assert look(root).files == before.files == {}
+    assert look(root).left == ()
+
+
+def _seen(machine: Machine) -> Machine:
+    """Return a machine whose gpumon is not in the home folder that tests may be run in."""
+    return dataclasses.replace(machine, program=Program("/opt/gpumon/bin/gpumon"))
+
+
+@pytest.mark.usefixtures("called")
+def test_a_masked_unit_and_a_packages_are_seen(tmp_path: Path) -> None:
+    """Both are somebody's decision."""
+    unit = tmp_path / str(UNIT_FILE)[1:]
+    unit.parent.mkdir(parents=True)
+    unit.symlink_to("/dev/null")
+    packaged = tmp_path / "usr/lib/systemd/system/gpumon-agent.service"
+    packaged.parent.mkdir(parents=True)
+    packaged.touch()
+    there = look(tmp_path)
+    assert there.masked
+    assert there.packaged == Path("/usr/lib/systemd/system/gpumon-agent.service")
+    assert there.unit is None
+
+
+def test_an_edited_file_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    """Whole, whatever happens meanwhile."""
+    file = tmp_path / str(UNIT_FILE)[1:]
+    file.parent.mkdir(parents=True)
+    file.write_text("mine\n")
+    Write(UNIT_FILE, "ours\n", keep_old=True).carry_out(tmp_path)
+    assert file.read_text() == "ours\n"
+    assert file.with_name("gpumon-agent.service.old").read_text() == "mine\n"
+    assert len(list(file.parent.iterdir())) == 2
+
+
+def test_a_folder_goes_with_what_is_in_it_and_a_link_alone(tmp_path: Path) -> None:
+    """What a link leads to is somebody else's."""
+    folder, other = tmp_path / str(DROP_INS)[1:], tmp_path / "other"
+    folder.mkdir(parents=True)
+    (folder / "a.conf").touch()
+    other.mkdir()
+    Remove(DROP_INS).carry_out(tmp_path)
+    assert not folder.exists()
+    etc = tmp_path / str(DEFAULT_FILE.parent)[1:]
+    etc.symlink_to(other)
+    Remove(DEFAULT_FILE.parent).carry_out(tmp_path)
+    assert not etc.is_symlink()
+    assert other.exists()
+
+
+def test_a_command_that_fails_says_what_it_said(tmp_path: Path) -> None:
+    """And the step's own next step."""
+    failing = Run(("sh", "-c", "echo no such unit >&2; exit 5"), ("start", "started"), "it", "look")
+    with pytest.raises(UnavailableError) as caught:
+        failing.carry_out(tmp_path)
+    assert caught.value.problem.endswith("ended with 5 (no such unit)")
+    assert caught.value.next_step == "look"
+    with pytest.raises(UnavailableError, match="/nonexistent: No such file"):
+        Run(("/nonexistent",), ("start", "started"), "it").carry_out(tmp_path)
+
+
+def test_what_only_its_owner_can_open_the_service_cannot(tmp_path: Path) -> None:
+    """Whatever is not a home folder but as closed; links count with what they lead to."""
+    assert first_unseen([Path("/usr/bin/env"), Path("/usr")]) is None
+    assert first_unseen([Path("/home/ops/.local/bin/gpumon")]) == Path(
+        "/home/ops/.local/bin/gpumon"
+    )
+    assert first_unseen([tmp_path]) is not None  # below /tmp, or closed
+    link = tmp_path / "gpumon"
+    link.symlink_to("/usr/bin/env")
+    assert first_unseen([link]) is not None
