@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from gpumon.cli import cli
-from gpumon.model import GpuProcess, Snapshot
+from gpumon.model import GpuProcess, GpuState, Snapshot
 from gpumon.sources import open_source
 from gpumon.views import ps
 from tests.support.clock import FakeClock
@@ -63,6 +63,26 @@ def test_one_users_processes_are_his_only(snapshot: Snapshot) -> None:
     assert pids(snapshot, user="carol") == []
     assert ps.summary(ps.held(snapshot, "carol")) == "no process on these GPUs"
     assert ps.summary(ps.held(snapshot)) == "3 processes on 2 GPUs, 13.0 GiB"
+
+
+def test_what_a_silent_gpu_runs_is_not_known(
+    snapshot: Snapshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job that holds it may run there: it is said, and no process is not claimed."""
+    gpus = [
+        gpu
+        if gpu.identity.index != 1
+        else gpu.changed(state=GpuState.HUNG, reason="it waits", held_by=())
+        for gpu in snapshot.gpus
+    ]
+    hung = dataclasses.replace(snapshot, gpus=tuple(gpus))
+    rows = ps.held(hung)
+    assert ps.cells(rows[1], 1)[-1] == "(not known)"
+    said = "GPU 1: its processes are not known (hung: it waits)"
+    ps.write(hung, ps.held(hung, "carol"), "table", header=True)
+    assert capsys.readouterr().out.splitlines()[1:] == [f"! {said}", "no process on the others"]
+    ps.write(hung, rows, "json", header=True)
+    assert json.loads(capsys.readouterr().out)["errors"] == [said]
 
 
 def test_programs_get_each_process_with_its_gpu_and_jobs(

@@ -28,13 +28,15 @@ _KINDS = {"compute": "C", "graphics": "G"}
 class Held:
     """A GPU and a process on it; None where a job holds the GPU and runs nothing there.
 
-    ``jobs`` are the jobs that hold the GPU: where it is one, the process is that job's.
+    ``jobs`` are the jobs that hold the GPU: where it is one, the process is that job's. ``silent``
+    says that the GPU does not answer: what runs there is not known.
     """
 
     gpu: int
     uuid: str
     jobs: tuple[str, ...]
     process: GpuProcess | None
+    silent: bool = False
 
     @property
     def document(self) -> Document:
@@ -57,7 +59,7 @@ def _of(gpu: GpuReading) -> Iterator[Held]:
     if not processes and gpu.jobs:
         processes = (None,)
     for process in processes:
-        yield Held(identity.index, identity.uuid, gpu.jobs, process)
+        yield Held(identity.index, identity.uuid, gpu.jobs, process, not gpu.up)
 
 
 def _rank(row: Held, sort: str) -> tuple[object, ...]:
@@ -95,7 +97,7 @@ def _text(snapshot: Snapshot, rows: Sequence[Held], form: str, *, header: bool) 
     }
     processes = [row.document for row in rows]
     if form == "json":
-        whole = {"schema": SCHEMA, **facts, "processes": processes}
+        whole = {"schema": SCHEMA, **facts, "processes": processes, "errors": unknown(snapshot)}
         return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
     if form == "ndjson":
         lines = (json.dumps({**facts, **each}, ensure_ascii=False) for each in processes)
@@ -115,16 +117,27 @@ def _parts(snapshot: Snapshot, rows: Sequence[Held], width: int | None) -> Itera
     if not snapshot.up:
         yield from (Text(f"! {error}", style="bold red") for error in snapshot.errors)
         return
-    yield Text(summary(rows), style="bold")
+    silent = unknown(snapshot)
+    yield from (Text(f"! {error}", style="bold red") for error in silent)
+    yield Text(summary(rows, "the others" if silent else "these GPUs"), style="bold")
     if rows:
         yield _table(rows, width)
 
 
-def summary(rows: Sequence[Held]) -> str:
+def unknown(snapshot: Snapshot) -> list[str]:
+    """Say which GPUs did not tell their processes: none that is known is not none."""
+    return [
+        f"GPU {gpu.identity.index}: its processes are not known ({gpu.state.value}: {gpu.reason})"
+        for gpu in snapshot.gpus
+        if not gpu.up
+    ]
+
+
+def summary(rows: Sequence[Held], where: str = "these GPUs") -> str:
     """Say how many processes there are, on how many GPUs, and what they hold."""
     processes = [row.process for row in rows if row.process]
     if not processes:
-        return "no process on these GPUs"
+        return f"no process on {where}"
     memory = sum(process.memory_bytes or 0 for process in processes)
     gpus = len({row.gpu for row in rows if row.process})
     return (
@@ -143,7 +156,8 @@ def cells(row: Held, most: int | None) -> tuple[str, ...]:
     process = row.process
     if process is None:
         blank = words.MISSING
-        return str(row.gpu), blank, blank, blank, jobs, blank, blank, "(holds it, runs nothing)"
+        runs = "(not known)" if row.silent else "(holds it, runs nothing)"
+        return str(row.gpu), blank, blank, blank, jobs, blank, blank, runs
     where = str(row.gpu)
     if process.gpu_instance is not None:
         where += f"/{process.gpu_instance}"
