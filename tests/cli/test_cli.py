@@ -284,6 +284,33 @@ def test_the_catalogue_is_listed() -> None:
     assert power["labels"] == ["gpu", "uuid"]
 
 
+def test_what_another_version_had_is_compared(tmp_path: Path) -> None:
+    """1 where a query would find something else than before; what is new breaks none."""
+    file = tmp_path / "metrics.json"
+    listed = json.loads(gpumon("metrics", "-o", "json").stdout)
+    file.write_text(json.dumps(listed[1:]))
+    done = gpumon("metrics", "--diff", str(file))
+    new = f"new      {listed[0]['name']}\n0 gone or changed, 1 new\n"
+    assert (done.returncode, done.stdout) == (0, new)
+    listed[0]["labels"] = ["gpu"]
+    listed[0]["help"] = "Other words."
+    listed[1]["name"] = "gpumon_old"
+    file.write_text(json.dumps(listed))
+    done = gpumon("metrics", "--diff", str(file))
+    assert done.returncode == 1
+    gone, changed, new, sum_ = done.stdout.splitlines()
+    assert gone == "gone     gpumon_old"
+    assert changed.startswith(f"changed  {listed[0]['name']}: labels was gpu, is gpu, uuid")
+    assert "help" not in changed
+    assert new.startswith("new      gpumon_")
+    assert sum_ == "2 gone or changed, 1 new"
+    for text in ("{}", "[1]", "no JSON", '[{"name": "gpumon_gpu_up"}]', ""):
+        file.write_text(text)
+        done = gpumon("metrics", "--diff", str(file))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is no list of metrics: write one with" in done.stderr
+
+
 def test_the_metric_reference_is_fresh() -> None:
     """``make docs`` writes it."""
     written = Path(__file__).parents[2] / "docs" / "metrics.md"

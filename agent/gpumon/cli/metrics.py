@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from gpumon.cli.base import declare, output
@@ -9,7 +11,11 @@ from gpumon.cli.base import declare, output
 
 @declare(
     "metrics",
-    "gpumon metrics\ngpumon metrics --tier core\ngpumon metrics -o json\ngpumon metrics -o schema",
+    "gpumon metrics\n"
+    "gpumon metrics --tier core\n"
+    "gpumon metrics -o json > metrics.json\n"
+    "gpumon metrics --diff metrics.json\n"
+    "gpumon metrics -o schema",
 )
 @output(
     "table",
@@ -26,19 +32,53 @@ from gpumon.cli.base import declare, output
     show_default=True,
     help="Only the metrics up to this tier.",
 )
-def metrics(form: str, tier: str) -> None:
-    """List the metrics: name, type, unit, meaning."""
+@click.option(
+    "--diff",
+    "old",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Say what is other than in a list that another version wrote with -o json.",
+)
+def metrics(form: str, tier: str, old: Path | None) -> int:
+    """List the metrics: name, type, unit, meaning.
+
+    With --diff it exits with 1 where a metric is gone, or is not what queries took it for.
+    """
+    if old is not None:
+        return _diff(old, tier)
     if form == "schema":
         import json
 
         from gpumon.views.schema import schema
 
         click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
-        return
+        return 0
     from gpumon.model import Tier
     from gpumon.views import catalogue
 
     click.echo(catalogue.render(form, Tier[tier.upper()]), nl=False)
+    return 0
+
+
+def _diff(file: Path, tier: str) -> int:
+    import json
+
+    from gpumon.errors import UsageError
+    from gpumon.model import Tier
+    from gpumon.views import catalogue
+
+    try:
+        old = list(json.loads(file.read_text("utf-8")) or [None])
+        lines = catalogue.differences(old, catalogue.listed(Tier[tier.upper()]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise UsageError(
+            f"{file} is no list of metrics", "write one with gpumon metrics -o json"
+        ) from None
+    for line in lines:
+        click.echo(line)
+    broken = [line for line in lines if not line.startswith("new")]
+    click.echo(f"{len(broken)} gone or changed, {len(lines) - len(broken)} new")
+    return 1 if broken else 0
 
 
 command = metrics

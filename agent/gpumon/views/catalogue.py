@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from gpumon.catalogue import rows
 from gpumon.model import Metric, Tier
@@ -35,7 +37,12 @@ def _table(tier: Tier) -> str:
 
 
 def _json(tier: Tier) -> str:
-    listed = [
+    return json.dumps(listed(tier), indent=2) + "\n"
+
+
+def listed(tier: Tier) -> list[dict[str, Any]]:
+    """Return each metric as a document (``metrics`` in docs/schema.json)."""
+    return [
         {
             "name": metric.name,
             "type": metric.kind.value,
@@ -48,7 +55,40 @@ def _json(tier: Tier) -> str:
         }
         for labels, metric in rows(tier)
     ]
-    return json.dumps(listed, indent=2) + "\n"
+
+
+KEPT = ("type", "unit", "labels", "states", "tier")
+"""What queries of a metric rely on; its words and where it is read may change."""
+
+
+def differences(old: Iterable[Mapping[str, Any]], new: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say in a line each which metrics are gone, changed and new, in this order.
+
+    Of what queries rely on nothing is kept quiet: "gone" and "changed" break them, "new" does not.
+    """
+    before, after = ({metric["name"]: metric for metric in each} for each in (old, new))
+    changed = [
+        f"changed  {name}: {what}"
+        for name in before.keys() & after.keys()
+        if (what := _changes(before[name], after[name]))
+    ]
+    return [
+        *sorted(f"gone     {name}" for name in before.keys() - after.keys()),
+        *sorted(changed),
+        *sorted(f"new      {name}" for name in after.keys() - before.keys()),
+    ]
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{key} was {_words(old[key])}, is {_words(new[key])}"
+        for key in KEPT
+        if old[key] != new[key]
+    )
+
+
+def _words(value: str | Sequence[str]) -> str:
+    return (value if isinstance(value, str) else ", ".join(value)) or "none"
 
 
 def _markdown(tier: Tier) -> str:
