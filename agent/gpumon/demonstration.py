@@ -14,6 +14,7 @@ from gpumon.agent.node import Node
 from gpumon.agent.server import AgentOptions, serve
 from gpumon.assets import asset
 from gpumon.errors import GpumonError
+from gpumon.sources import open_source
 from gpumon.sources.spec import SourceSpec
 from gpumon.targets import open_target
 from gpumon.web.listen import DEFAULT_PORT, bind, url_of
@@ -42,7 +43,12 @@ async def run(
     with_prometheus: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Serve a node for ``duration`` seconds, or until a signal; ``say`` gets lines for people."""
+    """Serve a node for ``duration`` seconds, or until a signal; ``say`` gets lines for people.
+
+    Raises UsageError for a source that makes no sense, before it says anything.
+    """
+    if source.kind != "nvml":
+        open_source(source).close()
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="gpumon-demo-") as folder, bind(listen) as sock:
         url = url_of(sock)

@@ -14,7 +14,7 @@ WRONG = {
     "check": (["sim:2xH100", "--only", "nosuch"], 2),
     "completion": (["tcsh"], 2),
     "dashboards": (["export", "nosuch"], 2),
-    "demo": (["--nonsense"], 2),
+    "demo": (["--source", "sim:8xH1000"], 2),
     "doctor": (["--prometheus", "x"], 2),
     "events": (["--kind", "nonsense", "--state-dir", "/nonexistent"], 2),
     "explain": (["nosuchword"], 2),
