@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -36,9 +37,16 @@ def states(agent: Agent) -> set[str]:
 
 
 def readers(agent: Agent) -> list[int]:
-    """Return the agent's child processes."""
+    """Return the agent's readers; it may also ask a program, such as Slurm's, at that moment."""
     path = Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children")
-    return [int(pid) for pid in path.read_text().split()]
+    children = [int(pid) for pid in path.read_text().split()]
+    return [pid for pid in children if b"gpumon.reader" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def test_release_lets_go_of_the_driver_and_resume_takes_it_up(
