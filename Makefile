@@ -4,15 +4,18 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test unit lint format docs guide bench soak promtool3 servers clean
+.PHONY: demo test coverage unit lint format docs guide bench soak promtool3 servers clean
 
 demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 	$(BIN)/gpumon demo $(ARGS)
 
-test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers, coverage
+test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+coverage: $(STAMP) servers  ## Everything once more, and which lines no test runs: a third slower
 	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 unit: $(STAMP)  ## The quick tests only
