@@ -112,6 +112,23 @@ def test_a_second_time_it_is_not_even_restarted(bare: Machine) -> None:
     assert (shown(bare, "MainPID"), traces(bare)) == before
 
 
+def test_another_configuration_is_taken_up(bare: Machine) -> None:
+    """The agent is older than its file, whoever wrote that."""
+    installed(bare)
+    bare.run("sed", "-i", "s/8xH100/2xB200/", "/etc/gpumon/gpumon.toml")
+    done = bare.run("gpumon", "install")
+    assert "restarted gpumon-agent\n" in done.stdout
+    assert len(status(bare)["gpus"]) == 2
+
+
+def test_root_with_a_strict_umask_installs_for_others_too(bare: Machine) -> None:
+    """As hardened machines have it."""
+    script = "umask 077; gpumon install --set source=sim:8xH100"
+    done = bare.run("sh", "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(status(bare)["gpus"]) == 8
+
+
 def test_a_dry_run_changes_nothing_and_needs_no_root(bare: Machine) -> None:
     """It says the same in other words."""
     would = bare.run("gpumon", "install", "--dry-run", user="nobody")

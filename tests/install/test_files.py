@@ -53,6 +53,7 @@ def test_an_edit_is_seen_and_a_copy_of_what_ships_is_none(path: Path) -> None:
     assert not is_ours(path, text.replace("gpumon -", "other -").replace("Type=notify", "Type="))
     assert not is_ours(path, f"{text}# mine\n")
     assert not is_ours(path, "")
+    assert not is_ours(path, text.replace("gpumon agent", "\udce4 agent"))  # no UTF-8
     name = {UNIT_FILE: "gpumon-agent.service", USERS_FILE: "gpumon.sysusers.conf"}[path]
     assert is_ours(path, asset(f"deploy/systemd/{name}").read_text())
 

@@ -21,6 +21,7 @@ BARE = Machine(
     is_root=True,
     has_systemd=True,
     unit={"ActiveState": "inactive", "UnitFileState": ""},
+    outdated=False,
     files={},
     masked=False,
     packaged=None,
@@ -80,6 +81,15 @@ def test_another_version_or_folder_renews_the_unit_and_restarts() -> None:
         "restart gpumon-agent",
     ]
     assert not any(step.keep_old for step in steps if isinstance(step, Write))
+
+
+def test_an_agent_older_than_its_files_is_restarted() -> None:
+    """An upgrade within a version, another configuration, or an install that was interrupted."""
+    there = dataclasses.replace(INSTALLED, outdated=True)
+    assert told(plan.install(there, "text", {}, {}))[1:] == [
+        "reload systemd's units",
+        "restart gpumon-agent",
+    ]
 
 
 def test_a_service_that_is_stopped_or_not_enabled_is_mended() -> None:
@@ -171,6 +181,7 @@ def test_uninstall_leaves_memory_and_configuration() -> None:
         "reload systemd's units",
         f"leave {DEFAULT_FILE.parent}: --purge removes it",
         f"leave {STATE_DIR}: --purge removes it",
+        "leave the user gpumon: --purge removes it",
     ]
 
 

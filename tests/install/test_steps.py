@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,17 @@ def test_an_edited_file_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     assert file.read_text() == "ours\n"
     assert file.with_name("gpumon-agent.service.old").read_text() == "mine\n"
     assert len(list(file.parent.iterdir())) == 2
+
+
+def test_a_folder_that_is_made_can_be_entered_whatever_roots_umask_is(tmp_path: Path) -> None:
+    """The agent runs as another user."""
+    before = os.umask(0o077)
+    try:
+        Write(DEFAULT_FILE, "").carry_out(tmp_path)
+    finally:
+        os.umask(before)
+    file = tmp_path / str(DEFAULT_FILE)[1:]
+    assert [f"{p.stat().st_mode & 0o777:o}" for p in (file, file.parent)] == ["644", "755"]
 
 
 def test_a_folder_goes_with_what_is_in_it_and_a_link_alone(tmp_path: Path) -> None:

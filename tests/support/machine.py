@@ -68,11 +68,11 @@ class Machine:
 
     def run(self, *argv: str, user: str = "root") -> subprocess.CompletedProcess[str]:
         """Run a command on it, and return how it ended."""
-        enter = ("nsenter", "--target", str(self.init), "--all", "--root", "--wd=/")
+        enter = ("nsenter", "--target", str(self.init), "--all", "--root")
         become = () if user == "root" else ("setpriv", f"--reuid={user}", "--clear-groups")
         path = "/opt/gpumon/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return subprocess.run(
-            (*enter, "env", "-i", f"PATH={path}", "LC_ALL=C.UTF-8", *become, *argv),
+            (*enter, "env", "-i", "-C", "/", f"PATH={path}", "LC_ALL=C.UTF-8", *become, *argv),
             capture_output=True,
             text=True,
             timeout=120,

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 def install(pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: bool) -> int:
     """Make a service of the agent, which starts with the machine: user, unit, settings.
 
-    For systemd. A second time it does what is still to be done; after an upgrade of gpumon it
-    renews the unit and restarts the agent. A configuration that is there is left as it is.
+    For systemd. A second time it does what is still to be done; after an upgrade of gpumon, or a
+    change of the configuration, it restarts the agent. A configuration that is there stays.
     """
     from gpumon.cli import configured
+    from gpumon.doctor.agent import agent
     from gpumon.install import files, machine, plan
 
     chosen = _chosen(pairs)
@@ -50,7 +51,8 @@ def install(pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: boo
     steps = plan.install(there, text, chosen, present, start=not no_start, force=force)
     carry_out(steps, is_root=there.is_root, dry_run=dry_run)
     if not dry_run and not no_start and there.unit is not None:
-        url = configured.read(None).place.url
+        place = configured.read(None).place
+        url = agent(place.url, place.metrics).url  # with https where it has TLS
         click.echo(f"the agent answers at {url}; gpumon doctor says whether all is well")
     return 0
 

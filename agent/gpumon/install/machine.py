@@ -8,6 +8,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -30,14 +31,16 @@ class Machine:
     """What there is.
 
     ``files`` are the texts of the service's files that exist; ``unit`` is systemd's word on the
-    unit, by property of ``systemctl show``, None where systemd is not what runs here; ``left`` is
-    what a removal of the service leaves, unless it is to be purged.
+    unit, by property of ``systemctl show``, None where systemd is not what runs here; ``outdated``
+    says that the agent was started before its unit, its configuration or this gpumon was written;
+    ``left`` is what a removal of the service leaves, unless it is to be purged.
     """
 
     program: Program
     is_root: bool
     has_systemd: bool
     unit: Mapping[str, str] | None
+    outdated: bool
     files: Mapping[Path, str]
     masked: bool
     packaged: Path | None
@@ -59,11 +62,13 @@ def look(root: Path = Path("/")) -> Machine:
 
     found = {path: text(path) for path in (UNIT_FILE, USERS_FILE)}
     masked = at(UNIT_FILE).is_symlink() and at(UNIT_FILE).readlink() == Path(os.devnull)
+    unit = _shown(at(Path("/run/systemd/system")))
     return Machine(
         program=program(),
         is_root=os.geteuid() == 0,
         has_systemd=shutil.which("systemctl") is not None,
-        unit=_shown(at(Path("/run/systemd/system"))),
+        unit=unit,
+        outdated=_outdated(unit, (at(UNIT_FILE), at(DEFAULT_FILE), Path(gpumon.__file__))),
         files={} if masked else {path: it for path, it in found.items() if it is not None},
         masked=masked,
         packaged=next((path for path in PACKAGED_UNITS if at(path).exists()), None),
@@ -105,9 +110,22 @@ def _shown(booted: Path) -> Mapping[str, str] | None:
     """Ask systemd for the unit; None where it does not run (sd_booted(3): is this folder there)."""
     if not booted.is_dir():
         return None
-    ask = ("systemctl", "show", UNIT, "-p", "ActiveState,UnitFileState")
+    ask = (
+        "systemctl",
+        "show",
+        UNIT,
+        "-p",
+        "ActiveState,UnitFileState,ExecMainStartTimestampMonotonic",
+    )
     done = subprocess.run(ask, capture_output=True, text=True, check=False)
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+
+
+def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
+    """Tell whether a running service was started before one of its files was last written."""
+    microseconds = int((unit or {}).get("ExecMainStartTimestampMonotonic") or 0)
+    started = time.time() - time.monotonic() + microseconds / 1e6
+    return bool(microseconds) and any(f.stat().st_mtime > started for f in files if f.exists())
 
 
 def _has_user() -> bool:

@@ -43,7 +43,9 @@ def install(
             "install gpumon in a folder with letters and digits",
         )
     steps = list(_files(machine, force=force))
-    changed = any(isinstance(step, Write) and step.path == UNIT_FILE for step in steps)
+    changed = machine.outdated or any(
+        isinstance(step, Write) and step.path == UNIT_FILE for step in steps
+    )
     if present is None:
         steps.append(Write(DEFAULT_FILE, configuration))
         changed = True
@@ -105,7 +107,8 @@ def uninstall(machine: Machine, *, purge: bool = False, force: bool = False) -> 
         steps.append(Run(("systemctl", "daemon-reload"), ("reload", "reloaded"), "systemd's units"))
     if purge and machine.has_user:
         steps.append(Run(("userdel", USER), ("remove", "removed"), f"the user {USER}"))
-    return steps + [Leave(f"{path}: --purge removes it") for path in left]
+    kept = [*map(str, left), *([f"the user {USER}"] if machine.has_user and not purge else [])]
+    return steps + [Leave(f"{what}: --purge removes it") for what in kept]
 
 
 def _refuse(machine: Machine, edited: str, *, force: bool) -> None:

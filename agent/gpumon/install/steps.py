@@ -28,7 +28,7 @@ class Write:
     def carry_out(self, root: Path) -> None:
         """Write it below a root; OSError where that cannot be."""
         path = _below(root, self.path)
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_folder(path.parent)
         if self.keep_old:
             path.replace(_old(path))
         new = path.with_name(f".{path.name}.new")
@@ -103,6 +103,14 @@ class Leave:
 
 
 Step = Write | Remove | Run | Leave
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that the service's user may enter, whatever root's umask is."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir()
+        folder.chmod(0o755)
 
 
 def _below(root: Path, path: Path) -> Path:
