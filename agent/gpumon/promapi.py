@@ -132,7 +132,7 @@ def _httpx() -> ModuleType:
     except ImportError:
         raise UsageError(
             "asking a Prometheus needs httpx",
-            "pip install 'gpumon[ops]' on the machine you ask from",
+            "pip install '.[ops]' in gpumon's checkout, on the machine you ask from",
         ) from None
     return httpx
 

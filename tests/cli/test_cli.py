@@ -304,6 +304,14 @@ def test_what_another_version_had_is_compared(tmp_path: Path) -> None:
     assert "help" not in changed
     assert new.startswith("new      gpumon_")
     assert sum_ == "2 gone or changed, 1 new"
+    # A shorter list is compared with as much; what was not told before is no change.
+    core = [
+        {key: value for key, value in row.items() if key != "states"}
+        for row in json.loads(gpumon("metrics", "-o", "json", "--tier", "core").stdout)
+    ]
+    file.write_text(json.dumps(core))
+    done = gpumon("metrics", "--diff", str(file), "--tier", "core")
+    assert (done.returncode, done.stdout) == (0, "0 gone or changed, 0 new\n")
     for text in ("{}", "[1]", "no JSON", '[{"name": "gpumon_gpu_up"}]', ""):
         file.write_text(text)
         done = gpumon("metrics", "--diff", str(file))

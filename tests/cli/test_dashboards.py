@@ -566,7 +566,7 @@ class TestErrors:
         monkeypatch.setitem(sys.modules, "grafana_api.api", None)
         done = gpumon("push")
         assert done.code == 2
-        assert "pip install 'gpumon[ops]'" in done.err
+        assert "pip install '.[ops]' in gpumon's checkout" in done.err
 
 
 class TestToken:

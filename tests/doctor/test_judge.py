@@ -173,4 +173,4 @@ def test_what_a_program_cannot_do_is_said_with_what_to_install() -> None:
     assert whole[0].evidence == "1.0 in /opt, Python 3.11.7 (/bin/python)"
     _, extras = judge.program(Program("1.0", Path("/opt"), "3.11.7", ("gpumon top",)))
     assert (extras.level, extras.evidence) == (Level.SKIP, "not for gpumon top")
-    assert extras.next_step == "pip install 'gpumon[ops]'"
+    assert extras.next_step == "pip install '.[ops]' in gpumon's checkout"

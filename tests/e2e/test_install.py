@@ -129,6 +129,86 @@ def test_root_with_a_strict_umask_installs_for_others_too(bare: Machine) -> None
     assert len(status(bare)["gpus"]) == 8
 
 
+def test_the_same_command_twice_is_no_contradiction(bare: Machine) -> None:
+    """As configuration management has it."""
+    for _ in range(2):
+        installed(bare, "--set", "interval=0.50", "--set", "web.expose-users=true")
+    assert bare.run("grep", "-c", "^interval = 0.5$", "/etc/gpumon/gpumon.toml").stdout == "1\n"
+
+
+def test_the_callers_variables_are_not_the_services(bare: Machine) -> None:
+    """Nor may the service's own contradict what is chosen."""
+    script = "export GPUMON_WEB_LISTEN_ADDRESS=:1 GPUMON_NONSENSE=1; gpumon install --set {}"
+    done = bare.run("sh", "-c", script.format("source=sim:8xH100"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "answers at http://127.0.0.1:9842" in done.stdout
+    bare.run("sh", "-c", "echo GPUMON_SOURCE=sim:4xH100 >/etc/gpumon/agent.env")
+    assert "restarted gpumon-agent" in bare.run("gpumon", "install").stdout
+    assert len(status(bare)["gpus"]) == 4
+    done = bare.run("gpumon", "install", "--set", "source=sim:8xH100")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/etc/gpumon/agent.env says otherwise" in done.stderr
+
+
+def test_nothing_is_removed_under_an_agent_that_does_not_stop(bare: Machine) -> None:
+    """To systemd a time-out is a success; the agent still has the GPUs, and its unit."""
+    installed(bare)
+    folder = "/etc/systemd/system/gpumon-agent.service.d"
+    settings = "[Service]\nTimeoutStopSec=1\nKillSignal=SIGWINCH\n"
+    bare.run("sh", "-c", f"mkdir {folder}; echo '{settings}' >{folder}/slow.conf")
+    bare.run("systemctl", "daemon-reload")
+    process = shown(bare, "MainPID")["MainPID"]
+    done = bare.run("gpumon", "uninstall", "--purge")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "gpumon-agent did not stop in time" in done.stderr
+    assert UNIT_FILE in traces(bare)
+    bare.run("kill", process)
+    wait_for(lambda: not bare.run("pgrep", "-u", "gpumon").stdout, 20, "the agent's end")
+
+
+def test_in_a_chroot_nothing_is_said_to_have_started(bare: Machine) -> None:
+    """Where images are built systemctl takes a start for done, and does nothing."""
+    script = """
+        mount --make-rprivate / && mount -t tmpfs image /mnt && cd /mnt && mkdir upper work root
+        mount -t overlay image -o lowerdir=/,upperdir=upper,workdir=work root
+        for folder in proc run dev sys; do mount --rbind /$folder root/$folder; done
+        chroot root gpumon install --set source=sim:8xH100 && ls root/etc/systemd/system/*.wants
+    """
+    done = bare.run("unshare", "--mount", "sh", "-ec", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    last, *wanted = done.stdout.splitlines()[-2:]
+    assert last == "left gpumon-agent for the next boot to start: systemd does not run here"
+    assert wanted == ["gpumon-agent.service"]
+    assert traces(bare) == set()
+
+
+def test_a_configuration_that_the_service_cannot_read_is_said(bare: Machine) -> None:
+    """Before the next restart would show it."""
+    installed(bare)
+    bare.run("chmod", "600", "/etc/gpumon/gpumon.toml")
+    done = bare.run("gpumon", "install")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "user gpumon could not read /etc/gpumon/gpumon.toml: chgrp gpumon" in done.stderr
+    bare.run("chgrp", "gpumon", "/etc/gpumon/gpumon.toml")
+    bare.run("chmod", "640", "/etc/gpumon/gpumon.toml")
+    assert bare.run("gpumon", "install").returncode == 0
+
+
+def test_purge_leaves_what_is_the_sites(bare: Machine) -> None:
+    """In the same folder, and of the same user."""
+    installed(bare)
+    bare.run("touch", "/etc/gpumon/site.toml")
+    bare.run("touch", "/etc/systemd/system/gpumon-site.service")
+    done = bare.run("gpumon", "uninstall", "--purge")
+    assert done.returncode == 0
+    assert "left /etc/gpumon: there is also site.toml\n" in done.stdout
+    left = {path for path in traces(bare) if path.startswith("/")}
+    assert left == {"/etc/gpumon", "/etc/systemd/system/gpumon-site.service"}
+    assert bare.run("cat", "/etc/gpumon/site.toml").returncode == 0
+    assert bare.run("getent", "passwd", "gpumon").returncode == 0
+    bare.run("rm", "-r", *left)
+
+
 def test_a_dry_run_changes_nothing_and_needs_no_root(bare: Machine) -> None:
     """It says the same in other words."""
     would = bare.run("gpumon", "install", "--dry-run", user="nobody")
@@ -146,7 +226,7 @@ def test_what_somebody_edited_is_his(bare: Machine) -> None:
     for command in ("install", "uninstall"):
         done = bare.run("gpumon", command)
         assert (done.returncode, done.stdout) == (3, "")
-        assert f"somebody edited {UNIT_FILE}" in done.stderr
+        assert f"{UNIT_FILE} is not what gpumon install writes" in done.stderr
     done = bare.run("gpumon", "install", "--force")
     assert f"keeping the old as {UNIT_FILE}.old" in done.stdout
     assert bare.run("tail", "-n", "1", f"{UNIT_FILE}.old").stdout == "# mine\n"
@@ -181,6 +261,12 @@ def test_a_wrong_configuration_is_said_before_anything_is_done(bare: Machine) ->
         "teir=full": "did you mean tier?",
         "tier=most": "'most' is not one of",
         "tier": "write KEY=VALUE",
+        "interval=nan": "is no number of seconds",
+        "source=simm:8xH100": "unknown source",
+        "source=sim:8xH1000": "did you mean H100?",
+        "web.telemetry-path=metrics": "it begins with /",
+        "web.config.file=/nonexistent.yml": "no file /nonexistent.yml",
+        "state-dir=/data": "the state is where the unit says",
     }.items():
         done = bare.run("gpumon", "install", "--set", pair)
         assert (done.returncode, done.stdout, traces(bare)) == (2, "", set())

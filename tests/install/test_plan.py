@@ -10,30 +10,36 @@ import pytest
 from gpumon.config import DEFAULT_FILE
 from gpumon.errors import GpumonError, UnavailableError, UsageError
 from gpumon.install import plan
-from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE, rendered
+from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE, WANTED, rendered
 from gpumon.install.machine import Machine, Program
 from gpumon.install.steps import Leave, Step, Write
 from gpumon.service import STATE_DIR
 
-PROGRAM = "/opt/gpumon/bin/gpumon"
+PROGRAM = ("/opt/gpumon/bin/gpumon",)
 BARE = Machine(
     program=Program(PROGRAM),
     is_root=True,
     has_systemd=True,
-    unit={"ActiveState": "inactive", "UnitFileState": ""},
+    unit={"ActiveState": "inactive"},
+    enabled=False,
+    dangling=False,
     outdated=False,
     files={},
     masked=False,
-    packaged=None,
+    elsewhere=None,
     has_user=False,
+    closed=None,
     left=(),
+    others=(),
+    site=False,
 )
 INSTALLED = dataclasses.replace(
     BARE,
-    unit={"ActiveState": "active", "UnitFileState": "enabled"},
+    unit={"ActiveState": "active"},
+    enabled=True,
     files=rendered(PROGRAM),
     has_user=True,
-    left=(DEFAULT_FILE.parent, STATE_DIR),
+    left=(DEFAULT_FILE, STATE_DIR),
 )
 EDITED = dataclasses.replace(
     INSTALLED, files={**INSTALLED.files, UNIT_FILE: f"{INSTALLED.files[UNIT_FILE]}\nNice=5\n"}
@@ -70,7 +76,9 @@ def test_a_second_time_changes_nothing() -> None:
 
 def test_another_version_or_folder_renews_the_unit_and_restarts() -> None:
     """The version is in the unit; nobody edited it, so nothing is kept."""
-    old = {path: text.replace("version ", "version 0.0.") for path, text in rendered("/x").items()}
+    old = {
+        path: text.replace("version 0", "version 0.0.0") for path, text in rendered(["/x"]).items()
+    }
     there = dataclasses.replace(INSTALLED, files=old)
     steps = plan.install(there, "text", {}, {})
     assert told(steps) == [
@@ -94,9 +102,7 @@ def test_an_agent_older_than_its_files_is_restarted() -> None:
 
 def test_a_service_that_is_stopped_or_not_enabled_is_mended() -> None:
     """As whoever asks for it expects."""
-    there = dataclasses.replace(
-        INSTALLED, unit={"ActiveState": "failed", "UnitFileState": "disabled"}
-    )
+    there = dataclasses.replace(INSTALLED, unit={"ActiveState": "failed"}, enabled=False)
     assert told(plan.install(there, "text", {}, {}))[1:] == [
         "enable gpumon-agent: it starts with the machine",
         "start gpumon-agent",
@@ -122,23 +128,37 @@ def test_it_can_be_left_stopped() -> None:
 
 REFUSED = {
     "a home": (
-        dataclasses.replace(BARE, program=Program(PROGRAM, Path("/home/a/gpumon"))),
-        "the service could not open /home/a/gpumon",
-        "pipx install --global",
+        dataclasses.replace(BARE, program=Program(PROGRAM, "/home/a/gpumon is below /home")),
+        "could not run this gpumon: /home/a/gpumon is below /home",
+        "install it for all users",
     ),
     "a name": (
-        dataclasses.replace(BARE, program=Program("/opt/100%/gpumon")),
+        dataclasses.replace(BARE, program=Program(("/opt/100%/gpumon",))),
         "systemd would misread",
         "letters and digits",
+    ),
+    "a space": (
+        dataclasses.replace(BARE, program=Program(("/srv/gpu mon/gpumon",))),
+        "systemd would misread '/srv/gpu mon/gpumon'",
+        "letters and digits",
+    ),
+    "closed": (
+        dataclasses.replace(BARE, closed=DEFAULT_FILE),
+        f"could not read {DEFAULT_FILE}",
+        "chgrp gpumon",
     ),
     "no systemd": (dataclasses.replace(BARE, has_systemd=False), "no systemd", "gpumon agent"),
     "masked": (dataclasses.replace(BARE, masked=True), "is masked", "systemctl unmask"),
     "packaged": (
-        dataclasses.replace(BARE, packaged=Path("/usr/lib/systemd/system/gpumon-agent.service")),
-        "is a package's",
+        dataclasses.replace(BARE, elsewhere=Path("/usr/lib/systemd/system/gpumon-agent.service")),
+        "is there already",
         "package manager",
     ),
-    "edited": (EDITED, f"somebody edited {UNIT_FILE}", "systemctl edit gpumon-agent"),
+    "edited": (
+        EDITED,
+        f"{UNIT_FILE} is not what gpumon install writes",
+        "systemctl edit gpumon-agent",
+    ),
 }
 
 
@@ -163,9 +183,10 @@ def test_an_edited_unit_is_replaced_by_force_and_kept_beside() -> None:
 
 def test_values_that_a_configuration_has_already_are_no_contradiction() -> None:
     """Others are: the file is its owner's."""
-    present = {"tier": "full", "source": "nvml"}
-    plan.install(INSTALLED, "text", {"tier": "full"}, present)
-    for chosen in ({"tier": "core"}, {"interval": "2"}):
+    present = {"tier": "full", "source": "nvml", "interval": "0.5", "web.expose-users": "true"}
+    for same in ({"tier": "full"}, {"interval": "0.50"}, {"web.expose-users": "True"}):
+        plan.install(INSTALLED, "text", same, present)
+    for chosen in ({"tier": "core"}, {"interval": "2"}, {"jobs-dir": "/x"}):
         with pytest.raises(UsageError) as caught:
             plan.install(INSTALLED, "text", chosen, present)
         assert str(DEFAULT_FILE) in caught.value.problem
@@ -175,11 +196,12 @@ def test_values_that_a_configuration_has_already_are_no_contradiction() -> None:
 def test_uninstall_leaves_memory_and_configuration() -> None:
     """And says what would remove them."""
     assert told(plan.uninstall(INSTALLED)) == [
-        "stop and disable gpumon-agent",
+        "stop gpumon-agent",
+        "disable gpumon-agent",
         f"remove {UNIT_FILE}",
         f"remove {USERS_FILE}",
         "reload systemd's units",
-        f"leave {DEFAULT_FILE.parent}: --purge removes it",
+        f"leave {DEFAULT_FILE}: --purge removes it",
         f"leave {STATE_DIR}: --purge removes it",
         "leave the user gpumon: --purge removes it",
     ]
@@ -187,17 +209,38 @@ def test_uninstall_leaves_memory_and_configuration() -> None:
 
 def test_purge_leaves_nothing() -> None:
     """Not even a site's own settings of the unit."""
-    there = dataclasses.replace(INSTALLED, left=(DROP_INS, *INSTALLED.left))
+    there = dataclasses.replace(INSTALLED, left=(*INSTALLED.left, DROP_INS))
     assert told(plan.uninstall(there, purge=True)) == [
-        "stop and disable gpumon-agent",
+        "stop gpumon-agent",
+        "disable gpumon-agent",
         f"remove {UNIT_FILE}",
         f"remove {USERS_FILE}",
+        f"remove {DEFAULT_FILE}",
+        f"remove {STATE_DIR}",
         f"remove {DROP_INS}",
         f"remove {DEFAULT_FILE.parent}",
-        f"remove {STATE_DIR}",
         "reload systemd's units",
         "remove the user gpumon",
+        "remove the group gpumon",
     ]
+
+
+def test_purge_takes_nothing_from_others() -> None:
+    """The site's exporter has its configuration in the same folder, and runs as the same user."""
+    there = dataclasses.replace(INSTALLED, others=("site.toml", "token"), site=True)
+    steps = told(plan.uninstall(there, purge=True))
+    assert f"remove {DEFAULT_FILE}" in steps
+    assert f"remove {DEFAULT_FILE.parent}" not in steps
+    assert steps[-2:] == [
+        f"leave {DEFAULT_FILE.parent}: there is also site.toml, token",
+        "leave the user gpumon: gpumon-site runs as it",
+    ]
+
+
+def test_an_agent_without_its_unit_is_stopped_all_the_same() -> None:
+    """Before anything is removed under it; and the link that started it goes."""
+    there = dataclasses.replace(INSTALLED, files={}, dangling=True)
+    assert told(plan.uninstall(there))[:2] == ["stop gpumon-agent", f"remove {WANTED}"]
 
 
 def test_what_is_not_there_is_not_removed() -> None:
@@ -207,6 +250,6 @@ def test_what_is_not_there_is_not_removed() -> None:
 
 def test_an_edited_unit_is_not_removed_unasked() -> None:
     """It may hold what its owner wants to keep."""
-    with pytest.raises(GpumonError, match="somebody edited"):
+    with pytest.raises(GpumonError, match="is not what gpumon install writes"):
         plan.uninstall(EDITED)
     assert f"remove {UNIT_FILE}" in told(plan.uninstall(EDITED, force=True))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gpumon.config import DEFAULT_FILE
 from gpumon.errors import UnavailableError
-from gpumon.install import plan
+from gpumon.install import machine, plan
 from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE
-from gpumon.install.machine import Machine, Program, first_unseen, look
-from gpumon.install.steps import Remove, Run, Write
+from gpumon.install.machine import Machine, Program, look, unseen
+from gpumon.install.steps import Remove, Run, Stop, Write
 
 
 @pytest.fixture
@@ -40,13 +43,13 @@ def test_a_machine_is_installed_and_a_second_look_finds_it_so(called: Path, tmp_
     assert (root / "etc/gpumon/gpumon.toml").read_text() == "[agent]\n"
     assert (root / str(UNIT_FILE)[1:]).stat().st_mode & 0o777 == 0o644
     assert not any(isinstance(step, Write) for step in plan.install(_seen(after), "", {}, {}))
-    assert [line.split(" -")[0] for line in called.read_text().splitlines()] == [
-        "systemctl show gpumon-agent",
+    looks = ("systemctl is-", "systemctl show")
+    lines = called.read_text().splitlines()
+    assert [line for line in lines if not line.startswith(looks)] == [
         "systemd-sysusers /etc/sysusers.d/gpumon.conf",
         "systemctl daemon-reload",
         "systemctl enable gpumon-agent",
         "systemctl restart gpumon-agent",
-        "systemctl show gpumon-agent",
     ]
     for step in plan.uninstall(after, purge=True):
         step.carry_out(root)
@@ -54,9 +57,9 @@ def test_a_machine_is_installed_and_a_second_look_finds_it_so(called: Path, tmp_
     assert look(root).left == ()
 
 
-def _seen(machine: Machine) -> Machine:
+def _seen(there: Machine) -> Machine:
     """Return a machine whose gpumon is not in the home folder that tests may be run in."""
-    return dataclasses.replace(machine, program=Program("/opt/gpumon/bin/gpumon"))
+    return dataclasses.replace(there, program=Program(("/opt/gpumon/bin/gpumon",)))
 
 
 @pytest.mark.usefixtures("called")
@@ -70,7 +73,7 @@ def test_a_masked_unit_and_a_packages_are_seen(tmp_path: Path) -> None:
     packaged.touch()
     there = look(tmp_path)
     assert there.masked
-    assert there.packaged == Path("/usr/lib/systemd/system/gpumon-agent.service")
+    assert there.elsewhere == Path("/usr/lib/systemd/system/gpumon-agent.service")
     assert there.unit is None
 
 
@@ -122,13 +125,68 @@ def test_a_command_that_fails_says_what_it_said(tmp_path: Path) -> None:
         Run(("/nonexistent",), ("start", "started"), "it").carry_out(tmp_path)
 
 
-def test_what_only_its_owner_can_open_the_service_cannot(tmp_path: Path) -> None:
+def test_what_only_its_owner_can_open_the_service_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is not a home folder but as closed; links count with what they lead to."""
-    assert first_unseen([Path("/usr/bin/env"), Path("/usr")]) is None
-    assert first_unseen([Path("/home/ops/.local/bin/gpumon")]) == Path(
-        "/home/ops/.local/bin/gpumon"
+    monkeypatch.setattr(machine, "HIDDEN", (Path("/home"),))
+    assert unseen([Path("/usr/bin/env"), Path("/usr")]) == ""
+    home = "/home/ops/gpumon is below /home, which it does not see"
+    assert unseen([Path("/home/ops/gpumon")]) == home
+    folder, file = tmp_path / "opt", tmp_path / "opt" / "gpumon"
+    folder.mkdir()
+    file.touch(0o644)
+    for each in (*tmp_path.parents, tmp_path, folder):
+        monkeypatch.setattr(machine, "_allows", _allowing(each))
+        assert unseen([file]) == f"{each} is closed to others"
+
+
+def _allowing(but: Path) -> Callable[[Path, int], bool]:
+    """Return a look at rights by which one folder cannot be entered."""
+    return lambda path, mode: path != but or not mode
+
+
+def test_a_folder_that_may_be_entered_needs_no_list(tmp_path: Path) -> None:
+    """As many have /opt."""
+    folder = tmp_path / "opt"
+    folder.mkdir(0o711)
+    assert machine._allows(folder, 0o001)
+    assert not machine._allows(folder, 0o005)
+
+
+def test_a_pipe_that_is_closed_ends_no_installation(called: Path, tmp_path: Path) -> None:
+    """All of it is done; what is printed does not decide that."""
+    script = (
+        "import sys; from gpumon.cli.install import carry_out\n"
+        "from gpumon.install.steps import Run\n"
+        "carry_out([Run(('systemctl', str(n)), ('start', 'started'), 'it') for n in range(4)],"
+        " is_root=True, dry_run=False)"
     )
-    assert first_unseen([tmp_path]) is not None  # below /tmp, or closed
-    link = tmp_path / "gpumon"
-    link.symlink_to("/usr/bin/env")
-    assert first_unseen([link]) is not None
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert called.read_text().count("systemctl") == 4
+
+
+def test_a_service_that_does_not_stop_is_no_success(tmp_path: Path, called: Path) -> None:
+    """It ends with 0 after a time-out, too: nothing may be removed under the agent then."""
+    program = tmp_path / "bin" / "systemctl"
+    program.write_text("#!/bin/sh\necho MainPID=0\necho Result=timeout\n")
+    with pytest.raises(UnavailableError, match="did not stop"):
+        Stop("gpumon-agent", "look").carry_out(tmp_path)
+    program.write_text("#!/bin/sh\necho MainPID=4711\necho Result=success\n")
+    with pytest.raises(UnavailableError, match="did not stop"):
+        Stop("gpumon-agent", "look").carry_out(tmp_path)
+    program.write_text("#!/bin/sh\necho MainPID=0\necho Result=success\n")
+    Stop("gpumon-agent", "look").carry_out(tmp_path)
+    assert not called.exists()
+
+
+def test_what_cannot_be_written_leaves_all_as_it_was(tmp_path: Path) -> None:
+    """Also the edited file, and no litter."""
+    file = tmp_path / str(UNIT_FILE)[1:]
+    file.parent.mkdir(parents=True)
+    file.write_text("mine\n")
+    with pytest.raises(UnicodeEncodeError):
+        Write(UNIT_FILE, "\udce4", keep_old=True).carry_out(tmp_path)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]

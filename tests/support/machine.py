@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gpumon.install.machine import first_unseen
+from gpumon.install.machine import unseen
 from tests.support.servers import missing, require, wait_for
 
 GPUMON = "/opt/gpumon/bin/gpumon"
@@ -66,10 +66,19 @@ class Machine:
         nspawn = self._nspawn()
         (nspawn or self._boss).terminate()
 
+    def kill(self) -> None:
+        """End it, and whatever runs on it."""
+        for process in [*self._boss.children(recursive=True), self._boss]:
+            process.kill()
+
     def run(self, *argv: str, user: str = "root") -> subprocess.CompletedProcess[str]:
         """Run a command on it, and return how it ended."""
         enter = ("nsenter", "--target", str(self.init), "--all", "--root")
-        become = () if user == "root" else ("setpriv", f"--reuid={user}", "--clear-groups")
+        become = (
+            ()
+            if user == "root"
+            else ("setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups")
+        )
         path = "/opt/gpumon/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return subprocess.run(
             (*enter, "env", "-i", "-C", "/", f"PATH={path}", "LC_ALL=C.UTF-8", *become, *argv),
@@ -127,12 +136,16 @@ def boot(folder: Path, wheel: Path) -> Iterator[Machine]:
         yield machine
     finally:
         machine.switch_off()
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            machine.kill()
+            process.wait(10)
 
 
 def _python_for_all() -> str:
     """Return a Python that is not in somebody's home, where a service could not see it."""
     for python in (Path("/usr/bin/python3"), Path(sys.executable).resolve()):
-        if python.exists() and first_unseen([python]) is None:
+        if python.exists() and not unseen([python]):
             return str(python)
     return str(missing("a Python outside of home folders"))

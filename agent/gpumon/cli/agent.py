@@ -8,7 +8,14 @@ import click
 
 from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
 from gpumon.cli.completing import models
+from gpumon.errors import UsageError
 from gpumon.web.listen import DEFAULT_PORT
+
+
+def _path(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
+    if not value.startswith("/") or value == "/":
+        raise UsageError(f"--web.telemetry-path {value!r}", "it begins with / and is not /")
+    return value
 
 
 @declare(
@@ -36,6 +43,7 @@ from gpumon.web.listen import DEFAULT_PORT
     "telemetry_path",
     default="/metrics",
     metavar="PATH",
+    callback=_path,
     help="Where the metrics are.",
 )
 @option(
@@ -136,16 +144,11 @@ def agent(
     import socket
 
     from gpumon.agent.server import AgentOptions, serve
-    from gpumon.errors import UsageError
     from gpumon.logs import configure_logging
     from gpumon.model import Tier
     from gpumon.sources.spec import SourceSpec
     from gpumon.web.listen import bind, parse_listen_address, url_of
 
-    if not telemetry_path.startswith("/") or telemetry_path == "/":
-        raise UsageError(
-            f"--web.telemetry-path {telemetry_path!r}", "it begins with / and is not /"
-        )
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     options = AgentOptions(
         source=SourceSpec.parse(source),

@@ -28,33 +28,38 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Configured:
-    """Where the agent should be, and what says so: a file's tables and the service's variables."""
+    """Where the agent should be, and what says so: a file's tables and the service's variables.
+
+    ``values`` are all of the agent's parameters.
+    """
 
     place: Place
+    values: Mapping[str, Any]
     tables: tuple[str, ...]
     variables: tuple[str, ...]
 
 
-def read(file: Path | None) -> Configured:
+def read(file: Path | None, *, for_service: bool = False) -> Configured:
     """Read a configuration as the agent would, values and all; None is the default file.
 
+    The service has its own variables only; an agent that is started by hand has the caller's, too.
     Raises UsageError, and UnavailableError where the file cannot be read.
     """
     tables = config.load(file)
     for name in tables:
         config.section(tables, name, COMMANDS, [key for key, _ in options(name)])
-    variables = _service_variables()
+    variables = service_variables()
     agent = cli.get_command(click.Context(cli), "agent")
     assert agent is not None
     parent = click.Context(cli)
     parent.params["config_file"] = file
     try:
-        with _environment(variables):
+        with _environment(variables, alone=for_service):
             values = agent.make_context("agent", [], parent=parent).params
     except click.UsageError as error:
         raise UsageError(error.format_message().rstrip("."), "see gpumon agent --help") from None
     place = Place(_url(values["listen_address"]), values["telemetry_path"], values["state_dir"])
-    return Configured(place, tuple(tables), tuple(sorted(variables)))
+    return Configured(place, values, tuple(tables), tuple(sorted(variables)))
 
 
 def table(name: str, values: Mapping[str, Any]) -> dict[str, str]:
@@ -80,7 +85,7 @@ def _url(address: str) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _service_variables() -> Mapping[str, str]:
+def service_variables() -> Mapping[str, str]:
     """Return the variables that the service's file sets; none where it may not be read."""
     try:
         lines = service.ENVIRONMENT.read_text("utf-8", "replace").splitlines()
@@ -95,12 +100,18 @@ def _service_variables() -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def _environment(more: Mapping[str, Any]) -> Iterator[None]:
-    """Have variables, besides those that are set, for as long as options are read."""
-    new = {name: value for name, value in more.items() if name not in os.environ}
-    os.environ.update(new)
+def _environment(more: Mapping[str, str], *, alone: bool) -> Iterator[None]:
+    """Have other variables, for as long as options are read: ``alone`` or behind the caller's."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("GPUMON_")}
+    others = {} if alone else before
     try:
+        _set_ours({**more, **others})
         yield
     finally:
-        for name in new:
-            del os.environ[name]
+        _set_ours(before)
+
+
+def _set_ours(variables: Mapping[str, str]) -> None:
+    for name in [name for name in os.environ if name.startswith("GPUMON_")]:
+        del os.environ[name]
+    os.environ.update(variables)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from gpumon.install.steps import Step
 
 
+EDIT = "systemctl edit gpumon-agent"
+
+
 @declare_unconfigured(
     "install",
     "sudo gpumon install\n"
@@ -27,21 +33,25 @@ if TYPE_CHECKING:
     "pairs",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A flag of the agent, for a new configuration file; may be given again.",
+    help="A flag of the agent, for a new configuration; one that is there must have it already.",
 )
 @click.option("--no-start", is_flag=True, help="Do not start it now; it starts with the machine.")
 @click.option("--force", is_flag=True, help="Replace a unit that somebody edited; the old is kept.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-def install(pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: bool) -> int:
+@click.pass_context
+def install(
+    ctx: click.Context, pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: bool
+) -> int:
     """Make a service of the agent, which starts with the machine: user, unit, settings.
 
     For systemd. A second time it does what is still to be done; after an upgrade of gpumon, or a
     change of the configuration, it restarts the agent. A configuration that is there stays.
     """
-    from gpumon.cli import configured
-    from gpumon.doctor.agent import agent
+    from gpumon.errors import UsageError
     from gpumon.install import files, machine, plan
 
+    if ctx.parent and ctx.parent.params["config_file"]:
+        raise UsageError("the service reads /etc/gpumon/gpumon.toml", "leave out --config")
     chosen = _chosen(pairs)
     text = files.configuration(_settings(), chosen)
     present = _present()
@@ -51,10 +61,23 @@ def install(pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: boo
     steps = plan.install(there, text, chosen, present, start=not no_start, force=force)
     carry_out(steps, is_root=there.is_root, dry_run=dry_run)
     if not dry_run and not no_start and there.unit is not None:
-        place = configured.read(None).place
-        url = agent(place.url, place.metrics).url  # with https where it has TLS
-        click.echo(f"the agent answers at {url}; gpumon doctor says whether all is well")
+        say(_answer())
     return 0
+
+
+def _answer() -> str:
+    """Return what the agent answers; UnavailableError where nobody does."""
+    from gpumon.cli import configured
+    from gpumon.doctor.agent import agent
+    from gpumon.errors import UnavailableError
+    from gpumon.install.plan import JOURNAL
+
+    place = configured.read(None, for_service=True).place
+    found = agent(place.url, place.metrics)
+    if found.nobody or found.problem:
+        raise UnavailableError(f"no answer at {found.url}", JOURNAL)
+    state = f": it is {found.said}" if found.said.startswith("not ready") else ""
+    return f"the agent answers at {found.url}{state}; gpumon doctor says whether all is well"
 
 
 def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
@@ -70,20 +93,42 @@ def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
     for step in steps:
         do, did = step.words
         if not dry_run:
-            step.carry_out(Path("/"))
-        click.echo(f"{f'would {do}' if dry_run else did} {step.what}")
+            try:
+                step.carry_out(Path("/"))
+            except OSError as error:
+                raise UnavailableError(
+                    f"cannot {do} {step.what} ({error.strerror})", "mend that, and run this again"
+                ) from None
+        say(f"{f'would {do}' if dry_run else did} {step.what}")
+
+
+def say(line: str) -> None:
+    """Print a line where somebody still reads: what is done is not for a pipe to decide."""
+    try:
+        click.echo(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _chosen(pairs: Sequence[str]) -> dict[str, str]:
     """Return the values by key; UsageError for an unknown key."""
+    from gpumon import service
     from gpumon.cli import configured
     from gpumon.errors import UsageError
 
+    variables = configured.service_variables()
+    if "GPUMON_CONFIG" in variables:
+        raise UsageError(f"{service.ENVIRONMENT} has another configuration", "take that out of it")
     chosen = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {pair}", "write KEY=VALUE, such as tier=full")
+        if key == "state-dir":
+            raise UsageError(f"--set {pair}: the state is where the unit says", f"see {EDIT}")
+        if f"GPUMON_{re.sub('[.-]', '_', key).upper()}" in variables:
+            raise UsageError(f"--set {pair}: {service.ENVIRONMENT} says otherwise", "mend that")
         chosen[key] = value
     return configured.table("agent", chosen)
 
@@ -98,7 +143,7 @@ def _present() -> dict[str, str] | None:
 
     if not config.DEFAULT_FILE.exists():
         return None
-    configured.read(None)
+    configured.read(None, for_service=True)
     return configured.table("agent", config.load(None).get("agent", {}))
 
 
@@ -123,6 +168,8 @@ def _meaning(option: click.Option) -> str:
 
 def _default(option: click.Option) -> str | float | bool | None:
     """Return a default as TOML has it, None where there is none (click has a word of its own)."""
+    if option.is_flag:
+        return False
     if isinstance(option.default, Path):
         return str(option.default)
     return option.default if isinstance(option.default, str | float | int) else None
@@ -131,11 +178,20 @@ def _default(option: click.Option) -> str | float | bool | None:
 def _check(text: str) -> None:
     """Raise UsageError where the agent would not start with a configuration."""
     from gpumon.cli import configured
+    from gpumon.errors import UsageError
+    from gpumon.sources import open_source
+    from gpumon.sources.spec import SourceSpec
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "gpumon.toml"
         file.write_text(text, "utf-8")
-        configured.read(file)
+        values = configured.read(file, for_service=True).values
+    source = SourceSpec.parse(values["source"])
+    if source.kind == "sim":
+        open_source(source).close()
+    web = values["web_config"]
+    if web is not None and not (web.is_absolute() and web.is_file()):
+        raise UsageError(f"no file {web}", "write the whole path of one that is there")
 
 
 command = install

@@ -45,6 +45,8 @@ def metrics(form: str, tier: str, old: Path | None) -> int:
     With --diff it exits with 1 where a metric is gone, or is not what queries took it for.
     """
     if old is not None:
+        if form != "table":
+            raise click.UsageError("--diff is told in lines: leave out -o")
         return _diff(old, tier)
     if form == "schema":
         import json
@@ -68,12 +70,13 @@ def _diff(file: Path, tier: str) -> int:
     from gpumon.views import catalogue
 
     try:
-        old = list(json.loads(file.read_text("utf-8")) or [None])
-        lines = catalogue.differences(old, catalogue.listed(Tier[tier.upper()]))
+        old = json.loads(file.read_text("utf-8"))
+        known = [metric for metric in old if Tier[metric["tier"].upper()] <= Tier[tier.upper()]]
+        lines = catalogue.differences(known, catalogue.listed(Tier[tier.upper()]))
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise UsageError(
-            f"{file} is no list of metrics", "write one with gpumon metrics -o json"
-        ) from None
+        old = []
+    if not old:
+        raise UsageError(f"{file} is no list of metrics", "write one with gpumon metrics -o json")
     for line in lines:
         click.echo(line)
     broken = [line for line in lines if not line.startswith("new")]

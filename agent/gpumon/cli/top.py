@@ -54,7 +54,8 @@ def top(target: str | None, seconds: float, sort: str) -> int:
         from gpumon.top.looking import Looking
     except ModuleNotFoundError as error:
         raise UnavailableError(
-            f"top needs {error.name}, which is not installed", "pip install 'gpumon[ops]'"
+            f"top needs {error.name}, which is not installed",
+            "pip install '.[ops]' in gpumon's checkout",
         ) from None
     app = TopApp(Looking(target, seconds), sort)
     app.run()

@@ -11,7 +11,7 @@ from gpumon.cli.base import declare_unconfigured
 @click.option(
     "--purge",
     is_flag=True,
-    help="Remove the configuration, the user and the agent's memory, too: its joules and events.",
+    help="Remove the agent's configuration, user and memory, too: all its joules and events.",
 )
 @click.option("--force", is_flag=True, help="Remove a unit that somebody edited.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -27,6 +27,7 @@ def uninstall(*, purge: bool, force: bool, dry_run: bool) -> int:
     steps = plan.uninstall(there, purge=purge, force=force)
     if not steps:
         click.echo("there is nothing to remove")
+        return 0
     carry_out(steps, is_root=there.is_root, dry_run=dry_run)
     return 0
 

@@ -32,7 +32,11 @@ def program(facts: Program) -> Iterator[Finding]:
     """Say which gpumon this is, and what it cannot do."""
     yield good("gpumon", f"{facts.version} in {facts.folder}, Python {facts.python}")
     if facts.without:
-        yield unasked("extras", f"not for {', '.join(facts.without)}", "pip install 'gpumon[ops]'")
+        yield unasked(
+            "extras",
+            f"not for {', '.join(facts.without)}",
+            "pip install '.[ops]' in gpumon's checkout",
+        )
     else:
         yield good("extras", "all of [ops] is installed")
 

@@ -338,7 +338,7 @@ def _client() -> httpx.Client:
     except ImportError:
         raise UsageError(
             "talking to a Grafana needs grafana-api-sdk",
-            "pip install 'gpumon[ops]' on the machine you push from",
+            "pip install '.[ops]' in gpumon's checkout, on the machine you push from",
         ) from None
     except OSError as error:  # the SDK reads certificates when it is imported
         raise UnavailableError(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,19 @@ from gpumon import __version__
 from gpumon.assets import asset
 from gpumon.service import UNIT
 
+WANTED = Path(f"/etc/systemd/system/multi-user.target.wants/{UNIT}.service")
+"""The link by which systemd starts it with the machine; ``disable`` removes it."""
+
 UNIT_FILE = Path(f"/etc/systemd/system/{UNIT}.service")
 DROP_INS = Path(f"{UNIT_FILE}.d")
 """Where ``systemctl edit`` keeps a site's own settings of the unit."""
 
-PACKAGED_UNITS = tuple(
+OTHER_UNITS = tuple(
     Path(f"{folder}/systemd/system/{UNIT}.service") for folder in ("/usr/lib", "/lib")
 )
-"""Where a package of the distribution has its units."""
+"""Where others than the administrator have units."""
+
+UNIT_PLACES = (UNIT_FILE, *OTHER_UNITS)
 
 USERS_FILE = Path("/etc/sysusers.d/gpumon.conf")
 """The administrator's place for it (sysusers.d(5)); a package's would be below /usr/lib."""
@@ -32,24 +39,30 @@ _SHIPPED = {
 
 _SHIPPED_PROGRAM = "ExecStart=/usr/local/bin/gpumon agent\n"
 
-_MARK = "# SHA-256 of what follows: "
+_HEADER = (
+    r"# Written by gpumon install, version [^ \n]+\.\n# SHA-256 of what follows: ([0-9a-f]{64})\n"
+)
+"""The first two lines of a file that was written here; what follows them is checked."""
 
 
-def rendered(program: str) -> dict[Path, str]:
+def rendered(argv: Sequence[str]) -> dict[Path, str]:
     """Return the files that are gpumon's own, with a mark by which a later edit is seen.
 
-    The version is in them, so that an upgrade is a change and restarts the agent.
+    The version is in the mark, so that whoever reads one knows where it is from.
     """
     texts = {path: asset(name).read_text("utf-8") for path, name in _SHIPPED.items()}
     unit = texts[UNIT_FILE]
     if unit.count(_SHIPPED_PROGRAM) != 1:
         raise AssertionError(f"the unit that ships starts something else than {_SHIPPED_PROGRAM}")
-    texts[UNIT_FILE] = unit.replace(_SHIPPED_PROGRAM, f"ExecStart={program} agent\n")
+    texts[UNIT_FILE] = unit.replace(_SHIPPED_PROGRAM, f"ExecStart={' '.join(argv)} agent\n")
     return {path: _marked(text) for path, text in texts.items()}
 
 
 def _marked(text: str) -> str:
-    return f"# Written by gpumon install, version {__version__}.\n{_MARK}{_digest(text)}\n{text}"
+    return (
+        f"# Written by gpumon install, version {__version__}.\n"
+        f"# SHA-256 of what follows: {_digest(text)}\n{text}"
+    )
 
 
 def _digest(text: str) -> str:
@@ -60,9 +73,8 @@ def is_ours(path: Path, text: str) -> bool:
     """Tell whether a file is as gpumon wrote it, or as it ships; else somebody edited it."""
     if text == asset(_SHIPPED[path]).read_text("utf-8"):
         return True
-    _, mark, rest = text.partition(_MARK)
-    digest, _, body = rest.partition("\n")
-    return bool(mark) and digest == _digest(body)
+    head = re.match(_HEADER, text)
+    return head is not None and head[1] == _digest(text[head.end() :])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +93,7 @@ def configuration(settings: Sequence[Setting], chosen: Mapping[str, str]) -> str
     for setting in settings:
         lines.append(f"# {setting.help}")
         if setting.key in chosen:
-            lines.append(f"{setting.key} = {_toml(_typed(chosen[setting.key]))}")
+            lines.append(f"{setting.key} = {_toml(typed(chosen[setting.key]))}")
         else:
             value = setting.example if setting.default is None else setting.default
             lines.append(f"#{setting.key} = {_toml(value)}")
@@ -98,15 +110,16 @@ _HEAD = """\
 """
 
 
-def _typed(word: str) -> bool | int | float | str:
+def typed(word: str) -> bool | int | float | str:
     """Return what a word on the command line would be in TOML."""
-    if word in {"true", "false"}:
-        return word == "true"
+    if word.lower() in {"true", "false"}:
+        return word.lower() == "true"
     for number in (int, float):
         try:
-            return number(word)
+            value = number(word)
         except ValueError:
-            pass
+            continue
+        return value if math.isfinite(value) else word
     return word
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import grp
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -14,38 +17,49 @@ from pathlib import Path
 
 import gpumon
 from gpumon.config import DEFAULT_FILE
-from gpumon.install.files import DROP_INS, PACKAGED_UNITS, UNIT_FILE, USERS_FILE
-from gpumon.service import STATE_DIR, UNIT, USER
+from gpumon.install.files import DROP_INS, OTHER_UNITS, UNIT_FILE, UNIT_PLACES, USERS_FILE, WANTED
+from gpumon.service import ENVIRONMENT, STATE_DIR, UNIT, USER
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Program:
-    """What the service starts; ``unseen`` is the part of it that the service could not open."""
+    """What the service starts; ``unseen`` says why its user could not, empty where he can."""
 
-    command: str
-    unseen: Path | None = None
+    argv: tuple[str, ...]
+    unseen: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Machine:
     """What there is.
 
-    ``files`` are the texts of the service's files that exist; ``unit`` is systemd's word on the
-    unit, by property of ``systemctl show``, None where systemd is not what runs here; ``outdated``
-    says that the agent was started before its unit, its configuration or this gpumon was written;
-    ``left`` is what a removal of the service leaves, unless it is to be purged.
+    unit: systemd's word on the unit, by property of ``systemctl show``; None where systemd is not
+        what runs here.
+    enabled, dangling: it is started with the machine; by a link that leads to no unit.
+    outdated: the agent was started before its unit, its settings or this gpumon was written.
+    files: the texts of the service's files that exist.
+    elsewhere: a unit of the same name that is not the administrator's.
+    closed: what of the configuration the service's user could not read.
+    left, others: what a removal of the service leaves unless it is to be purged; what stands beside
+        its configuration and is not the agent's.
+    site: gpumon-site is a service here, and runs as the same user.
     """
 
     program: Program
     is_root: bool
     has_systemd: bool
     unit: Mapping[str, str] | None
+    enabled: bool
+    dangling: bool
     outdated: bool
     files: Mapping[Path, str]
     masked: bool
-    packaged: Path | None
+    elsewhere: Path | None
     has_user: bool
+    closed: Path | None
     left: tuple[Path, ...]
+    others: tuple[str, ...]
+    site: bool
 
 
 def look(root: Path = Path("/")) -> Machine:
@@ -54,83 +68,123 @@ def look(root: Path = Path("/")) -> Machine:
     def at(path: Path) -> Path:
         return root / path.relative_to("/")
 
-    def text(path: Path) -> str | None:
+    def read(path: Path) -> str | None:
         try:
             return at(path).read_text("utf-8", "surrogateescape")
         except FileNotFoundError:
             return None
 
-    found = {path: text(path) for path in (UNIT_FILE, USERS_FILE)}
+    found = {path: read(path) for path in (UNIT_FILE, USERS_FILE)}
+    texts = {path: text for path, text in found.items() if text is not None}
     masked = at(UNIT_FILE).is_symlink() and at(UNIT_FILE).readlink() == Path(os.devnull)
-    unit = _shown(at(Path("/run/systemd/system")))
+    unit = _shown() if at(Path("/run/systemd/system")).is_dir() else None
+    settings = (DEFAULT_FILE, ENVIRONMENT, DROP_INS)
+    own = (UNIT_FILE, *settings)
+    drop_ins = at(DROP_INS).glob("*.conf")
+    files = (*map(at, own), *drop_ins, Path(gpumon.__file__))
+    folder = at(DEFAULT_FILE.parent)
     return Machine(
         program=program(),
         is_root=os.geteuid() == 0,
         has_systemd=shutil.which("systemctl") is not None,
         unit=unit,
-        outdated=_outdated(unit, (at(UNIT_FILE), at(DEFAULT_FILE), Path(gpumon.__file__))),
-        files={} if masked else {path: it for path, it in found.items() if it is not None},
+        enabled=_systemctl("is-enabled", UNIT).strip() == "enabled",
+        dangling=at(WANTED).is_symlink() and UNIT_FILE not in texts,
+        outdated=_outdated(unit, files),
+        files={} if masked else texts,
         masked=masked,
-        packaged=next((path for path in PACKAGED_UNITS if at(path).exists()), None),
-        has_user=_has_user(),
-        left=tuple(p for p in (DROP_INS, DEFAULT_FILE.parent, STATE_DIR) if at(p).exists()),
+        elsewhere=next((path for path in OTHER_UNITS if at(path).exists()), None),
+        has_user=_has_account(),
+        closed=next((p for p in (DEFAULT_FILE.parent, DEFAULT_FILE) if _is_closed(at(p))), None),
+        left=tuple(path for path in (*settings, STATE_DIR) if at(path).exists()),
+        site=any(at(path.with_name("gpumon-site.service")).exists() for path in UNIT_PLACES),
+        others=tuple(
+            sorted(
+                path.name
+                for path in (folder.iterdir() if folder.is_dir() else ())
+                if path.name not in {DEFAULT_FILE.name, ENVIRONMENT.name}
+            )
+        ),
     )
 
 
 def program() -> Program:
-    """Return the command of this installation, and what of it only its user can open."""
+    """Return the command of this installation, and why only its user can run it."""
     script = Path(sys.executable).with_name("gpumon")
-    command = str(script) if script.exists() else f"{sys.executable} -m gpumon"
+    argv = (str(script),) if script.exists() else (sys.executable, "-m", "gpumon")
     needed = (script, Path(sys.executable), Path(gpumon.__file__), Path(sys.base_prefix))
-    return Program(command, first_unseen(path for path in needed if path.exists()))
+    return Program(argv, unseen(path for path in needed if path.exists()))
 
 
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
 """What the unit's ProtectHome and PrivateTmp hide from it."""
 
 
-def first_unseen(paths: Iterable[Path]) -> Path | None:
-    """Return the first path that the service's user could not open, None where he can open all."""
+def unseen(paths: Iterable[Path]) -> str:
+    """Say of the first path that the service's user could not open why; nothing of none."""
     for path in paths:
-        for each in {path, path.resolve()}:
-            if any(each.is_relative_to(hidden) for hidden in HIDDEN):
-                return each
-            closed = next((p for p in (each, *each.parents) if not _open_to_all(p)), None)
+        for each in (path, path.resolve()):
+            hidden = next((folder for folder in HIDDEN if each.is_relative_to(folder)), None)
+            if hidden is not None:
+                return f"{each} is below {hidden}, which it does not see"
+            if not _allows(each, 0o005 if each.is_dir() else 0o004):
+                return f"{each} is closed to others"
+            closed = next((p for p in each.parents if not _allows(p, 0o001)), None)
             if closed is not None:
-                return closed
-    return None
+                return f"{closed} is closed to others"
+    return ""
 
 
-def _open_to_all(path: Path) -> bool:
-    wanted = 0o005 if path.is_dir() else 0o004
-    return path.stat().st_mode & wanted == wanted
+def _allows(path: Path, mode: int) -> bool:
+    return path.stat().st_mode & mode == mode
 
 
-def _shown(booted: Path) -> Mapping[str, str] | None:
-    """Ask systemd for the unit; None where it does not run (sd_booted(3): is this folder there)."""
-    if not booted.is_dir():
+def _is_closed(path: Path) -> bool:
+    """Tell whether the service's user could not read a file, or enter a folder, that exists."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    wanted = 0o005 if stat.S_ISDIR(status.st_mode) else 0o004
+    allowed = status.st_mode & 0o007
+    with contextlib.suppress(KeyError):
+        if status.st_gid == grp.getgrnam(USER).gr_gid:
+            allowed |= status.st_mode >> 3 & 0o007
+        if status.st_uid == pwd.getpwnam(USER).pw_uid:
+            allowed |= status.st_mode >> 6 & 0o007
+    return allowed & wanted != wanted
+
+
+def _shown() -> Mapping[str, str] | None:
+    """Ask systemd for the unit; None in a chroot, where it says that it is "offline"."""
+    if _systemctl("is-system-running").strip() == "offline":
         return None
-    ask = (
-        "systemctl",
-        "show",
-        UNIT,
-        "-p",
-        "ActiveState,UnitFileState,ExecMainStartTimestampMonotonic",
-    )
-    done = subprocess.run(ask, capture_output=True, text=True, check=False)
-    return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    lines = _systemctl("show", UNIT, "-p", "ActiveState,ExecMainStartTimestampMonotonic")
+    return dict(line.split("=", 1) for line in lines.splitlines() if "=" in line)
+
+
+def _systemctl(*words: str) -> str:
+    if shutil.which("systemctl") is None:
+        return ""
+    argv = ("systemctl", *words)
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
 def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
-    """Tell whether a running service was started before one of its files was last written."""
+    """Tell whether a service was started before one of its files was put where it is.
+
+    By the time of the inode's change: a copy may bring the time of its original along.
+    """
     microseconds = int((unit or {}).get("ExecMainStartTimestampMonotonic") or 0)
     started = time.time() - time.monotonic() + microseconds / 1e6
-    return bool(microseconds) and any(f.stat().st_mtime > started for f in files if f.exists())
+    return bool(microseconds) and any(f.stat().st_ctime > started for f in files if f.exists())
 
 
-def _has_user() -> bool:
+def _has_account() -> bool:
+    """Tell whether the service's user and group exist, wherever users are kept."""
     try:
         pwd.getpwnam(USER)
+        grp.getgrnam(USER)
     except KeyError:
         return False
     return True

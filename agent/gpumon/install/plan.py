@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from gpumon.config import DEFAULT_FILE
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE, is_ours, rendered
+from gpumon.install.files import UNIT_FILE, USERS_FILE, WANTED, is_ours, rendered, typed
 from gpumon.install.machine import Machine
-from gpumon.install.steps import Leave, Remove, Run, Step, Write
+from gpumon.install.steps import Leave, Remove, Run, Step, Stop, Write
 from gpumon.service import UNIT, USER
 
 JOURNAL = f"see journalctl -u {UNIT} -n 20"
@@ -31,16 +31,20 @@ def install(
     UnavailableError where there can be no service, and UsageError where the two contradict.
     """
     _refuse(machine, f"bring the changes to systemctl edit {UNIT}, and add --force", force=force)
-    if machine.program.unseen is not None:
+    if machine.program.unseen:
         raise UnavailableError(
-            f"the service could not open {machine.program.unseen}: it runs as a user of its own,"
-            " and sees no home folders",
-            "install gpumon for all, such as with pipx install --global gpumon, and run that one",
+            f"the service's user could not run this gpumon: {machine.program.unseen}",
+            "install it for all users (docs/operating.md), and run that one",
         )
-    if not re.fullmatch(r"[\w/.+@: -]+", machine.program.command, re.ASCII):
+    if not all(re.fullmatch(r"[\w/.+@:-]+", word, re.ASCII) for word in machine.program.argv):
         raise UnavailableError(
-            f"systemd would misread {machine.program.command!r}",
-            "install gpumon in a folder with letters and digits",
+            f"systemd would misread {' '.join(machine.program.argv)!r}",
+            "install gpumon in a folder whose name is letters and digits",
+        )
+    if machine.closed is not None:
+        raise UnavailableError(
+            f"the service's user {USER} could not read {machine.closed}",
+            f"chgrp {USER} {machine.closed}, and chmod g+rX",
         )
     steps = list(_files(machine, force=force))
     changed = machine.outdated or any(
@@ -56,7 +60,7 @@ def install(
 
 
 def _files(machine: Machine, *, force: bool) -> Iterator[Step]:
-    files = rendered(machine.program.command)
+    files = rendered(machine.program.argv)
     for path in (USERS_FILE, UNIT_FILE):
         old = machine.files.get(path)
         if old != files[path]:
@@ -67,17 +71,14 @@ def _files(machine: Machine, *, force: bool) -> Iterator[Step]:
 
 
 def _started(machine: Machine, *, changed: bool, start: bool) -> Iterator[Step]:
-    enable = Run(
-        ("systemctl", "enable", UNIT), ("enable", "enabled"), f"{UNIT}: it starts with the machine"
-    )
+    if machine.unit is not None and changed:
+        yield RELOAD
+    if not machine.enabled:
+        what = f"{UNIT}: it starts with the machine"
+        yield Run(("systemctl", "enable", UNIT), ("enable", "enabled"), what)
     if machine.unit is None:
-        yield enable
         yield Leave(f"{UNIT} for the next boot to start: systemd does not run here")
         return
-    if changed:
-        yield Run(("systemctl", "daemon-reload"), ("reload", "reloaded"), "systemd's units")
-    if machine.unit.get("UnitFileState") != "enabled":
-        yield enable
     runs = machine.unit.get("ActiveState") == "active"
     if not start:
         yield Leave(f"{UNIT} {'running as it was' if runs else 'stopped'}")
@@ -94,21 +95,42 @@ def uninstall(machine: Machine, *, purge: bool = False, force: bool = False) -> 
     Raises UnavailableError where the service is not gpumon's own to remove.
     """
     _refuse(machine, "keep what you need of it, and add --force", force=force)
-    ours = [path for path in (UNIT_FILE, USERS_FILE) if path in machine.files]
-    left = [path for path in machine.left if not purge]
-    gone = [path for path in machine.left if purge]
+    there = [path for path in (UNIT_FILE, USERS_FILE) if path in machine.files]
     steps: list[Step] = []
-    if UNIT_FILE in ours:
-        now = ("--now",) if machine.unit is not None else ()
-        words = ("stop and disable", "stopped and disabled") if now else ("disable", "disabled")
-        steps.append(Run(("systemctl", "disable", *now, UNIT), words, UNIT, JOURNAL))
-    steps += [Remove(path) for path in [*ours, *gone]]
-    if machine.unit is not None and (UNIT_FILE in ours or DROP_INS in gone):
-        steps.append(Run(("systemctl", "daemon-reload"), ("reload", "reloaded"), "systemd's units"))
-    if purge and machine.has_user:
-        steps.append(Run(("userdel", USER), ("remove", "removed"), f"the user {USER}"))
-    kept = [*map(str, left), *([f"the user {USER}"] if machine.has_user and not purge else [])]
-    return steps + [Leave(f"{what}: --purge removes it") for what in kept]
+    if machine.unit is not None and machine.unit.get("ActiveState") not in ENDED:
+        steps.append(Stop(UNIT, f"{JOURNAL}, and docs/operating.md (Stop it safely)"))
+    if UNIT_FILE in there:
+        steps.append(Run(("systemctl", "disable", UNIT), ("disable", "disabled"), UNIT))
+    gone = [*there, *([WANTED] if machine.dangling else []), *(machine.left if purge else ())]
+    if purge and DEFAULT_FILE.parent in {path.parent for path in gone} and not machine.others:
+        gone.append(DEFAULT_FILE.parent)
+    steps += [Remove(path) for path in gone]
+    if machine.unit is not None and gone:
+        steps.append(RELOAD)
+    if not purge:
+        kept = [*map(str, machine.left), *([f"the user {USER}"] if machine.has_user else [])]
+        return steps + [Leave(f"{what}: --purge removes it") for what in kept]
+    if machine.others:
+        steps.append(Leave(f"{DEFAULT_FILE.parent}: there is also {', '.join(machine.others)}"))
+    return steps + list(_without_user(machine))
+
+
+def _without_user(machine: Machine) -> Iterator[Step]:
+    """Yield what removes the user, unless the site's exporter runs as it as well."""
+    if not machine.has_user:
+        return
+    if machine.site:
+        yield Leave(f"the user {USER}: gpumon-site runs as it")
+        return
+    busy = "end what runs as it (a reader that waits in the driver ends with its call), run again"
+    yield Run(("userdel", USER), ("remove", "removed"), f"the user {USER}", busy)
+    # Where users have no group of their own by default, the group stays: 6 is "there is none".
+    yield Run(("groupdel", USER), ("remove", "removed"), f"the group {USER}", busy, fine=(0, 6))
+
+
+ENDED = frozenset({"inactive", "failed", ""})
+
+RELOAD = Run(("systemctl", "daemon-reload"), ("reload", "reloaded"), "systemd's units")
 
 
 def _refuse(machine: Machine, edited: str, *, force: bool) -> None:
@@ -119,20 +141,21 @@ def _refuse(machine: Machine, edited: str, *, force: bool) -> None:
         )
     if machine.masked:
         raise UnavailableError(f"{UNIT} is masked", f"systemctl unmask {UNIT}")
-    if machine.packaged is not None:
+    if machine.elsewhere is not None:
         raise UnavailableError(
-            f"{machine.packaged} is a package's", "install and remove it with the package manager"
+            f"{machine.elsewhere} is there already",
+            "use the package manager; or remove that file, if it is of no package",
         )
     for path in (UNIT_FILE, USERS_FILE):
         text = machine.files.get(path)
         if text is not None and not force and not is_ours(path, text):
-            raise UnavailableError(f"somebody edited {path}", edited)
+            raise UnavailableError(f"{path} is not what gpumon install writes", edited)
 
 
 def _agree(there: Mapping[str, str], chosen: Mapping[str, str]) -> None:
     """Raise UsageError where a configuration that is there says otherwise than was chosen."""
     for key, value in chosen.items():
-        if there.get(key) != value:
+        if key not in there or typed(there[key]) != typed(value):
             said = f"has {key} = {there[key]}" if key in there else f"does not have {key}"
             raise UsageError(
                 f"{DEFAULT_FILE} is there, and {said}",

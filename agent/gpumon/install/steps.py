@@ -6,6 +6,8 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpumon.errors import UnavailableError
@@ -26,17 +28,22 @@ class Write:
         return f"{self.path}{f', keeping the old as {_old(self.path)}' if self.keep_old else ''}"
 
     def carry_out(self, root: Path) -> None:
-        """Write it below a root; OSError where that cannot be."""
+        """Write it below a root; OSError where that cannot be, and then all is as it was."""
         path = _below(root, self.path)
         _make_folder(path.parent)
-        if self.keep_old:
-            path.replace(_old(path))
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(self.text, "utf-8")
-        new.chmod(0o644)
-        with new.open("rb") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        new = Path(name)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.text)
+                file.flush()
+                os.fsync(descriptor)
+            new.chmod(0o644)
+            if self.keep_old:
+                shutil.copy2(path, _old(path))
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,27 +75,43 @@ class Run:
     words: tuple[str, str]
     what: str
     next_step: str = "mend that, and run this again"
+    fine: tuple[int, ...] = (0,)
 
     def carry_out(self, _root: Path) -> None:
         """Run it to its end; UnavailableError, with what it said last, where it fails."""
         command = " ".join(self.argv)
         try:
-            done = subprocess.run(
-                self.argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-            )
+            done = _run(self.argv)
         except OSError as error:
             raise UnavailableError(f"{command}: {error.strerror}", self.next_step) from None
-        if done.returncode:
+        if done.returncode not in self.fine:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise UnavailableError(
                 f"{command} ended with {done.returncode}{f' ({said[0]})' if said else ''}",
                 self.next_step,
             )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a service, and see that it has ended: nothing of its own is removed under it."""
+
+    unit: str
+    next_step: str
+    words = ("stop", "stopped")
+
+    @property
+    def what(self) -> str:
+        """The unit."""
+        return self.unit
+
+    def carry_out(self, root: Path) -> None:
+        """Stop it; UnavailableError where it goes on, for systemd calls that a success."""
+        Run(("systemctl", "stop", self.unit), self.words, self.unit, self.next_step).carry_out(root)
+        shown = _run(("systemctl", "show", self.unit, "-p", "MainPID,Result")).stdout.split()
+        runs = any(line.startswith("MainPID=") and line != "MainPID=0" for line in shown)
+        if runs or "Result=timeout" in shown:
+            raise UnavailableError(f"{self.unit} did not stop in time", self.next_step)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +125,18 @@ class Leave:
         """Do nothing."""
 
 
-Step = Write | Remove | Run | Leave
+Step = Write | Remove | Run | Stop | Leave
+
+
+def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def _make_folder(folder: Path) -> None:

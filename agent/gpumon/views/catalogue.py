@@ -83,8 +83,13 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{key} was {_words(old[key])}, is {_words(new[key])}"
         for key in KEPT
-        if old[key] != new[key]
+        if key in old and _in_order(old[key]) != _in_order(new[key])
     )
+
+
+def _in_order(value: str | Sequence[str]) -> str | list[str]:
+    """Return a word as it is, and several in one order: Prometheus knows none of labels."""
+    return value if isinstance(value, str) else sorted(value)
 
 
 def _words(value: str | Sequence[str]) -> str:

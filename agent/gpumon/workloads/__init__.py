@@ -38,7 +38,7 @@ def _found(jobs_dir: Path, kubelet: Path) -> str:
             return "kubernetes"
         log.warning(
             "a kubelet runs here, but without grpcio it cannot be asked: GPUs are held by users; "
-            "pip install 'gpumon[kubernetes]'"
+            "pip install '.[kubernetes]' in gpumon's checkout"
         )
     return "slurm" if shutil.which("slurmd") is not None else "processes"
 

@@ -78,7 +78,7 @@ async def list_pods(socket: Path, deadline: float = 5.0) -> list[PodDevices]:
     except ImportError:
         raise UnavailableError(
             "the package grpcio is missing, without which the kubelet cannot be asked",
-            "pip install 'gpumon[kubernetes]'",
+            "pip install '.[kubernetes]' in gpumon's checkout",
         ) from None
     async with grpc.aio.insecure_channel(_target(socket), options=_OPTIONS) as channel:
         try:
