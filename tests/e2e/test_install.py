@@ -189,6 +189,11 @@ def test_a_configuration_that_the_service_cannot_read_is_said(bare: Machine) -> 
     done = bare.run("gpumon", "install")
     assert (done.returncode, done.stdout) == (3, "")
     assert "user gpumon could not read /etc/gpumon/gpumon.toml: chgrp gpumon" in done.stderr
+    bare.run("chmod", "700", "/etc/gpumon")
+    done = bare.run("gpumon", "install", "--dry-run", user="nobody")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "gpumon: /etc/gpumon/gpumon.toml is not for this user: use sudo\n"
+    bare.run("chmod", "755", "/etc/gpumon")
     bare.run("chgrp", "gpumon", "/etc/gpumon/gpumon.toml")
     bare.run("chmod", "640", "/etc/gpumon/gpumon.toml")
     assert bare.run("gpumon", "install").returncode == 0

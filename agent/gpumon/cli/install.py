@@ -52,12 +52,12 @@ def install(
 
     if ctx.parent and ctx.parent.params["config_file"]:
         raise UsageError("the service reads /etc/gpumon/gpumon.toml", "leave out --config")
+    there = machine.look()
     chosen = _chosen(pairs)
     text = files.configuration(_settings(), chosen)
     present = _present()
     if present is None:
         _check(text)
-    there = machine.look()
     steps = plan.install(there, text, chosen, present, start=not no_start, force=force)
     carry_out(steps, is_root=there.is_root, dry_run=dry_run)
     if not dry_run and not no_start and there.unit is not None:

@@ -12,11 +12,12 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import gpumon
 from gpumon.config import DEFAULT_FILE
+from gpumon.errors import UnavailableError
 from gpumon.install.files import DROP_INS, OTHER_UNITS, UNIT_FILE, UNIT_PLACES, USERS_FILE, WANTED
 from gpumon.service import ENVIRONMENT, STATE_DIR, UNIT, USER
 
@@ -63,26 +64,18 @@ class Machine:
 
 
 def look(root: Path = Path("/")) -> Machine:
-    """Look at this machine, or at one below a root."""
+    """Look at this machine, or at one below a root; UnavailableError for whom may not."""
+    try:
+        return _look(lambda path: root / path.relative_to("/"))
+    except PermissionError as error:
+        raise UnavailableError(f"{error.filename} is not for this user", "use sudo") from None
 
-    def at(path: Path) -> Path:
-        return root / path.relative_to("/")
 
-    def read(path: Path) -> str | None:
-        try:
-            return at(path).read_text("utf-8", "surrogateescape")
-        except FileNotFoundError:
-            return None
-
-    found = {path: read(path) for path in (UNIT_FILE, USERS_FILE)}
-    texts = {path: text for path, text in found.items() if text is not None}
-    masked = at(UNIT_FILE).is_symlink() and at(UNIT_FILE).readlink() == Path(os.devnull)
-    unit = _shown() if at(Path("/run/systemd/system")).is_dir() else None
+def _look(at: Callable[[Path], Path]) -> Machine:
+    texts = {path: _text(at(path)) for path in (UNIT_FILE, USERS_FILE) if at(path).is_file()}
     settings = (DEFAULT_FILE, ENVIRONMENT, DROP_INS)
-    own = (UNIT_FILE, *settings)
-    drop_ins = at(DROP_INS).glob("*.conf")
-    files = (*map(at, own), *drop_ins, Path(gpumon.__file__))
-    folder = at(DEFAULT_FILE.parent)
+    unit = _shown() if at(Path("/run/systemd/system")).is_dir() else None
+    written = (*map(at, (UNIT_FILE, *settings)), *at(DROP_INS).glob("*.conf"))
     return Machine(
         program=program(),
         is_root=os.geteuid() == 0,
@@ -90,22 +83,27 @@ def look(root: Path = Path("/")) -> Machine:
         unit=unit,
         enabled=_systemctl("is-enabled", UNIT).strip() == "enabled",
         dangling=at(WANTED).is_symlink() and UNIT_FILE not in texts,
-        outdated=_outdated(unit, files),
-        files={} if masked else texts,
-        masked=masked,
+        outdated=_outdated(unit, (*written, Path(gpumon.__file__))),
+        files=texts,
+        masked=at(UNIT_FILE).is_symlink() and at(UNIT_FILE).readlink() == Path(os.devnull),
         elsewhere=next((path for path in OTHER_UNITS if at(path).exists()), None),
         has_user=_has_account(),
         closed=next((p for p in (DEFAULT_FILE.parent, DEFAULT_FILE) if _is_closed(at(p))), None),
         left=tuple(path for path in (*settings, STATE_DIR) if at(path).exists()),
+        others=tuple(sorted(_others(at(DEFAULT_FILE.parent)))),
         site=any(at(path.with_name("gpumon-site.service")).exists() for path in UNIT_PLACES),
-        others=tuple(
-            sorted(
-                path.name
-                for path in (folder.iterdir() if folder.is_dir() else ())
-                if path.name not in {DEFAULT_FILE.name, ENVIRONMENT.name}
-            )
-        ),
     )
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "surrogateescape")
+
+
+def _others(folder: Path) -> Iterator[str]:
+    """Yield the names in the configuration's folder that are not the agent's."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name not in {DEFAULT_FILE.name, ENVIRONMENT.name}:
+            yield path.name
 
 
 def program() -> Program:
