@@ -172,7 +172,7 @@ def happened() -> tuple[Panel, ...]:
                 "Normal: ok all the time. While it is anything else, its readings are left out, "
                 "not repeated.",
             ),
-            Size(6, 6),
+            Size(5, 6),
             "state",
             coded("gpumon_gpu_state", "state", health.STATES, of=gpu),
             health.named(health.STATES),
@@ -182,7 +182,7 @@ def happened() -> tuple[Panel, ...]:
                 "Asked for over time",
                 "What the driver asks for to make this GPU healthy. Normal: none all the time.",
             ),
-            Size(5, 6),
+            Size(4, 6),
             "action",
             coded("gpumon_gpu_recovery_action", "action", health.ACTIONS, of=gpu),
             health.named(health.ACTIONS),
@@ -193,7 +193,7 @@ def happened() -> tuple[Panel, ...]:
                 "Empty when all is well. gpumon explain ALERT shows what each means and what to "
                 "do, and so does its runbook.",
             ),
-            Size(5, 6),
+            Size(7, 6),
             f'{FLEET},instance="$instance",gpu="$gpu"',
             (alerts.ABOUT,),
             also=alerts.Joined(

@@ -27,9 +27,9 @@ def jobs() -> tuple[Panel, ...]:
                 "What each holds here, and its joules here so far. A job that has ended stays for "
                 "a quarter of an hour. Normal: none, while the node is free.",
             ),
-            Size(11, 7),
+            Size(10, 7),
             (
-                Key("job_id", "Job", links.JOB_OF_THIS, width=130),
+                Key("job_id", "Job", links.JOB_OF_THIS, width=100),
                 Key("user", "User"),
                 Key("account", "Account"),
                 Key("name", "Name"),
@@ -52,7 +52,7 @@ def jobs() -> tuple[Panel, ...]:
                 "And about its GPUs. Empty when all is well. gpumon explain ALERT shows what each "
                 "means and what to do, and so does its runbook.",
             ),
-            Size(6, 7),
+            Size(7, 7),
             f'{FLEET},instance="$instance"',
             (GPU, alerts.ABOUT),
             also=alerts.Joined(
