@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +10,8 @@ import pytest
 
 from tests.guide import GUIDE
 from tests.support.machine import Machine, boot
-from tests.support.servers import ROOT, wait_for
+from tests.support.servers import wait_for
+from tests.support.wheel import build_wheel
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -22,14 +21,7 @@ UNIT_FILE = "/etc/systemd/system/gpumon-agent.service"
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with this gpumon's wheel in /opt/gpumon."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = folder.iterdir()
+    wheel = build_wheel(tmp_path_factory.mktemp("wheel"))
     with boot(tmp_path_factory.mktemp("machine"), wheel) as machine:
         yield machine
 
@@ -147,7 +139,7 @@ def test_the_callers_variables_are_not_the_services(bare: Machine) -> None:
     assert len(status(bare)["gpus"]) == 4
     done = bare.run("gpumon", "install", "--set", "source=sim:8xH100")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "/etc/gpumon/agent.env says otherwise" in done.stderr
+    assert "/etc/gpumon/agent.env overrules it: take GPUMON_SOURCE out" in done.stderr
 
 
 def test_nothing_is_removed_under_an_agent_that_does_not_stop(bare: Machine) -> None:
@@ -271,7 +263,7 @@ def test_a_wrong_configuration_is_said_before_anything_is_done(bare: Machine) ->
         "source=sim:8xH1000": "did you mean H100?",
         "web.telemetry-path=metrics": "it begins with /",
         "web.config.file=/nonexistent.yml": "no file /nonexistent.yml",
-        "state-dir=/data": "the state is where the unit says",
+        "state-dir=/data": "the unit says where: systemctl edit gpumon-agent",
     }.items():
         done = bare.run("gpumon", "install", "--set", pair)
         assert (done.returncode, done.stdout, traces(bare)) == (2, "", set())
@@ -282,6 +274,10 @@ def test_a_wrong_configuration_is_said_before_anything_is_done(bare: Machine) ->
     done = bare.run("gpumon", "install")
     assert (done.returncode, done.stdout) == (2, "")
     assert "99" in done.stderr
+    bare.run("sed", "-i", "s/.*= 99/source = 'simm:8xH100'/", "/etc/gpumon/gpumon.toml")
+    done = bare.run("gpumon", "install")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown source" in done.stderr
 
 
 def test_removed_it_leaves_its_memory_and_purged_nothing(bare: Machine) -> None:

@@ -157,7 +157,7 @@ def test_a_folder_that_may_be_entered_needs_no_list(tmp_path: Path) -> None:
 def test_a_pipe_that_is_closed_ends_no_installation(called: Path, tmp_path: Path) -> None:
     """All of it is done; what is printed does not decide that."""
     script = (
-        "import sys; from gpumon.cli.install import carry_out\n"
+        "import sys; from gpumon.cli.steps import carry_out\n"
         "from gpumon.install.steps import Run\n"
         "carry_out([Run(('systemctl', str(n)), ('start', 'started'), 'it') for n in range(4)],"
         " is_root=True, dry_run=False)"

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import pytest
 
 from gpumon.install.machine import unseen
 from tests.support.servers import missing, require, wait_for
@@ -130,7 +129,7 @@ def boot(folder: Path, wheel: Path) -> Iterator[Machine]:
     try:
         wait_for(lambda: process.poll() is not None or machine.init, 180, "the machine")
         if process.poll() == _NOT_ALLOWED:
-            pytest.skip(f"no machine can be booted here: {log.read_text()}")
+            missing(f"the right to mount ({log.read_text().strip()})")
         assert process.poll() is None, log.read_text()
         machine.wait_until_up()
         yield machine

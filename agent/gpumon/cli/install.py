@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +13,6 @@ from gpumon.cli.base import declare_unconfigured
 
 if TYPE_CHECKING:
     from gpumon.install.files import Setting
-    from gpumon.install.steps import Step
-
-
-EDIT = "systemctl edit gpumon-agent"
 
 
 @declare_unconfigured(
@@ -47,6 +40,7 @@ def install(
     For systemd. A second time it does what is still to be done; after an upgrade of gpumon, or a
     change of the configuration, it restarts the agent. A configuration that is there stays.
     """
+    from gpumon.cli.steps import carry_out, say
     from gpumon.errors import UsageError
     from gpumon.install import files, machine, plan
 
@@ -57,7 +51,7 @@ def install(
     text = files.configuration(_settings(), chosen)
     present = _present()
     if present is None:
-        _check(text)
+        _check_text(text)
     steps = plan.install(there, text, chosen, present, start=not no_start, force=force)
     carry_out(steps, is_root=there.is_root, dry_run=dry_run)
     if not dry_run and not no_start and there.unit is not None:
@@ -80,57 +74,30 @@ def _answer() -> str:
     return f"the agent answers at {found.url}{state}; gpumon doctor says whether all is well"
 
 
-def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
-    """Do the steps and say so, one line each, or say what would be done.
-
-    Raises UnavailableError for whom may not, and at the first step that fails: what was done
-    before stays, and another try goes on from there.
-    """
-    from gpumon.errors import UnavailableError
-
-    if not is_root and not dry_run:
-        raise UnavailableError("only root may do that", "use sudo, or see it with --dry-run")
-    for step in steps:
-        do, did = step.words
-        if not dry_run:
-            try:
-                step.carry_out(Path("/"))
-            except OSError as error:
-                raise UnavailableError(
-                    f"cannot {do} {step.what} ({error.strerror})", "mend that, and run this again"
-                ) from None
-        say(f"{f'would {do}' if dry_run else did} {step.what}")
-
-
-def say(line: str) -> None:
-    """Print a line where somebody still reads: what is done is not for a pipe to decide."""
-    try:
-        click.echo(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _chosen(pairs: Sequence[str]) -> dict[str, str]:
-    """Return the values by key; UsageError for an unknown key."""
-    from gpumon import service
+    """Return the values by key; UsageError for an unknown key or one that is overruled."""
     from gpumon.cli import configured
     from gpumon.errors import UsageError
+    from gpumon.service import ENVIRONMENT, UNIT
 
     variables = configured.service_variables()
     if "GPUMON_CONFIG" in variables:
-        raise UsageError(f"{service.ENVIRONMENT} has another configuration", "take that out of it")
+        raise UsageError(f"{ENVIRONMENT} names another configuration", "take GPUMON_CONFIG out")
     chosen = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {pair}", "write KEY=VALUE, such as tier=full")
-        if key == "state-dir":
-            raise UsageError(f"--set {pair}: the state is where the unit says", f"see {EDIT}")
-        if f"GPUMON_{re.sub('[.-]', '_', key).upper()}" in variables:
-            raise UsageError(f"--set {pair}: {service.ENVIRONMENT} says otherwise", "mend that")
         chosen[key] = value
-    return configured.table("agent", chosen)
+    chosen = configured.table("agent", chosen)
+    if "state-dir" in chosen:
+        raise UsageError("--set state-dir: the unit says where", f"systemctl edit {UNIT}")
+    for key, option in configured.options("agent"):
+        if key in chosen and option.envvar in variables:
+            raise UsageError(
+                f"--set {key}: {ENVIRONMENT} overrules it", f"take {option.envvar} out"
+            )
+    return chosen
 
 
 def _present() -> dict[str, str] | None:
@@ -143,7 +110,7 @@ def _present() -> dict[str, str] | None:
 
     if not config.DEFAULT_FILE.exists():
         return None
-    configured.read(None, for_service=True)
+    _check(config.DEFAULT_FILE)
     return configured.table("agent", config.load(None).get("agent", {}))
 
 
@@ -175,17 +142,22 @@ def _default(option: click.Option) -> str | float | bool | None:
     return option.default if isinstance(option.default, str | float | int) else None
 
 
-def _check(text: str) -> None:
-    """Raise UsageError where the agent would not start with a configuration."""
+def _check_text(text: str) -> None:
+    """Raise UsageError where the agent would not start with a configuration yet to be written."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "gpumon.toml"
+        file.write_text(text, "utf-8")
+        _check(file)
+
+
+def _check(file: Path) -> None:
+    """Raise UsageError where the service's agent would not start with a configuration."""
     from gpumon.cli import configured
     from gpumon.errors import UsageError
     from gpumon.sources import open_source
     from gpumon.sources.spec import SourceSpec
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "gpumon.toml"
-        file.write_text(text, "utf-8")
-        values = configured.read(file, for_service=True).values
+    values = configured.read(file, for_service=True).values
     source = SourceSpec.parse(values["source"])
     if source.kind == "sim":
         open_source(source).close()

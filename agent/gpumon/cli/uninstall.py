@@ -20,7 +20,7 @@ def uninstall(*, purge: bool, force: bool, dry_run: bool) -> int:
 
     The command itself goes the way it came, such as with pipx uninstall.
     """
-    from gpumon.cli.install import carry_out
+    from gpumon.cli.steps import carry_out
     from gpumon.install import machine, plan
 
     there = machine.look()

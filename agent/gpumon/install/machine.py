@@ -114,7 +114,7 @@ def program() -> Program:
     return Program(argv, unseen(path for path in needed if path.exists()))
 
 
-HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108
+HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - compared only
 """What the unit's ProtectHome and PrivateTmp hide from it."""
 
 

@@ -1,0 +1,45 @@
+"""The steps of install and uninstall, carried out or only told: a line each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpumon.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from gpumon.install.steps import Step
+
+
+def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
+    """Do the steps and say so, one line each, or say what would be done.
+
+    Raises UnavailableError for whom may not, and at the first step that fails: what was done
+    before stays, and another try goes on from there.
+    """
+    if not is_root and not dry_run:
+        raise UnavailableError("only root may do that", "use sudo, or see it with --dry-run")
+    for step in steps:
+        do, did = step.words
+        if not dry_run:
+            try:
+                step.carry_out(Path("/"))
+            except OSError as error:
+                raise UnavailableError(
+                    f"cannot {do} {step.what} ({error.strerror})", "mend that, and run this again"
+                ) from None
+        say(f"{f'would {do}' if dry_run else did} {step.what}")
+
+
+def say(line: str) -> None:
+    """Print a line where somebody still reads: what is done is not for a pipe to decide."""
+    try:
+        click.echo(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
