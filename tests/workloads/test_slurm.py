@@ -8,6 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gpumon.model import GpuIdentity, GpuProcess, GpuReading, GpuState
@@ -207,12 +208,12 @@ def test_lists_of_hosts_and_numbers() -> None:
 def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is killed at its deadline, counted, and said."""
-    program = tmp_path / "squeue"
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    """It is killed at its deadline and has ended then, counted, and said."""
+    program, number = tmp_path / "squeue", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ >{number}\nexec sleep 60\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(slurmcommand, "DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(slurmcommand, "DEADLINE_SECONDS", 0.5)
     slurm = Slurm(tmp_path / "none")
 
     async def until_it_fails() -> None:
@@ -224,6 +225,7 @@ def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
     asyncio.run(asyncio.wait_for(until_it_fails(), 10))
     assert slurm.errors == 1
     assert slurm.allocation(gpus(0), {}, 0.0) is None
+    assert not psutil.pid_exists(int(number.read_text()))  # not even as a zombie
 
 
 def test_whose_a_process_is_where_jobs_share_a_gpu(

@@ -19,6 +19,9 @@ from pathlib import Path
 from gpumon.clock import Clock
 from gpumon.model import Job
 
+GRACE_SECONDS = 1.0
+"""How long a program that was killed is waited for."""
+
 DEADLINE_SECONDS = 10.0
 LONGEST_TEXT = 64
 """Characters of a job's name that go onto a label."""
@@ -191,9 +194,16 @@ async def run_command(*command: str) -> str:
         raise SlurmError(f"{command[0]} did not answer in {DEADLINE_SECONDS:.0f} s") from None
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await _end(process)
     if process.returncode:
         said = wrong.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise SlurmError(f"{command[0]} failed: {said[-1]}")
     return out.decode("utf-8", "replace")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a program and see it end, so that nothing of it is left open when the agent goes."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    with contextlib.suppress(asyncio.TimeoutError):  # it may wait for a disk that does not answer
+        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
