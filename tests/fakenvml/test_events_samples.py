@@ -143,14 +143,24 @@ def test_samples_that_keep_coming(driver: FakeDriver, probe: Probe) -> None:
     assert all(b[0] - a[0] == period for a, b in pairwise(found))
 
 
-def test_reading_again_loses_and_repeats_nothing(driver: FakeDriver, probe: Probe) -> None:
-    """Polling by the last time stamp yields each sample once, whatever falls between calls."""
+def test_reading_again_repeats_nothing_and_loses_only_what_left_the_buffer(
+    driver: FakeDriver, probe: Probe
+) -> None:
+    """Polling by the last time stamp yields each sample once, whatever falls between calls.
+
+    Who comes later than the buffer is long (120 samples: here 120 ms) has lost the oldest.
+    """
     driver.set(0, "samples.0", "auto:1000:1,2,3,4,5")
-    stamps: list[int] = [probe.ask("samples(gpu(0), 0, 0)")[-1][0]]
+    milliseconds = [probe.ask("samples(gpu(0), 0, 0)")[-1][0] // 1000]
     deadline = time.monotonic() + TIMEOUT
-    while len(stamps) < 200:
+    while len(milliseconds) < 200:
         assert time.monotonic() < deadline
-        answer = probe.start(f"samples(gpu(0), 0, {stamps[-1]})")
-        if answer.exception(TIMEOUT) is None:  # else nothing new yet
-            stamps += [stamp for stamp, _ in answer.result()]
-    assert all(b - a == 1000 for a, b in pairwise(stamps))
+        answer = probe.start(f"samples(gpu(0), 0, {milliseconds[-1] * 1000})")
+        if answer.exception(TIMEOUT) is not None:
+            continue  # nothing new yet
+        oldest_held = time.time_ns() // 1_000_000 - 119
+        found = [stamp // 1000 for stamp, _ in answer.result()]
+        first = milliseconds[-1] + 1
+        assert found[0] == first or first < found[0] <= oldest_held
+        assert found == list(range(found[0], found[-1] + 1))
+        milliseconds += found
