@@ -156,9 +156,11 @@ def test_reading_again_repeats_nothing_and_loses_only_what_left_the_buffer(
     while len(milliseconds) < 200:
         assert time.monotonic() < deadline
         answer = probe.start(f"samples(gpu(0), 0, {milliseconds[-1] * 1000})")
-        if answer.exception(TIMEOUT) is not None:
-            continue  # nothing new yet
-        oldest_held = time.time_ns() // 1_000_000 - 119
+        if (refusal := answer.exception(TIMEOUT)) is not None:
+            assert isinstance(refusal, NvmlError)
+            assert refusal.code == 6  # NOT_FOUND: nothing new yet
+            continue
+        oldest_held = time.time_ns() // 1_000_000 - 119  # or an older one: the answer came before
         found = [stamp // 1000 for stamp, _ in answer.result()]
         first = milliseconds[-1] + 1
         assert found[0] == first or first < found[0] <= oldest_held
