@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -158,9 +159,9 @@ def test_an_unexpected_error_shows_its_traceback_only_where_asked_for(
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
-    """``| head -1`` is no error."""
+    """``| head -1`` is no error, and ends what would go on."""
     with subprocess.Popen(
-        [*GPUMON, "status", "sim:72xB200", "-o", "json"],
+        [*GPUMON, "status", "sim:8xB200", "-o", "ndjson", "-w", "0.1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -170,6 +171,19 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(30) == 0
+
+
+def test_a_pipe_that_broke_elsewhere_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Only the reader of what is printed may leave unnoticed."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("gpumon.targets.open_target", broken)
+    assert run(["status"]) == 3
+    assert "Broken pipe" in capfd.readouterr().err
 
 
 def test_status_as_a_table_off_a_terminal() -> None:

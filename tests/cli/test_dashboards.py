@@ -28,6 +28,7 @@ from tests.support.grafana import (
     run_grafana,
     source,
 )
+from tests.support.pipes import unread
 from tests.support.servers import ROOT, free_port
 
 UIDS = [dashboard.uid for dashboard in load()]
@@ -148,6 +149,14 @@ class TestPush:
         assert (second.code, second.err) == (0, "")
         assert second.out.splitlines() == [f"{uid}: unchanged" for uid in UIDS]
         assert len(grafana.writes) == before
+
+    def test_it_pushes_all_where_nobody_reads(self, grafana: FakeGrafana) -> None:
+        """What is done is not for a pipe to decide: none is missing after ``| head -1``."""
+        argv = [sys.executable, "-m", "gpumon", "dashboards", "push", "--url", grafana.url]
+        environment = {**os.environ, "GPUMON_GRAFANA_TOKEN": EDITOR}
+        with unread() as stdout:
+            assert subprocess.run(argv, stdout=stdout, env=environment, check=False).returncode == 0
+        assert sorted(grafana.dashboards) == sorted(UIDS)
 
     def test_a_newer_grafana_lists_its_versions_otherwise(
         self, gpumon: Command, grafana: FakeGrafana

@@ -15,14 +15,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pipes import unread
+
 GPUMON = [sys.executable, "-m", "gpumon"]
 
 
-def ended(*argv: str, cwd: Path) -> int:
+def ended(
+    *argv: str, cwd: Path, stdout: int = subprocess.DEVNULL, stderr: int = subprocess.DEVNULL
+) -> int:
     """Return how a command ends."""
     env = {**os.environ, "LD_LIBRARY_PATH": "/nonexistent"}
     return subprocess.run(
-        [*GPUMON, *argv], cwd=cwd, env=env, capture_output=True, check=False, timeout=60
+        [*GPUMON, *argv],
+        cwd=cwd,
+        env=env,
+        stdout=stdout,
+        stderr=stderr,
+        check=False,
+        timeout=60,
     ).returncode
 
 
@@ -66,6 +76,22 @@ def test_a_command_ends_with_the_code_that_scripts_rely_on(
 ) -> None:
     """Without a driver, on a machine without an agent."""
     assert ended(*argv, cwd=folder) == CODES[argv]
+
+
+@pytest.mark.parametrize("argv", CODES, ids=" ".join)
+def test_the_code_is_the_same_where_nobody_reads(argv: tuple[str, ...], folder: Path) -> None:
+    """``gpumon check | head -1`` of a sick node is not fine, and of a healthy one no trouble."""
+    with unread() as stdout:
+        assert ended(*argv, cwd=folder, stdout=stdout) == CODES[argv]
+    with unread() as both:
+        assert ended(*argv, cwd=folder, stdout=both, stderr=both) == CODES[argv]
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["check", "--help"]], ids=" ".join)
+def test_help_that_nobody_reads_is_no_trouble(argv: list[str], tmp_path: Path) -> None:
+    """As with ``gpumon --help | head -3``."""
+    with unread() as stdout:
+        assert ended(*argv, cwd=tmp_path, stdout=stdout) == 0
 
 
 def test_ctrl_c_is_130() -> None:

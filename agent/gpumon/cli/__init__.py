@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gpumon import __version__
+from gpumon.cli.printing import hush, say
 from gpumon.errors import GpumonError, UsageError
 
 COMMANDS = {
@@ -135,20 +136,17 @@ def run(argv: list[str]) -> int:
     if os.environ.get(COMPLETE_VARIABLE, "").startswith("bash"):
         import gpumon.cli.bash  # noqa: F401 - click takes it from now on
     try:
-        result = cli.main(
-            argv, prog_name="gpumon", complete_var=COMPLETE_VARIABLE, standalone_mode=False
-        )
+        result = _invoke(argv)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (GpumonError, click.ClickException) as error:
         return _complain(*_explained(error))
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
+        say("", err=True)  # the shell's prompt comes below ^C
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and hush():
+            return 0  # whoever read our output has seen enough
         if debug:
             raise
         # Closing the stream would try to write once more, and complain once more.
@@ -165,6 +163,20 @@ def run(argv: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _invoke(argv: list[str]) -> Any:
+    """Run a command and return what it returns.
+
+    Not by ``cli.main``, which ends with 1 where a pipe is closed: here, that is trouble found.
+    """
+    if os.environ.get(COMPLETE_VARIABLE):
+        cli.main(argv, prog_name="gpumon", complete_var=COMPLETE_VARIABLE)
+    try:
+        with cli.make_context("gpumon", argv) as ctx:
+            return cli.invoke(ctx)
+    except click.exceptions.Exit as ended:  # --help, --version
+        return ended.exit_code
+
+
 def _explained(error: GpumonError | click.ClickException) -> tuple[str, int]:
     """Return the one line that says what is wrong and what to do, and the exit code."""
     if isinstance(error, GpumonError):
@@ -177,5 +189,5 @@ def _explained(error: GpumonError | click.ClickException) -> tuple[str, int]:
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo(f"gpumon: {message}", err=True)
+    say(f"gpumon: {message}", err=True)
     return code

@@ -10,6 +10,7 @@ import click
 
 from gpumon.cli.base import Seconds, declare, output
 from gpumon.cli.completing import models
+from gpumon.cli.printing import whoever_reads
 
 if typing.TYPE_CHECKING:
     from gpumon.checks import Observation, Report
@@ -158,18 +159,18 @@ def _tell(report: Report, seen: Observation, form: str, *, verbose: bool) -> int
     """Write a report in a form, and return the exit code that goes with the form."""
     from gpumon.views import check as views
 
-    if form == "nagios":
-        click.echo(views.to_nagios(report), nl=False)
-        return views.nagios_code(report)
-    if form == "json":
-        click.echo(views.to_json(report, seen, time.time()), nl=False)
-    elif form == "line":
-        click.echo(views.to_line(report), nl=False)
-    else:
-        from gpumon.views.console import make_console
+    with whoever_reads():
+        if form == "nagios":
+            click.echo(views.to_nagios(report), nl=False)
+        elif form == "json":
+            click.echo(views.to_json(report, seen, time.time()), nl=False)
+        elif form == "line":
+            click.echo(views.to_line(report), nl=False)
+        else:
+            from gpumon.views.console import make_console
 
-        views.show(make_console(), report, seen, verbose=verbose)
-    return report.exit_code
+            views.show(make_console(), report, seen, verbose=verbose)
+    return views.nagios_code(report) if form == "nagios" else report.exit_code
 
 
 def _words(text: str | None) -> tuple[str, ...]:

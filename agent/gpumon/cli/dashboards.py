@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gpumon.cli.base import declare_group, output
+from gpumon.cli.printing import say
 from gpumon.grafana.access import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -162,14 +163,14 @@ def push(
         folder, changes = changes_in(grafana, ours, title, source)
         for change in changes:
             if change.kind is Kind.EDITED:
-                click.echo(place(change, folder, title) + change.difference, nl=False)
+                say(place(change, folder, title) + change.difference, nl=False)
             done = change.kind is not Kind.PROVISIONED and (force or change.kind is not Kind.EDITED)
             alone += not done
             if done and change.kind is not Kind.UNCHANGED and not dry_run:
                 folder = folder or grafana.create_folder(title)
                 apply(grafana, change, folder)
             where = folder.title if folder else title
-            click.echo(tell(change, where, done=done, dry=dry_run))
+            say(tell(change, where, done=done, dry=dry_run))
     return 1 if alone else 0
 
 
@@ -197,8 +198,8 @@ def diff(
         folder, changes = changes_in(grafana, ours, title, source)
     differing = [change for change in changes if change.kind is not Kind.UNCHANGED]
     for change in differing:
-        click.echo(place(change, folder, title) + change.difference, nl=False)
-    click.echo(f"{len(differing)} of {len(changes)} dashboards differ", err=True)
+        say(place(change, folder, title) + change.difference, nl=False)
+    say(f"{len(differing)} of {len(changes)} dashboards differ", err=True)
     return 1 if differing else 0
 
 

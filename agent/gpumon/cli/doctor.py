@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Seconds, declare_unconfigured, default_state_dir, output
+from gpumon.cli.printing import whoever_reads
 
 if typing.TYPE_CHECKING:
     from gpumon.cli.configured import Place
@@ -111,10 +112,11 @@ def doctor(
     questions = [*_here(seconds, place), *[ask(place.url) for ask in asked]]
     findings = [configured, *examine(questions, seconds), *_not_asked(prometheus, grafana)]
     text = view.to_json(findings, socket.gethostname(), time.time())
-    if form == "json":
-        click.echo(text, nl=False)
-    else:
-        view.show(findings)
+    with whoever_reads():
+        if form == "json":
+            click.echo(text, nl=False)
+        else:
+            view.show(findings)
     if bundle is not None:
         _bundle(bundle, text, file, place, token_file, anonymous=anonymous)
     return view.exit_code(findings)

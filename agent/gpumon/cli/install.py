@@ -40,7 +40,8 @@ def install(
     For systemd. A second time it does what is still to be done; after an upgrade of gpumon, or a
     change of the configuration, it restarts the agent. A configuration that is there stays.
     """
-    from gpumon.cli.steps import carry_out, say
+    from gpumon.cli.printing import say
+    from gpumon.cli.steps import carry_out
     from gpumon.errors import UsageError
     from gpumon.install import files, machine, plan
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import declare, output
+from gpumon.cli.printing import say
 
 
 @declare(
@@ -78,9 +79,9 @@ def _diff(file: Path, tier: str) -> int:
     if not old:
         raise UsageError(f"{file} is no list of metrics", "write one with gpumon metrics -o json")
     for line in lines:
-        click.echo(line)
+        say(line)
     broken = [line for line in lines if not line.startswith("new")]
-    click.echo(f"{len(broken)} gone or changed, {len(lines) - len(broken)} new")
+    say(f"{len(broken)} gone or changed, {len(lines) - len(broken)} new")
     return 1 if broken else 0
 
 

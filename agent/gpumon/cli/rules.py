@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import Finite, declare_group, option, output
+from gpumon.cli.printing import say
 
 FORMATS = ("prometheus", "vmalert", "kubernetes")
 
@@ -131,8 +132,8 @@ def check(files: tuple[Path, ...], path: Path | None) -> int:
 
     problems = problems_of_files(files) if files else problems_of_ours(with_site(path))
     for problem in problems.found:
-        click.echo(problem)
-    click.echo(problems.verdict, err=True)
+        say(problem)
+    say(problems.verdict, err=True)
     return 1 if problems.found else 0
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from gpumon.cli.printing import say
 from gpumon.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -34,12 +31,3 @@ def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
                     f"cannot {do} {step.what} ({error.strerror})", "mend that, and run this again"
                 ) from None
         say(f"{f'would {do}' if dry_run else did} {step.what}")
-
-
-def say(line: str) -> None:
-    """Print a line where somebody still reads: what is done is not for a pipe to decide."""
-    try:
-        click.echo(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
