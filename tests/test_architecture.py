@@ -10,20 +10,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "agent" / "gpumon"
 
 LAYERS = [
-    {"__init__", "errors", "clock", "times", "logs", "xids", "thresholds", "service"},
+    {"__init__", "errors", "clock", "times", "logs", "xids", "thresholds"},
     {"model"},
-    {"derive", "serialize", "config", "assets", "exposition"},
+    {"derive", "documents", "config", "assets", "exposition"},
     {"ledger"},
-    {"sources", "kernellog", "host", "workloads"},
+    {"statedb", "sources", "kernellog", "host", "workloads"},
     {"reader", "web"},
-    {"agent", "fleet", "promapi", "site", "targets"},
-    {"catalogue"},
+    {"server", "prometheus", "site", "targets"},
     {
         "checks",
         "doctor",
-        "recorder",
         "views",
-        "demonstration",
+        "demo",
         "grafana",
         "install",
         "report",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gpumon.derive import Since
+from gpumon.documents.snapshot import from_document, to_document
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
-from gpumon.serialize import from_document, to_document
 
 WHO = GpuIdentity(3, "GPU-3")
 WELL = GpuReading(identity=WHO, state=GpuState.OK)

@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
     "name",
     [
         "gpumon/py.typed",
-        "gpumon/agent/page.html",
+        "gpumon/server/page.html",
         "gpumon/sources/nvml/library.py",
         "gpumon/_assets/deploy/prometheus/prometheus.yml",
         "gpumon/_assets/deploy/systemd/gpumon-agent.service",

@@ -8,8 +8,8 @@ import re
 
 from grafana_foundation_sdk.models import units
 
-from gpumon.catalogue import rows
 from gpumon.model import Metric, Tier
+from gpumon.model.catalogue import rows
 from gpumon.rules import Recording, load
 from gpumon.thresholds import shipped
 

@@ -151,7 +151,7 @@ def test_an_unexpected_error_shows_its_traceback_only_where_asked_for(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("oh")
 
-    monkeypatch.setattr("gpumon.targets.open_target", broken)
+    monkeypatch.setattr("gpumon.targets.target.open_target", broken)
     assert run(["status"]) == 3
     assert "unexpected RuntimeError: oh (run again with --debug" in capsys.readouterr().err
     with pytest.raises(RuntimeError):
@@ -181,7 +181,7 @@ def test_a_pipe_that_broke_elsewhere_is_an_error(
     def broken(*_: object, **__: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr("gpumon.targets.open_target", broken)
+    monkeypatch.setattr("gpumon.targets.target.open_target", broken)
     assert run(["status"]) == 3
     assert "Broken pipe" in capfd.readouterr().err
 

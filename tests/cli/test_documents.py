@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 
 from gpumon.cli import COMMANDS, cli
-from gpumon.views.schema import schema
+from gpumon.documents.schema import schema
 from tests.fakenvml import FakeDriver
 from tests.support.documents import definition, published
 from tests.support.servers import Agent, run_agent, wait_for

@@ -12,8 +12,8 @@ if sys.version_info < (3, 11):
     pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
 
 from dashboards.kit import metrics, style
-from gpumon.catalogue import rows
 from gpumon.model import Tier
+from gpumon.model.catalogue import rows
 from tests.dashboards import committed
 from tests.dashboards.committed import Json, Query
 

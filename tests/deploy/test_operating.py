@@ -36,8 +36,8 @@ def test_every_file_it_names_is_there() -> None:
 
 def test_every_metric_it_names_is_exposed() -> None:
     """A metric that is renamed must be renamed here."""
-    from gpumon.catalogue import rows
     from gpumon.model import Tier
+    from gpumon.model.catalogue import rows
 
     exposed = {metric.name for _, metric in rows(Tier.STANDARD)}
     named = set(re.findall(r"`(gpumon_\w+)`", GUIDE))

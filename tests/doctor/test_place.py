@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gpumon import service as the_service
 from gpumon.checks import Level
 from gpumon.cli import doctor as module
 from gpumon.cli.configured import Place
 from gpumon.doctor import Finding
+from gpumon.install import service as the_service
 
 
 @pytest.fixture

@@ -16,12 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gpumon.agent.chronicle import Chronicle
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.ledgerfile import LedgerFile, load_books
-from gpumon.agent.node import Node
-from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidmemory import XidMemory
+from gpumon.documents.snapshot import to_document
 from gpumon.exposition import Encoder, Format
 from gpumon.exposition.owners import owners_of
 from gpumon.ledger import Ledger
@@ -37,8 +32,13 @@ from gpumon.model import (
     Tier,
 )
 from gpumon.reader import frames
-from gpumon.serialize import to_document
+from gpumon.server.chronicle import Chronicle
+from gpumon.server.expected import ExpectedGpus
+from gpumon.server.node import Node
+from gpumon.server.xidmemory import XidMemory
 from gpumon.sources.nvml import NvmlSource
+from gpumon.statedb.file import StateFile
+from gpumon.statedb.ledger import LedgerFile, load_books
 
 HALF_HOUR = 1800.0
 SCRAPE_SECONDS = 16.0

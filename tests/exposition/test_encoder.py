@@ -16,9 +16,9 @@ from prometheus_client.parser import (  # noqa: TID251 - likewise
     text_string_to_metric_families as parse_text,
 )
 
-from gpumon.agent.facts import AgentReading, BuildInfo
 from gpumon.exposition import Encoder, Format, Labelled, negotiate
 from gpumon.model import GpuAge, GpuIdentity, GpuReading, GpuState, NodeReading, Snapshot, Tier
+from gpumon.model.agent import AgentReading, BuildInfo
 from gpumon.sources import open_source
 from tests.support.clock import FakeClock
 from tests.support.servers import require

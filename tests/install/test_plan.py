@@ -12,8 +12,8 @@ from gpumon.errors import GpumonError, UnavailableError, UsageError
 from gpumon.install import plan
 from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE, WANTED, rendered
 from gpumon.install.machine import Machine, Program
+from gpumon.install.service import STATE_DIR
 from gpumon.install.steps import Leave, Step, Write
-from gpumon.service import STATE_DIR
 
 PROGRAM = ("/opt/gpumon/bin/gpumon",)
 BARE = Machine(

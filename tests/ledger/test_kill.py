@@ -9,8 +9,6 @@ import sqlite3
 import time
 from pathlib import Path
 
-from gpumon.agent.ledgerfile import LedgerFile, load_books
-from gpumon.agent.statefile import StateFile
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
 from gpumon.model import (
@@ -23,6 +21,8 @@ from gpumon.model import (
     Snapshot,
     SourceInfo,
 )
+from gpumon.statedb.file import StateFile
+from gpumon.statedb.ledger import LedgerFile, load_books
 
 KILLS = 100
 WATTS = 500

@@ -13,9 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpumon.agent import statefile
-from gpumon.agent.ledgerfile import LedgerFile, load_books
-from gpumon.agent.statefile import StateFile
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import SHOWN_SECONDS, Books
 from gpumon.model import (
@@ -33,6 +30,9 @@ from gpumon.model import (
     Snapshot,
     SourceInfo,
 )
+from gpumon.statedb import file as statefile
+from gpumon.statedb.file import StateFile
+from gpumon.statedb.ledger import LedgerFile, load_books
 from tests.support.servers import wait_for
 
 START = 1_790_000_000.0

@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-import gpumon.agent.facts  # noqa: F401 - registers the agent's own metrics
 from gpumon.model import (
     EnergyInfo,
     GpuIdentity,
@@ -16,12 +15,10 @@ from gpumon.model import (
     Kind,
     Metric,
     group_of,
-    groups,
 )
+from gpumon.model.catalogue import METRICS
 from gpumon.model.metric import UNITS
 from gpumon.model.terms import RECOVERY_ACTIONS, active_links, recovery_action, throttle_reasons
-
-METRICS = [metric for group in groups().values() for metric in group.metrics]
 
 FIXED_NAMES = [
     "gpumon_build_info",

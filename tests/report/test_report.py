@@ -14,8 +14,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gpumon.agent.ledgerfile import LedgerFile
-from gpumon.agent.statefile import MIGRATIONS, StateFile
 from gpumon.cli import run
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
@@ -30,6 +28,8 @@ from gpumon.model import (
     SourceInfo,
 )
 from gpumon.site.factors import parse_factor
+from gpumon.statedb.file import MIGRATIONS, StateFile
+from gpumon.statedb.ledger import LedgerFile
 from gpumon.times import format_time
 
 HOUR = 3600.0

@@ -109,8 +109,8 @@ class TestEachAlert:
 
 
 def _catalogue() -> set[str]:
-    from gpumon.catalogue import rows
     from gpumon.model import Tier
+    from gpumon.model.catalogue import rows
 
     return {metric.name for _, metric in rows(Tier.FULL)}
 

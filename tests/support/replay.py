@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from gpumon.exposition import Encoder, Format
+from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.rules import Alert, Group, Rule
 from gpumon.rules.check import metrics_of
 from gpumon.simulate.clock import SteppedClock
 from gpumon.simulate.fleet import Fleet
 from gpumon.simulate.plan import Plan
-from gpumon.site.readings import SiteNodeReading, SiteReading
 from gpumon.times import parse_duration
 from tests.support.servers import answers, free_port, require, run, wait_for
 

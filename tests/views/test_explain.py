@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gpumon.catalogue import rows
 from gpumon.errors import UsageError
 from gpumon.model import Tier
+from gpumon.model.catalogue import rows
 from gpumon.model.terms import RECOVERY_ACTIONS, THROTTLE_REASONS
 from gpumon.rules import load
 from gpumon.thresholds import shipped

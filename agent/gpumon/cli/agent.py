@@ -143,9 +143,9 @@ def agent(
     import logging
     import socket
 
-    from gpumon.agent.server import AgentOptions, serve
     from gpumon.logs import configure_logging
     from gpumon.model import Tier
+    from gpumon.server.process import AgentOptions, serve
     from gpumon.sources.spec import SourceSpec
     from gpumon.web.listen import bind, parse_listen_address, url_of
 

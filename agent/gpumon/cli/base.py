@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import click
 
-from gpumon import config, service
+from gpumon import config
 from gpumon.cli import COMMANDS
 from gpumon.errors import UnavailableError, UsageError, hint
+from gpumon.install import service
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -156,7 +157,7 @@ def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
 
     Raises UnavailableError where no agent takes it.
     """
-    from gpumon.agent.control import NAME, send
+    from gpumon.server.control import NAME, send
 
     if state_dir is None:
         state_dir = service.STATE_DIR if _service_has(NAME) else default_state_dir()
@@ -167,8 +168,8 @@ def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
 
 def state_file(state_dir: Path | None, source: str) -> Path:
     """Return where the memory of a source's agent is: the service's folder, else this user's."""
-    from gpumon.agent.statefile import state_file_name
     from gpumon.sources.spec import SourceSpec
+    from gpumon.statedb.file import state_file_name
 
     name = state_file_name(SourceSpec.parse(source))
     if state_dir is None:

@@ -136,7 +136,7 @@ def _look(
     """Look at a target once, or twice; what kept it from being seen is part of the observation."""
     from gpumon.checks import Observation
     from gpumon.errors import DriverError, DriverStuckError, UnavailableError
-    from gpumon.targets import open_target
+    from gpumon.targets.target import open_target
 
     snapshot = earlier = None
     try:

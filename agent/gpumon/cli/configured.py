@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from gpumon import config, service
+from gpumon import config
 from gpumon.cli import COMMANDS, cli
 from gpumon.errors import UsageError
+from gpumon.install import service
 from gpumon.web.listen import DEFAULT_PORT, parse_listen_address
 
 

@@ -49,7 +49,7 @@ def demo(
     """
     import asyncio
 
-    from gpumon import demonstration
+    from gpumon.demo import node as demonstration
     from gpumon.logs import configure_logging
     from gpumon.sources.spec import SourceSpec
     from gpumon.web.listen import parse_listen_address

@@ -128,9 +128,9 @@ def _file(ctx: click.Context) -> Path | None:
 
 
 def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
-    from gpumon import service
     from gpumon.doctor import Question, here, judge
     from gpumon.doctor.agent import agent
+    from gpumon.install import service
 
     folder = place.state_dir or (
         service.STATE_DIR if service.STATE_DIR.exists() else default_state_dir()
@@ -152,10 +152,11 @@ def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
 
 def _configured(file: Path | None) -> tuple[Place, Finding]:
     """Return where the agent should be, and how the configuration is."""
-    from gpumon import config, service
+    from gpumon import config
     from gpumon.cli import configured
     from gpumon.doctor.finding import bad, good
     from gpumon.errors import GpumonError
+    from gpumon.install import service
 
     try:
         found = configured.read(file)
@@ -179,7 +180,7 @@ def _prometheus(url: str | None) -> list[Asked]:
     from gpumon.doctor import Question, judge_servers, servers
     from gpumon.doctor.facts import Prometheus
     from gpumon.doctor.here import CALL_SECONDS
-    from gpumon.promapi import PrometheusApi
+    from gpumon.prometheus.api import PrometheusApi
 
     url = url.removeprefix("prom:")
     _check(url, "--prometheus")
@@ -247,10 +248,10 @@ def _bundle(
     *,
     anonymous: bool,
 ) -> None:
-    from gpumon import service
     from gpumon.config import DEFAULT_FILE
     from gpumon.doctor import here
     from gpumon.doctor.bundle import Sources, gather, write
+    from gpumon.install import service
 
     settings = {"gpumon.toml": file or DEFAULT_FILE, "agent.env": service.ENVIRONMENT}
     there = {name: file for name, file in settings.items() if file.exists()}

@@ -21,7 +21,7 @@ def info(words: tuple[str, ...], gpus: str | None, form: str) -> int:
     At its end stands what this user may not read, what that needs, and how to grant it. TARGET is
     as for gpumon status; a number alone is a GPU of this machine.
     """
-    from gpumon.targets import open_target
+    from gpumon.targets.target import open_target
     from gpumon.views import info as view
     from gpumon.views.select import only, split
 

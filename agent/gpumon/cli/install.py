@@ -79,7 +79,7 @@ def _chosen(pairs: Sequence[str]) -> dict[str, str]:
     """Return the values by key; UsageError for an unknown key or one that is overruled."""
     from gpumon.cli import configured
     from gpumon.errors import UsageError
-    from gpumon.service import ENVIRONMENT, UNIT
+    from gpumon.install.service import ENVIRONMENT, UNIT
 
     variables = configured.service_variables()
     if "GPUMON_CONFIG" in variables:

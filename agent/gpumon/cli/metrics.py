@@ -52,7 +52,7 @@ def metrics(form: str, tier: str, old: Path | None) -> int:
     if form == "schema":
         import json
 
-        from gpumon.views.schema import schema
+        from gpumon.documents.schema import schema
 
         click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
         return 0

@@ -37,7 +37,7 @@ def ps(
     A GPU that a job holds without running anything there is listed, too. TARGET is as for gpumon
     status; another machine's agent tells users and names only to whom it may.
     """
-    from gpumon.targets import open_target
+    from gpumon.targets.target import open_target
     from gpumon.views import ps as view
     from gpumon.views.select import only, split
 

@@ -45,7 +45,7 @@ def record(target: str | None, file: Path, duration: float | None, interval: flo
     whenever it is stopped. TARGET is as for gpumon status.
     """
     from gpumon.logs import configure_logging
-    from gpumon.recorder import record as write
+    from gpumon.targets.recorder import record as write
 
     configure_logging()
     count = 0

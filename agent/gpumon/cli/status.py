@@ -86,7 +86,7 @@ def status(
 def _node(
     target: str | None, form: str, seconds: float | None, sort: str, gpus: tuple[str, ...]
 ) -> int:
-    from gpumon.targets import open_target
+    from gpumon.targets.target import open_target
     from gpumon.views.select import only
 
     with open_target(target, at_once=seconds is None, interval=seconds or 1.0) as source:
@@ -114,7 +114,7 @@ def _write(snapshot: Snapshot, form: str, sort: str, *, header: bool) -> None:
 def _nodes(
     targets: tuple[str, ...], form: str, timeout: float | None
 ) -> typing.Callable[[bool], int]:
-    from gpumon.targets import SEVERAL_SECONDS, ask_all
+    from gpumon.targets.target import SEVERAL_SECONDS, ask_all
     from gpumon.views import nodes
 
     def look(first: bool) -> int:
@@ -128,8 +128,8 @@ def _nodes(
 def _fleet(
     target: str, form: str, timeout: float | None, most: int
 ) -> typing.Callable[[bool], int]:
-    from gpumon import fleet
-    from gpumon.promapi import PrometheusApi
+    from gpumon.prometheus import fleet
+    from gpumon.prometheus.api import PrometheusApi
     from gpumon.views import fleet as view
 
     def look(_first: bool) -> int:

@@ -31,8 +31,8 @@ from gpumon.doctor.facts import (
     User,
 )
 from gpumon.errors import DriverError, DriverStuckError, GpumonError
-from gpumon.service import UNIT
-from gpumon.targets import open_target
+from gpumon.install.service import UNIT
+from gpumon.targets.target import open_target
 
 CALL_SECONDS = 2.0
 """How long a command or a server may take to answer."""

@@ -19,7 +19,7 @@ from gpumon.doctor.facts import (
     User,
 )
 from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
-from gpumon.service import UNIT
+from gpumon.install.service import UNIT
 
 LEAST_FREE_BYTES = 200e6
 """Less room than this is soon gone: a year of a node's state is some 50 MB."""

@@ -10,7 +10,7 @@ from gpumon.doctor import here
 from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
 from gpumon.errors import UnavailableError
 from gpumon.grafana.access import Access
-from gpumon.promapi import PrometheusApi
+from gpumon.prometheus.api import PrometheusApi
 from gpumon.rules import Alert
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpumon import __version__
 from gpumon.assets import asset
-from gpumon.service import UNIT
+from gpumon.install.service import UNIT
 
 WANTED = Path(f"/etc/systemd/system/multi-user.target.wants/{UNIT}.service")
 """The link by which systemd starts it with the machine; ``disable`` removes it."""

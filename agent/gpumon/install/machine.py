@@ -19,7 +19,7 @@ import gpumon
 from gpumon.config import DEFAULT_FILE
 from gpumon.errors import UnavailableError
 from gpumon.install.files import DROP_INS, OTHER_UNITS, UNIT_FILE, UNIT_PLACES, USERS_FILE, WANTED
-from gpumon.service import ENVIRONMENT, STATE_DIR, UNIT, USER
+from gpumon.install.service import ENVIRONMENT, STATE_DIR, UNIT, USER
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

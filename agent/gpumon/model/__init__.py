@@ -8,7 +8,7 @@ from gpumon.model.gpu import GpuAge, GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.jobs import Allocation, Holding, Job
 from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading, LedgerRule, LedgerState
-from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of, groups
+from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of
 from gpumon.model.mig import MigReading
 from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
@@ -68,5 +68,4 @@ __all__ = [
     "Tier",
     "XidEvent",
     "group_of",
-    "groups",
 ]

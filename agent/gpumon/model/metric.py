@@ -241,13 +241,18 @@ class Group:
 
 
 Owner = TypeVar("Owner", bound=type)
-_GROUPS: dict[type, Group] = {}
+
+_GROUP = "__metric_group__"
+"""The attribute of a dataclass that holds its group."""
 
 
 def metric_group(*, prefix: str, labels: Sequence[str] = ()) -> Callable[[Owner], Owner]:
-    """Make the metric fields of a frozen dataclass a group of the catalogue."""
+    """Make the metric fields of a frozen dataclass a group of the catalogue.
 
-    def register(owner: Owner) -> Owner:
+    ``gpumon.model.catalogue`` lists the groups there are.
+    """
+
+    def complete(owner: Owner) -> Owner:
         rows = [
             (field.name, field.metadata["row"])
             for field in dataclasses.fields(owner)
@@ -255,17 +260,13 @@ def metric_group(*, prefix: str, labels: Sequence[str] = ()) -> Callable[[Owner]
         ]
         rows += [(k, v.row) for k, v in vars(owner).items() if isinstance(v, MetricProperty)]
         metrics = tuple(row.complete(prefix, field) for field, row in rows)
-        _GROUPS[owner] = Group(labels=tuple(labels), metrics=metrics)
+        setattr(owner, _GROUP, Group(labels=tuple(labels), metrics=metrics))
         return owner
 
-    return register
+    return complete
 
 
 def group_of(owner: type) -> Group:
-    """Return the group that a dataclass was registered as; KeyError where it was not."""
-    return _GROUPS[owner]
-
-
-def groups() -> dict[type, Group]:
-    """Return every group of the catalogue by the dataclass that carries it."""
-    return dict(_GROUPS)
+    """Return the group of a dataclass; AttributeError if it has none."""
+    group: Group = getattr(owner, _GROUP)
+    return group

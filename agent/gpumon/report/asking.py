@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 
-from gpumon.promapi import PrometheusApi, Series
+from gpumon.prometheus.api import PrometheusApi, Series
 from gpumon.report.counters import Key, Span
 from gpumon.report.hours import HOUR_SECONDS, Demand
 from gpumon.report.quantities import (

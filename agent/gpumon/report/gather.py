@@ -7,7 +7,7 @@ import itertools
 from pathlib import Path
 
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.promapi import PrometheusApi
+from gpumon.prometheus.api import PrometheusApi
 from gpumon.report.asking import Scope
 from gpumon.report.hours import HOUR_SECONDS, Hours, Progress, silent
 from gpumon.report.memory import load_memory

@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from gpumon.errors import UnavailableError
 from gpumon.model import Job
-from gpumon.promapi import PrometheusApi
+from gpumon.prometheus.api import PrometheusApi
 from gpumon.report.asking import CHUNK_HOURS, Answers, Asker, Scope
 from gpumon.report.counters import Counter, Key, Span
 from gpumon.report.hours import Demand, HourRow, Hours, Progress, silent

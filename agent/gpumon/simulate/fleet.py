@@ -8,6 +8,7 @@ from typing import Any
 
 from gpumon.clock import Clock
 from gpumon.errors import UsageError
+from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.faults import Fault, parse_fault
 from gpumon.simulate.jobs import Timeline, shifts, slots_of
@@ -15,7 +16,6 @@ from gpumon.simulate.node import FleetNode
 from gpumon.simulate.plan import Plan
 from gpumon.simulate.surroundings import Lane
 from gpumon.site.nodes import SiteNode
-from gpumon.site.readings import SiteNodeReading, SiteReading
 from gpumon.site.service import node_reading, site_reading
 from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
 

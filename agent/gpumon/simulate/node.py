@@ -7,11 +7,6 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 
-from gpumon.agent.app import exposition
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.node import Node
-from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition import Encoder, Format
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
@@ -24,6 +19,10 @@ from gpumon.model import (
     XidEvent,
 )
 from gpumon.model.events import LOG, kernel_address
+from gpumon.server.app import exposition
+from gpumon.server.expected import ExpectedGpus
+from gpumon.server.node import Node
+from gpumon.server.xidmemory import XidMemory
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.effects import Counter, in_readings, on_physics, program_of
 from gpumon.simulate.faults import Fault
@@ -34,6 +33,7 @@ from gpumon.sources.sim.node import SimNode
 from gpumon.sources.sim.options import SimOptions
 from gpumon.sources.sim.physics import STRIDE
 from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program
+from gpumon.statedb.file import StateFile
 
 GAP_SECONDS = 300.0
 """A simulated agent ticks when it is scraped, and not every second: that is no gap."""

@@ -18,8 +18,8 @@ from starlette.routing import Route
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, negotiate
 from gpumon.model import Tier
+from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.simulate.fleet import Fleet
-from gpumon.site.readings import SiteNodeReading, SiteReading
 from gpumon.web.answer import answer, json_answer
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 

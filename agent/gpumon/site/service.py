@@ -20,10 +20,10 @@ from starlette.routing import Route
 from gpumon.clock import SYSTEM, Clock
 from gpumon.errors import GpumonError
 from gpumon.exposition import Encoder, Format, negotiate
+from gpumon.model.site import NodePlace, SiteNodeReading, SiteReading
 from gpumon.site.config import Site, load_site
 from gpumon.site.factors import HOUR_SECONDS, Factor
 from gpumon.site.nodes import SiteNode, merge
-from gpumon.site.readings import NodePlace, SiteNodeReading, SiteReading
 from gpumon.site.slurm import ask_nodes
 from gpumon.web.answer import answer, json_answer
 from gpumon.web.guard import App, Guard

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gpumon.clock import Schedule
 from gpumon.errors import GpumonError, UnavailableError
 from gpumon.model import Snapshot
-from gpumon.targets import open_target
+from gpumon.targets.target import open_target
 
 Tell = Callable[["Snapshot | GpumonError"], object]
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpumon.catalogue import rows
 from gpumon.model import Metric, Tier
+from gpumon.model.catalogue import rows
 from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin, PerLink
 
 _INTRODUCTION = """\

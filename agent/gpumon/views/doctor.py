@@ -12,7 +12,7 @@ from rich.text import Text
 
 from gpumon.checks import Level
 from gpumon.doctor import Finding
-from gpumon.serialize import SCHEMA
+from gpumon.documents.snapshot import SCHEMA
 from gpumon.times import format_time
 from gpumon.views.console import make_console, put
 from gpumon.views.diagnosis import STYLES

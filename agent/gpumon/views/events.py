@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpumon.agent import xidrows
 from gpumon.errors import UnavailableError
+from gpumon.statedb import xids as xidrows
 from gpumon.times import format_time
 from gpumon.views.console import put
 from gpumon.xids import advice, xid

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 
 from gpumon.assets import asset
-from gpumon.catalogue import rows
 from gpumon.checks import CHECKS, Check
 from gpumon.errors import UsageError, hint
 from gpumon.model import Metric, Tier
+from gpumon.model.catalogue import rows
 from gpumon.model.terms import THROTTLE_REASONS
 from gpumon.rules import Alert, load
 from gpumon.thresholds import shipped

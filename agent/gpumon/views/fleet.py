@@ -12,9 +12,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gpumon.documents.snapshot import SCHEMA
 from gpumon.errors import UsageError
-from gpumon.fleet import QUANTITIES, Firing, Fleet, Node, Place
-from gpumon.serialize import SCHEMA
+from gpumon.prometheus.fleet import QUANTITIES, Firing, Fleet, Node, Place
 from gpumon.times import format_time
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put

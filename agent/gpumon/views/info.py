@@ -6,8 +6,8 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
+from gpumon.documents.snapshot import SCHEMA, Document
 from gpumon.model import GpuReading, HostReading, Metric, NodeReading, Snapshot, group_of
-from gpumon.serialize import SCHEMA, Document
 from gpumon.times import format_time
 from gpumon.views.catalogue import sources_of
 

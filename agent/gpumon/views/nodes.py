@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gpumon.checks import Level
+from gpumon.documents.snapshot import SCHEMA, to_document
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot
-from gpumon.serialize import SCHEMA, to_document
-from gpumon.targets import Look
+from gpumon.targets.target import Look
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put
 from gpumon.views.diagnosis import Diagnosis, diagnose

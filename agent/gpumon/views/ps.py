@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gpumon.documents.snapshot import SCHEMA, Document
 from gpumon.model import GpuProcess, GpuReading, Snapshot
-from gpumon.serialize import SCHEMA, Document
 from gpumon.times import format_time
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gpumon.clock import SYSTEM
+from gpumon.documents.snapshot import Document, to_document
 from gpumon.model import Snapshot, Tier
-from gpumon.serialize import Document, to_document
 
 FORMATS = ("json", "ndjson", "csv", "prom")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gpumon.documents.snapshot import to_document
 from gpumon.errors import UsageError
-from gpumon.serialize import to_document
 from gpumon.sources import open_source
 from tests.support.clock import FakeClock
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from gpumon.documents.snapshot import from_document
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot, SourceInfo
-from gpumon.serialize import from_document
 from gpumon.sources.replay.frame import Frame, numbered_lines
 
 

@@ -11,13 +11,13 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpumon.agent import xidrows
-from gpumon.agent.eventlog import EventLog
-from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidrows import POSITION, Change, Count, OpenEvent, PastEvent
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import GpuIdentity, GpuReading, NvswitchReading, SxidEvent, XidEvent
 from gpumon.model.events import kernel_address
+from gpumon.server.eventlog import EventLog
+from gpumon.statedb import xids as xidrows
+from gpumon.statedb.file import StateFile
+from gpumon.statedb.xids import POSITION, Change, Count, OpenEvent, PastEvent
 from gpumon.xids import XID_CLASSES, xid
 
 SAME_SECONDS = 2.0

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
+from gpumon.documents.snapshot import from_document, to_document
 from gpumon.errors import UsageError
 from gpumon.model import GpuReading, PowerSample, Snapshot
-from gpumon.serialize import from_document, to_document
 from gpumon.sources import open_source
 from gpumon.times import format_time, parse_time
 from tests.support.clock import FakeClock

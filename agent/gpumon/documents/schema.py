@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gpumon.documents.snapshot import METRICS
 from gpumon.model import Kind, Metric
-from gpumon.serialize import METRICS
 
 
 def schema() -> dict[str, Any]:

@@ -11,10 +11,10 @@ import logging
 import sqlite3
 from typing import Any
 
-from gpumon.agent.node import Node
-from gpumon.agent.statefile import StateFile
 from gpumon.clock import SYSTEM, Clock
 from gpumon.reader.supervisor import Supervisor
+from gpumon.server.node import Node
+from gpumon.statedb.file import StateFile
 from gpumon.times import format_time
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from gpumon.errors import UnavailableError
-from gpumon.promapi import PrometheusApi, Series
+from gpumon.prometheus.api import PrometheusApi, Series
 
 ANSWER_SECONDS = 10.0
 """How long Prometheus may take for a question; it takes milliseconds."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 
-from gpumon.agent.statefile import StateFile
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import GpuState, Snapshot
+from gpumon.statedb.file import StateFile
 
 KEPT_SECONDS = 400 * 86_400.0
 

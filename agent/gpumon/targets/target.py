@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import Protocol
 
 from gpumon.derive import Derivation
+from gpumon.documents.snapshot import from_document
 from gpumon.errors import DriverError, GpumonError, UnavailableError, UsageError
 from gpumon.model import Snapshot
 from gpumon.reader import frames
 from gpumon.reader.command import reader_command, reader_environment
 from gpumon.reader.places import take_place
-from gpumon.serialize import from_document
 from gpumon.sources import open_source
 from gpumon.sources.spec import Patience, SourceSpec
 from gpumon.web.listen import DEFAULT_PORT

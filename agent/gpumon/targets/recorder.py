@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from gpumon.clock import SYSTEM, Schedule
+from gpumon.documents.snapshot import to_document
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
-from gpumon.serialize import to_document
-from gpumon.targets import Target, open_target
+from gpumon.targets.target import Target, open_target
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.statefile import StateFile
 from gpumon.model import SourceInfo
+from gpumon.server.expected import ExpectedGpus
+from gpumon.statedb.file import StateFile
 
 NVML = SourceInfo("nvml")
 NOW = 1_700_000_000.0

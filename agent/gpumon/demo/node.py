@@ -10,13 +10,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from gpumon.agent.node import Node
-from gpumon.agent.server import AgentOptions, serve
 from gpumon.assets import asset
 from gpumon.errors import GpumonError
+from gpumon.server.node import Node
+from gpumon.server.process import AgentOptions, serve
 from gpumon.sources import open_source
 from gpumon.sources.spec import SourceSpec
-from gpumon.targets import open_target
+from gpumon.targets.target import open_target
 from gpumon.web.listen import DEFAULT_PORT, bind, url_of
 
 SIMULATED = "sim:8xH100,workload=mixed"

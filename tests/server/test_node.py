@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.node import Node
-from gpumon.agent.statefile import StateFile
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.server.expected import ExpectedGpus
+from gpumon.server.node import Node
+from gpumon.statedb.file import StateFile
 from tests.support.clock import FakeClock
 
 SOURCE = SourceInfo("nvml", driver_version="580")

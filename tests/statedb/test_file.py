@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gpumon.agent import statefile
-from gpumon.agent.statefile import MIGRATIONS, StateFile, state_file_name
 from gpumon.sources.spec import SourceSpec
+from gpumon.statedb import file as statefile
+from gpumon.statedb.file import MIGRATIONS, StateFile, state_file_name
 from tests.support.servers import wait_for
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidmemory import SAME_SECONDS, XidMemory
-from gpumon.agent.xidrows import PastEvent
 from gpumon.model import GpuIdentity, GpuReading, GpuState, SxidEvent, XidEvent
 from gpumon.model.events import BUS, LOG, NVML
+from gpumon.server.xidmemory import SAME_SECONDS, XidMemory
+from gpumon.statedb.file import StateFile
+from gpumon.statedb.xids import PastEvent
 from tests.support.clock import FakeClock
 
 GPU = GpuIdentity(index=3, uuid="GPU-3", pci_bus_id="00000000:3A:00.0")

@@ -12,11 +12,11 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 
-from gpumon.agent.statefile import StateFile
 from gpumon.ledger.account import HOUR, Account, JobAccount
 from gpumon.ledger.ledger import Books, OpenJob
 from gpumon.ledger.measure import Mark
 from gpumon.model import Job
+from gpumon.statedb.file import StateFile
 
 KEPT_DAYS = 400
 """How long hours and jobs are kept: a year, and a month to look back on it."""

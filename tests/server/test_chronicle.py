@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from gpumon.agent.chronicle import MOST_AN_HOUR, Chronicle
-from gpumon.agent.statefile import StateFile
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.server.chronicle import MOST_AN_HOUR, Chronicle
+from gpumon.statedb.file import StateFile
 from gpumon.views.console import make_console
 from gpumon.views.events import Event, about, load_events, show, to_text
 from tests.support.clock import FakeClock

@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 
-from gpumon.agent.node import Node
+from gpumon.server.node import Node
 
 USUAL_SECONDS = 10.0
 """How often the status line is renewed where there is no watchdog to feed more often."""

@@ -11,14 +11,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gpumon.agent.facts import AgentReading
-from gpumon.agent.node import Node
 from gpumon.clock import SYSTEM
+from gpumon.documents.snapshot import to_document
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, Format, negotiate
 from gpumon.exposition.owners import owners_of
 from gpumon.model import LedgerState, NvswitchReading, Snapshot, Tier
-from gpumon.serialize import to_document
+from gpumon.model.agent import AgentReading
+from gpumon.server.node import Node
 from gpumon.times import format_time
 from gpumon.web.answer import answer, json_answer
 from gpumon.web.guard import may_see_users
@@ -45,7 +45,7 @@ def make_app(
     ``expose_users`` shows to everybody who the processes on a GPU belong to.
     """
     encoders = {format_: Encoder(format_, tier) for format_ in Format}
-    text = importlib.resources.files("gpumon.agent").joinpath("page.html").read_text("utf-8")
+    text = importlib.resources.files("gpumon.server").joinpath("page.html").read_text("utf-8")
     page = text.replace("{{metrics_path}}", metrics_path).encode()
 
     async def metrics(request: Request) -> Response:

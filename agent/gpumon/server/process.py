@@ -16,15 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpumon import __version__
-from gpumon.agent import control, systemd
-from gpumon.agent.app import make_app
-from gpumon.agent.chronicle import Chronicle
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.ledgerfile import LedgerFile, load_books
-from gpumon.agent.node import Node
-from gpumon.agent.release import Release
-from gpumon.agent.statefile import StateFile, state_file_name
-from gpumon.agent.xidmemory import XidMemory
 from gpumon.exposition.selfmetrics import SelfMetrics
 from gpumon.host import Host
 from gpumon.kernellog import KernelLog
@@ -32,7 +23,16 @@ from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
 from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
+from gpumon.server import control, systemd
+from gpumon.server.app import make_app
+from gpumon.server.chronicle import Chronicle
+from gpumon.server.expected import ExpectedGpus
+from gpumon.server.node import Node
+from gpumon.server.release import Release
+from gpumon.server.xidmemory import XidMemory
 from gpumon.sources.spec import SourceSpec
+from gpumon.statedb.file import StateFile, state_file_name
+from gpumon.statedb.ledger import LedgerFile, load_books
 from gpumon.times import format_time
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals

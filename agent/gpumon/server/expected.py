@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from gpumon.agent.statefile import StateFile
 from gpumon.model import SourceInfo
+from gpumon.statedb.file import StateFile
 
 DAYS_REMEMBERED = 7
 _DAY = 86400.0

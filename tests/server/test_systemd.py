@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gpumon.agent import systemd
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.node import Node
-from gpumon.agent.statefile import StateFile
 from gpumon.model import Snapshot, SourceInfo
+from gpumon.server import systemd
+from gpumon.server.expected import ExpectedGpus
+from gpumon.server.node import Node
+from gpumon.statedb.file import StateFile
 
 NVML = SourceInfo("nvml")
 

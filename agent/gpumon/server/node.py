@@ -9,11 +9,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from gpumon.agent.chronicle import Chronicle
-from gpumon.agent.expected import ExpectedGpus
-from gpumon.agent.facts import AgentReading, BuildInfo, WorkloadInfo
-from gpumon.agent.statefile import StateFile
-from gpumon.agent.xidmemory import XidMemory
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
 from gpumon.host import HostView
@@ -30,7 +25,12 @@ from gpumon.model import (
     Snapshot,
     SourceInfo,
 )
+from gpumon.model.agent import AgentReading, BuildInfo, WorkloadInfo
 from gpumon.model.events import kernel_address
+from gpumon.server.chronicle import Chronicle
+from gpumon.server.expected import ExpectedGpus
+from gpumon.server.xidmemory import XidMemory
+from gpumon.statedb.file import StateFile
 from gpumon.times import format_time
 from gpumon.workloads.manager import Manager
 

@@ -1,0 +1,1 @@
+"""The documents that ``-o json`` prints, the API serves and recordings keep; and their schema."""

@@ -1,0 +1,1 @@
+"""All that the agent remembers: one SQLite file, and all SQL that there is."""

@@ -1,0 +1,1 @@
+"""What a viewer looks at (TARGET), and how each kind is read and recorded."""
