@@ -179,4 +179,4 @@ def _unit(metric: Metric) -> str:
 
 def _values(metric: Metric) -> frozenset[str]:
     """Return the values that the metric's own labels can have, where the catalogue knows them."""
-    return frozenset(metric.states) | {value for key in metric.nvml for value in key}
+    return frozenset(metric.states) | {value for key in metric.keys for value in key}

@@ -19,7 +19,7 @@ from typing import Any
 import pynvml  # noqa: TID251 - to see the calls at the driver's door
 
 from gpumon.model import Tier
-from gpumon.sources.nvml import NvmlSource
+from gpumon.sources.nvml.source import NvmlSource
 
 TICKS = 61
 """After the first, which probes: every cadence, the slowest of a minute included, is due once."""

@@ -36,7 +36,7 @@ from gpumon.server.chronicle import Chronicle
 from gpumon.server.expected import ExpectedGpus
 from gpumon.server.node import Node
 from gpumon.server.xidmemory import XidMemory
-from gpumon.sources.nvml import NvmlSource
+from gpumon.sources.nvml.source import NvmlSource
 from gpumon.statedb.file import StateFile
 from gpumon.statedb.ledger import LedgerFile, load_books
 

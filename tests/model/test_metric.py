@@ -18,7 +18,6 @@ from gpumon.model import (
 )
 from gpumon.model.catalogue import METRICS
 from gpumon.model.metric import UNITS
-from gpumon.model.terms import RECOVERY_ACTIONS, active_links, recovery_action, throttle_reasons
 
 FIXED_NAMES = [
     "gpumon_build_info",
@@ -113,26 +112,6 @@ def test_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def test_every_reading_of_a_gpu_says_where_it_comes_from() -> None:
-    """Each is read from the driver, or is one of the few that gpumon derives."""
-    derived = {
-        "identity",
-        "state",
-        "up",
-        "power_peak_watts",
-        "power_trough_watts",
-        "energy_info",
-        "energy_error_ratio",
-        "energy_suspect",
-        "energy_divergence_ratio",
-        "processes",
-        "xid_errors",
-        "xid_last_timestamp_seconds",
-        "xid_events",
-    }
-    assert {m.field for m in group_of(GpuReading).metrics if not m.nvml} == derived
-
-
 def reading(**values: object) -> GpuReading:
     """Return a reading of GPU 3 with some values."""
     identity = GpuIdentity(index=3, uuid="GPU-3", name="NVIDIA H100", serial="16")
@@ -180,23 +159,6 @@ def test_labels_become_keys() -> None:
         ("counter", "gpu"): 1
     }
     assert list(samples("identity", reading())) == [("NVIDIA H100", "", "16", "", "", "", "")]
-
-
-def test_throttle_reasons_leave_idleness_out() -> None:
-    """Bit 0x1 says that the GPU is idle, which holds nothing back."""
-    assert throttle_reasons(0x1) == frozenset()
-    assert throttle_reasons(0x1 | 0x4 | 0x48) == {"sw_power_cap", "hw_slowdown", "hw_thermal"}
-
-
-def test_a_recovery_action_too_new_to_be_known_is_not_none() -> None:
-    """An action that cannot be named still asks for one."""
-    assert [recovery_action(code) for code in range(9)] == list(RECOVERY_ACTIONS)
-    assert recovery_action(99) == "unknown"
-
-
-def test_a_sleeping_nvlink_is_up() -> None:
-    """Inactive 0 and disabled 3 are down; active 1 and asleep 2 are up."""
-    assert active_links([0, 1, 2, 3]) == 2
 
 
 def test_a_changed_reading_is_what_replace_makes() -> None:

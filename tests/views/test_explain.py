@@ -52,7 +52,7 @@ def test_every_metric_can_be_explained() -> None:
 
 def test_every_reason_and_action_can_be_explained() -> None:
     """None is without words."""
-    assert REASONS.keys() == THROTTLE_REASONS.keys()
+    assert REASONS.keys() == {*THROTTLE_REASONS}
     for word in (*REASONS, *RECOVERY_ACTIONS):
         assert len(explain([word]).splitlines()) >= 3
 

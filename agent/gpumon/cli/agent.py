@@ -174,10 +174,11 @@ def agent(
 def _kernel_log(given: Path | None, source: str) -> Path | None:
     """Return the log to read: only a real machine's driver writes to this one's kernel log."""
     from gpumon.kernellog import DEVICE
+    from gpumon.sources.spec import SourceSpec
 
     if given is not None:
         return None if str(given) == "none" else given
-    return DEVICE if source == "nvml" else None
+    return DEVICE if SourceSpec.parse(source).row.kernel_log else None
 
 
 command = agent

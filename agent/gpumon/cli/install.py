@@ -160,7 +160,7 @@ def _check(file: Path) -> None:
 
     values = configured.read(file, for_service=True).values
     source = SourceSpec.parse(values["source"])
-    if source.kind == "sim":
+    if source.row.simulated:
         open_source(source).close()
     web = values["web_config"]
     if web is not None and not (web.is_absolute() and web.is_file()):

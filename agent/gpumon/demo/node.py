@@ -15,6 +15,7 @@ from gpumon.errors import GpumonError
 from gpumon.server.node import Node
 from gpumon.server.process import AgentOptions, serve
 from gpumon.sources import open_source
+from gpumon.sources.kinds import DEFAULT
 from gpumon.sources.spec import SourceSpec
 from gpumon.targets.target import open_target
 from gpumon.web.listen import DEFAULT_PORT, bind, url_of
@@ -27,9 +28,9 @@ _SHIPPED_TARGET = f"127.0.0.1:{DEFAULT_PORT}"
 def best_source() -> SourceSpec:
     """Return this machine's GPUs where the driver shows any, else simulated ones."""
     try:
-        with open_target("nvml") as target:
+        with open_target(DEFAULT) as target:
             if target.read().gpus:
-                return SourceSpec("nvml")
+                return SourceSpec(DEFAULT)
     except GpumonError:
         pass
     return SourceSpec.parse(SIMULATED)
@@ -47,14 +48,14 @@ async def run(
 
     Raises UsageError for a source that makes no sense, before it says anything.
     """
-    if source.kind != "nvml":
+    if not source.row.may_hang:
         open_source(source).close()
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory(prefix="gpumon-demo-") as folder, bind(listen) as sock:
         url = url_of(sock)
 
         def started(_: Node) -> None:
-            if source.kind == "sim":
+            if source.row.simulated:
                 say("No GPU is read: what you see is SIMULATED.")
             say(f"Live page:  {url}\nMetrics:    {url}metrics")
             if duration is not None:

@@ -38,6 +38,7 @@ from gpumon.model import (
     SourceInfo,
     group_of,
 )
+from gpumon.model.origins import Origins
 from gpumon.times import format_time, parse_time
 
 SCHEMA = 1
@@ -84,6 +85,7 @@ def to_document(
         **_ledger_document(snapshot.ledger),
         "errors": list(snapshot.errors),
         "denied": [dataclasses.asdict(denied) for denied in snapshot.denied],
+        "origins": {str(number): dict(table) for number, table in snapshot.origins.items()},
     }
 
 
@@ -116,6 +118,7 @@ def from_document(document: Document) -> Snapshot:
             ledger=_ledger_from(document),
             errors=tuple(document.get("errors", ())),
             denied=tuple(Denied(**denied) for denied in document.get("denied", ())),
+            origins=_origins_from(document.get("origins", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"no gpumon snapshot ({type(error).__name__}: {error})") from None
@@ -150,6 +153,7 @@ def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     document["mig"] = [_mig_document(instance) for instance in gpu.mig]
     document["held_by"] = [dataclasses.asdict(process) for process in gpu.held_by]
     document["denied"] = list(gpu.denied)
+    document["origins"] = gpu.origins
     document["jobs"] = list(gpu.jobs)
     document["since"] = {name: format_time(began) for name, began in (gpu.since or {}).items()}
     if samples:
@@ -208,6 +212,13 @@ def _ledger_from(document: Document) -> LedgerState:
         ),
         gpus=tuple(LedgerReading(**account) for account in document.get("ledger", ())),
     )
+
+
+def _origins_from(document: Document) -> dict[int, Origins]:
+    return {
+        int(number): {str(name): str(words) for name, words in table.items()}
+        for number, table in document.items()
+    }
 
 
 def _host_from(document: Document) -> HostReading:
@@ -293,6 +304,7 @@ def _gpu_from(document: Document) -> GpuReading:
         held_by=tuple(GpuProcess(**process) for process in document.get("held_by", ())),
         jobs=tuple(document.get("jobs", ())),
         denied=tuple(document.get("denied", ())),
+        origins=document.get("origins"),
         since={name: parse_time(began) for name, began in (document.get("since") or {}).items()}
         or None,
         **values,

@@ -16,8 +16,10 @@ from gpumon.host.collector import Collector, DeniedError
 from gpumon.host.hwmon import Hwmon, MeteredPower
 from gpumon.host.ipmi import Ipmi
 from gpumon.host.node_power import NodePower, Sample
+from gpumon.host.origins import host_origins
 from gpumon.host.rapl import CpuEnergy, Rapl
 from gpumon.model import Denied, HostReading
+from gpumon.model.origins import Origins
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,10 @@ class Host:
             cpu_energy_joules=cpu.joules if cpu else None,
             **(basics._asdict() if basics else {}),
         )
+
+    def origins(self) -> Origins:
+        """Return where the readings come from."""
+        return host_origins(self._power.joules or ())
 
     def node_watts(self) -> tuple[str, float] | None:
         """Return by what method the node's power is known now, and in watts; or None."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from gpumon.model import Denied, HostReading
+from gpumon.model.origins import Origins
 
 
 class HostView(Protocol):
@@ -13,6 +14,10 @@ class HostView(Protocol):
 
     def reading(self) -> HostReading:
         """Return what is known now."""
+        ...
+
+    def origins(self) -> Origins:
+        """Return where the readings come from."""
         ...
 
     def node_watts(self) -> tuple[str, float] | None:

@@ -8,12 +8,11 @@ from gpumon.model.gpu import GpuAge, GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.jobs import Allocation, Holding, Job
 from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading, LedgerRule, LedgerState
-from gpumon.model.metric import Cadence, Group, Kind, Metric, Tier, group_of
+from gpumon.model.metric import Group, Kind, Metric, Tier, group_of
 from gpumon.model.mig import MigReading
 from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
 from gpumon.model.terms import (
-    ARCHITECTURES,
     GPU_STATES,
     NOT_ANSWERED_YET,
     RECOVERY_ACTIONS,
@@ -30,13 +29,11 @@ from gpumon.model.terms import (
 )
 
 __all__ = [
-    "ARCHITECTURES",
     "GPU_STATES",
     "NOT_ANSWERED_YET",
     "RECOVERY_ACTIONS",
     "THROTTLE_REASONS",
     "Allocation",
-    "Cadence",
     "Denied",
     "EnergyInfo",
     "FabricInfo",

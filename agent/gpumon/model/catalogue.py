@@ -34,6 +34,10 @@ METRICS = tuple(metric for owner in OWNERS for metric in group_of(owner).metrics
 """Every metric there is."""
 
 
+OWNER_OF = {metric.name: owner for owner in OWNERS for metric in group_of(owner).metrics}
+"""The dataclass that carries a metric, by the metric's name."""
+
+
 def rows(tier: Tier) -> Iterator[tuple[tuple[str, ...], Metric]]:
     """Yield (all labels, metric) of every metric up to a tier, in the reference's order."""
     for owner in OWNERS:

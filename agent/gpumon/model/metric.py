@@ -3,24 +3,20 @@
 A metric is declared once, as a field of the frozen dataclass that carries its value::
 
     power_watts: float | None = gauge(
-        "Power drawn, mean over about one second.",
-        tier=Tier.CORE, nvml=[Field(185, milli)], smi=["power.draw"],
+        "Power drawn, mean over about one second.", tier=Tier.CORE
     )
 
-From that one row come the name ``gpumon_gpu_power_watts``, the exposition, the JSON key, the
-driver call, the column of an nvidia-smi log and the line of ``docs/metrics.md``.
+From that one row come the name ``gpumon_gpu_power_watts``, the exposition, the JSON key and the
+line of ``docs/metrics.md``. Where a source finds the value stands with the source, by the name of
+the field (``sources/nvml/table.py``, ``sources/replay/columns.py``).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
-
-if typing.TYPE_CHECKING:
-    from gpumon.model.origin import Origin
 
 UNITS = ("watts", "joules", "celsius", "bytes", "hertz", "seconds", "ratio")
 """The base units a name may end in (Prometheus naming); a name without one has no unit."""
@@ -51,22 +47,13 @@ class Tier(enum.IntEnum):
         return self.name.lower()
 
 
-class Cadence(enum.Enum):
-    """How often the driver is asked for a value (seconds between two askings, tick permitting)."""
-
-    TICK = 0.0
-    SLOW = 10.0
-    IDENTITY = 60.0
-
-
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """One row of the catalogue.
 
-    ``labels`` are those beyond the group's own. ``states`` are all the values of the last label of
-    a state metric, each of which is exported as 0 or 1. ``nvml`` maps label values (``()`` for a
-    metric without labels) to the driver's origins, best first; ``smi`` are the names that
-    ``nvidia-smi --help-query-gpu`` gives the value, by label values and best first likewise.
+    ``labels`` are those beyond the group's own. ``states`` are the values of the last label of a
+    state metric, each of which is exported as 0 or 1. ``keys`` are the label values that a metric
+    with labels of its own can have, empty if they are not known beforehand.
     """
 
     name: str
@@ -76,9 +63,7 @@ class Metric:
     field: str
     labels: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
-    cadence: Cadence = Cadence.TICK
-    nvml: Mapping[tuple[str, ...], tuple[Origin, ...]] = dataclasses.field(default_factory=dict)
-    smi: Mapping[tuple[str, ...], tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    keys: tuple[tuple[str, ...], ...] = ()
 
     @property
     def family(self) -> str:
@@ -125,9 +110,7 @@ class _Row:
     tier: Tier
     labels: tuple[str, ...]
     states: tuple[str, ...]
-    cadence: Cadence
-    nvml: Mapping[tuple[str, ...], tuple[Origin, ...]]
-    smi: Mapping[tuple[str, ...], tuple[str, ...]]
+    keys: tuple[tuple[str, ...], ...]
     name: str | None
 
     def complete(self, prefix: str, field: str) -> Metric:
@@ -140,9 +123,7 @@ class _Row:
             field=field,
             labels=self.labels,
             states=self.states,
-            cadence=self.cadence,
-            nvml=self.nvml,
-            smi=self.smi,
+            keys=self.keys,
         )
 
 
@@ -153,9 +134,7 @@ def _row(  # noqa: PLR0913 - the columns of the catalogue
     *,
     labels: Sequence[str] = (),
     states: Sequence[str] = (),
-    cadence: Cadence = Cadence.TICK,
-    nvml: Sequence[Origin] | Mapping[Any, Sequence[Origin]] = (),
-    smi: Sequence[str] | Mapping[Any, Sequence[str]] = (),
+    keys: Sequence[str | tuple[str, ...]] = (),
     name: str | None = None,
 ) -> _Row:
     return _Row(
@@ -164,17 +143,9 @@ def _row(  # noqa: PLR0913 - the columns of the catalogue
         tier=tier,
         labels=tuple(labels),
         states=tuple(states),
-        cadence=cadence,
-        nvml=_by_labels(nvml),
-        smi=_by_labels(smi),
+        keys=tuple(_key(key) for key in keys),
         name=name,
     )
-
-
-def _by_labels(given: Sequence[Any] | Mapping[Any, Sequence[Any]]) -> dict[Any, tuple[Any, ...]]:
-    if not isinstance(given, Mapping):
-        given = {(): given} if given else {}
-    return {_key(key): tuple(choices) for key, choices in given.items()}
 
 
 def _field(row: _Row, *, required: bool) -> Any:

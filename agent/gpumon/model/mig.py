@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 
 from gpumon.model.metric import Tier, counter, gauge, info, metric_group
-from gpumon.model.origin import Call, Gpm
 from gpumon.model.terms import MigEnergyInfo, MigIdentity
 
 
@@ -31,37 +30,30 @@ class MigReading:
     )
     multiprocessors: int | None = gauge(
         "Multiprocessors (SMs) this instance has.",
-        nvml=[Call("nvmlDeviceGetAttributes_v2", attribute="multiprocessorCount")],
     )
     memory_total_bytes: int | None = gauge(
         "Device memory of this instance.",
-        nvml=[Call("nvmlDeviceGetMemoryInfo", attribute="total")],
     )
     memory_used_bytes: int | None = gauge(
         "Device memory of this instance in use by processes.",
         tier=Tier.CORE,
-        nvml=[Call("nvmlDeviceGetMemoryInfo", attribute="used")],
     )
     sm_active_ratio: float | None = gauge(
         "Share of this instance's SM time with at least one warp resident, mean since the last "
         "tick.",
         tier=Tier.CORE,
-        nvml=[Gpm(2)],
     )
     sm_occupancy_ratio: float | None = gauge(
         "Resident warps as a share of what this instance's SMs could hold, mean since the last "
         "tick.",
-        nvml=[Gpm(3)],
     )
     tensor_active_ratio: float | None = gauge(
         "Share of cycles in which any tensor pipe of this instance was busy, mean since the last "
         "tick.",
-        nvml=[Gpm(5)],
     )
     dram_active_ratio: float | None = gauge(
         "Device memory bandwidth of this instance in use, as a share of the peak, mean since the "
         "last tick.",
-        nvml=[Gpm(10)],
     )
     energy_joules: float | None = counter(
         "This instance's part of its GPU's energy; gpumon_mig_energy_info names the method.",

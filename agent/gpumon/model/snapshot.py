@@ -10,6 +10,7 @@ from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.ledger import LedgerState
 from gpumon.model.metric import Tier, gauge, metric_group
+from gpumon.model.origins import Origins
 from gpumon.model.terms import Denied
 
 
@@ -65,7 +66,8 @@ class Snapshot:
     ``up`` is False where the source could not be read at all (no driver); ``errors`` says why.
     ``events`` are the Xids since the snapshot before; ``collectors`` says of each further part of
     the source (its event set) whether it works; ``denied`` are the node's own readings that this
-    user may not have. ``read_seconds`` is how long the reading took.
+    user may not have. ``origins`` are the tables of where values were read from, by the numbers
+    that readings carry (``gpumon.model.origins``). ``read_seconds`` is how long the reading took.
     """
 
     time: float
@@ -81,4 +83,5 @@ class Snapshot:
     collectors: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     errors: tuple[str, ...] = ()
     denied: tuple[Denied, ...] = ()
+    origins: Mapping[int, Origins] = dataclasses.field(default_factory=dict)
     read_seconds: float = 0.0

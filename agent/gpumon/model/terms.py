@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import uuid
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class GpuState(str, enum.Enum):
@@ -25,20 +23,19 @@ GPU_STATES = tuple(state.value for state in GpuState)
 NOT_ANSWERED_YET = "it has not answered yet"
 """The reason of an ``error`` that is none yet: the GPU was asked a moment ago."""
 
-THROTTLE_REASONS = {
-    "applications_clocks": 0x2,
-    "sw_power_cap": 0x4,
-    "hw_slowdown": 0x8,
-    "sync_boost": 0x10,
-    "sw_thermal": 0x20,
-    "hw_thermal": 0x40,
-    "hw_power_brake": 0x80,
-    "display_clocks": 0x100,
-}
-"""Reasons that hold a clock down and their bits (nvml.h: nvmlClocksEventReason*).
-
-Bit 0x1, GpuIdle, is not among them: an idle GPU is not held back.
-"""
+THROTTLE_REASONS = (
+    "applications_clocks",
+    "sw_power_cap",
+    "hw_slowdown",
+    "sync_boost",
+    "sw_thermal",
+    "hw_thermal",
+    "hw_power_brake",
+    "display_clocks",
+)
+"""Reasons for which clocks are throttled, as NVIDIA's drivers know them (nvml.h:
+nvmlClocksEventReason*). Idle is not among them: an idle GPU is not throttled. A source of another
+vendor may report reasons of its own."""
 
 RECOVERY_ACTIONS = (
     "none",
@@ -51,100 +48,14 @@ RECOVERY_ACTIONS = (
     "system_reboot",
     "unknown",
 )
-"""What the driver asks for, in the order of its codes (nvml.h: field 230); ``unknown`` is a demand
-that is newer than this table."""
+"""What a driver may ask for to make a GPU healthy; ``unknown`` is a demand that is newer than this
+list."""
 
 ENERGY_SUSPICIONS = ("diverging", "stuck", "jump")
 """What can be wrong with a device's energy counter."""
 
 FABRIC_STATES = ("not_started", "in_progress", "completed")
-"""How far a GPU has come in joining its fabric (nvml.h: NVML_GPU_FABRIC_STATE_*, from 1)."""
-
-FABRIC_COMPLETED = 3
-
-_FABRIC_CONDITIONS = {
-    "degraded_bandwidth": (0, 3),
-    "route_recovery": (2, 3),
-    "route_unhealthy": (4, 3),
-    "access_timeout_recovery": (6, 3),
-}
-"""Shift and width of what may be wrong in the health mask: 1 is true, 2 false, 0 not supported
-(nvml.h: NVML_GPU_FABRIC_HEALTH_MASK_*)."""
-
-ARCHITECTURES = {
-    2: "Kepler",
-    3: "Maxwell",
-    4: "Pascal",
-    5: "Volta",
-    6: "Turing",
-    7: "Ampere",
-    8: "Ada",
-    9: "Hopper",
-    10: "Blackwell",
-    13: "Rubin",
-}
-"""Names of nvmlDeviceArchitecture_t."""
-
-
-def throttle_reasons(mask: int) -> frozenset[str]:
-    """Name the reasons whose bits are set in a clocks-event mask."""
-    return frozenset(name for name, bit in THROTTLE_REASONS.items() if mask & bit)
-
-
-def recovery_action(code: int) -> str:
-    """Name the driver's recovery action."""
-    return RECOVERY_ACTIONS[min(code, len(RECOVERY_ACTIONS) - 1)]
-
-
-def active_links(states: Sequence[int]) -> int:
-    """Count the NVLinks that are up (field 165: 1 active, 2 asleep for want of traffic)."""
-    return sum(state in (1, 2) for state in states)
-
-
-def link_is_up(state: int) -> bool:
-    """Tell whether an NVLink's state (field 165) is up."""
-    return active_links([state]) == 1
-
-
-def mig_mode(modes: Sequence[int]) -> bool:
-    """Tell whether a GPU is divided now, from the modes now and after the next reset."""
-    return modes[0] == 1
-
-
-def fabric_state(info: Any) -> str | None:
-    """Name how far a GPU has come in joining its fabric; None where there is none to join."""
-    return FABRIC_STATES[info.state - 1] if 1 <= info.state <= len(FABRIC_STATES) else None
-
-
-def fabric_status(info: Any) -> int | None:
-    """Return the outcome of joining the fabric; it means nothing before that is completed."""
-    return int(info.status) if info.state == FABRIC_COMPLETED else None
-
-
-def fabric_info(info: Any) -> FabricInfo | None:
-    """Return where in which fabric a GPU stands, once it has joined it."""
-    if info.state != FABRIC_COMPLETED:
-        return None
-    return FabricInfo(str(uuid.UUID(bytes=bytes(info.clusterUuid))), info.cliqueId)
-
-
-def fabric_health(info: Any) -> dict[str, bool] | None:
-    """Return which conditions make the fabric unfit, of those that the GPU can tell.
-
-    Of an incorrect configuration the mask gives the reason; here it is one condition. Joining may
-    have failed although it is completed: that is the status. None where nothing is told.
-    """
-    mask = info.healthMask
-    told = {name: mask >> shift & width for name, (shift, width) in _FABRIC_CONDITIONS.items()}
-    held = {name: value == 1 for name, value in told.items() if value}
-    configuration, manager = mask >> 8 & 15, mask >> 14 & 3
-    if configuration:
-        held["incorrect_configuration"] = configuration != 1
-    if manager:
-        held["manager_disconnected"] = manager != 1
-    if info.state == FABRIC_COMPLETED:
-        held["join_failed"] = info.status != 0
-    return held or None
+"""How far a GPU has come in joining its fabric."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

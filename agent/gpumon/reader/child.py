@@ -17,7 +17,7 @@ from gpumon.clock import SYSTEM, Schedule
 from gpumon.errors import GpumonError, SourceBrokenError, UnavailableError, UsageError
 from gpumon.logs import configure_logging
 from gpumon.model import Snapshot, SourceInfo, Tier
-from gpumon.reader.frames import Message, Refusal, receive_order, send
+from gpumon.reader.frames import Message, Outgoing, Refusal, receive_order, send
 from gpumon.sources import Source, open_source
 from gpumon.sources.spec import ENOUGH, Patience, SourceSpec
 
@@ -55,7 +55,8 @@ def _patience(words: list[str]) -> Patience:
 
 
 def _read_on(sock: socket.socket, source: Source, spec: SourceSpec, schedule: Schedule) -> None:
-    while _obey(sock, source) and _send(sock, _read(source, spec)):
+    outgoing = Outgoing()
+    while _obey(sock, source) and _send(sock, outgoing.shortened(_read(source, spec))):
         select.select([sock], [], [], schedule.until_next())
 
 

@@ -10,9 +10,11 @@ import dataclasses
 import pickle
 import socket
 import struct
+from collections.abc import Mapping
 
 from gpumon.errors import GpumonError, UnavailableError, UsageError
 from gpumon.model import Snapshot
+from gpumon.model.origins import Origins
 
 _LENGTH = struct.Struct("!I")
 
@@ -63,6 +65,36 @@ def receive_order(sock: socket.socket) -> LeaveAlone | None:
         return None
     order: LeaveAlone = pickle.loads(body)  # noqa: S301 - from our own parent
     return order
+
+
+class Outgoing:
+    """A reader's snapshots: each table of origins goes over the socket once, then its number."""
+
+    def __init__(self) -> None:
+        """Nothing has been sent."""
+        self._sent: frozenset[int] = frozenset()
+
+    def shortened(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot without the tables that the other end has."""
+        new = {n: table for n, table in snapshot.origins.items() if n not in self._sent}
+        self._sent |= new.keys()
+        return dataclasses.replace(snapshot, origins=new)
+
+
+class Incoming:
+    """The other end: gives each snapshot of one reader all of the tables it was sent."""
+
+    def __init__(self) -> None:
+        """Nothing has come."""
+        self._tables: Mapping[int, Origins] = {}
+
+    def completed(self, message: Message) -> Message:
+        """Return a message as the reader had it."""
+        if not isinstance(message, Snapshot):
+            return message
+        if message.origins:
+            self._tables = {**self._tables, **message.origins}
+        return dataclasses.replace(message, origins=self._tables)
 
 
 def exactly(sock: socket.socket, count: int) -> bytes:

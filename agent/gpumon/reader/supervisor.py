@@ -18,7 +18,7 @@ from typing import Protocol
 from gpumon.model import GpuState, Snapshot, Tier
 from gpumon.reader import frames
 from gpumon.reader.command import MOST_READERS, reader_command, reader_environment
-from gpumon.reader.frames import LeaveAlone, Message, Refusal
+from gpumon.reader.frames import Incoming, LeaveAlone, Message, Refusal
 from gpumon.sources.spec import SourceSpec
 
 log = logging.getLogger(__name__)
@@ -183,14 +183,16 @@ class Supervisor:
         """Pass on what the reader says; returns whether it is given up, rather than ended."""
         loop = asyncio.get_running_loop()
         still_since = loop.time()
+        incoming = Incoming()
         message: asyncio.Future[Message | None] = asyncio.ensure_future(_receive(stream))
         try:
             while True:
                 done, _ = await asyncio.wait({message}, timeout=self._fresh_reader)
                 if done:
-                    heard = message.result()
-                    if heard is None:
+                    received = message.result()
+                    if received is None:
                         return False
+                    heard = incoming.completed(received)
                     if isinstance(heard, Refusal):
                         raise heard.error()
                     self._listener.snapshot(heard)

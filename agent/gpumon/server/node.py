@@ -27,6 +27,7 @@ from gpumon.model import (
 )
 from gpumon.model.agent import AgentReading, BuildInfo, WorkloadInfo
 from gpumon.model.events import kernel_address
+from gpumon.model.origins import NODE, Origins
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.expected import ExpectedGpus
 from gpumon.server.xidmemory import XidMemory
@@ -175,7 +176,18 @@ class Node:
         host = now.host if self._host is None else self._host.reading()
         gpus = self._xids.complete(now.gpus)
         ledger = self._ledger.state() if self._ledger else now.ledger
-        return dataclasses.replace(now, gpus=gpus, host=host, ledger=ledger, denied=self._denied())
+        return dataclasses.replace(
+            now,
+            gpus=gpus,
+            host=host,
+            ledger=ledger,
+            denied=self._denied(),
+            origins=self._origins(now),
+        )
+
+    def _origins(self, now: Snapshot) -> Mapping[int, Origins]:
+        """Return where values come from, the node's own among them."""
+        return now.origins if self._host is None else {**now.origins, NODE: self._host.origins()}
 
     def _known(self, snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         """Return what else is known of each GPU, by its uuid and its reading's fields."""

@@ -123,11 +123,11 @@ class _Parts:
         self.xids = XidMemory(self.state)
         self.chronicle = Chronicle(self.state)
         # Only a real machine's GPUs stand in this host.
-        nvml = options.source.kind == "nvml"
-        self.host = Host(overhead_watts=options.node_overhead_watts) if nvml else None
+        real = options.source.row.real
+        self.host = Host(overhead_watts=options.node_overhead_watts) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
         self.manager = choose(
-            options.workload_manager, options.jobs_dir, options.kubelet_socket, real=nvml
+            options.workload_manager, options.jobs_dir, options.kubelet_socket, real=real
         )
         self.node = Node(
             options.node,
@@ -137,7 +137,7 @@ class _Parts:
             host=self.host,
             kernel_log=self.kernel_log,
             ledger=Ledger(
-                self.state.load(load_books, Books()), LedgerFile(self.state), steady=nvml
+                self.state.load(load_books, Books()), LedgerFile(self.state), steady=real
             ),
             manager=self.manager,
             chronicle=self.chronicle,

@@ -32,6 +32,7 @@ from gpumon.site.nodes import SiteNode
 from gpumon.sources.sim.node import SimNode
 from gpumon.sources.sim.options import SimOptions
 from gpumon.sources.sim.physics import STRIDE
+from gpumon.sources.sim.source import ORIGINS
 from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program
 from gpumon.statedb.file import StateFile
 
@@ -192,7 +193,9 @@ class FleetNode:
             readings = self._stale = self._stale or readings
         else:
             self._stale = ()
-        return Snapshot(time=time, source=info, gpus=readings, read_seconds=READ_SECONDS)
+        return Snapshot(
+            time=time, source=info, gpus=readings, origins=ORIGINS, read_seconds=READ_SECONDS
+        )
 
     def _disturb(self, active: Sequence[Fault]) -> None:
         """Set what faults do to the physics, and to what runs."""

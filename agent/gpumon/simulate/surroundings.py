@@ -9,6 +9,7 @@ from gpumon.host.node_power import NodePower, Sample
 from gpumon.ledger.account import Account, JobAccount
 from gpumon.ledger.ledger import OpenJob
 from gpumon.model import Allocation, Denied, GpuReading, Holding, HostReading, Job
+from gpumon.model.origins import EVERY, Origins
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.jobs import Timeline
 from gpumon.simulate.plan import node_watts
@@ -147,6 +148,10 @@ class SimHost:
             memory_total_bytes=MEMORY_BYTES,
             memory_available_bytes=MEMORY_BYTES * 3 // 4,
         )
+
+    def origins(self) -> Origins:
+        """Return that all of it is simulated."""
+        return {EVERY: "simulated"}
 
     def node_watts(self) -> tuple[str, float] | None:
         """Return what the BMC measures."""

@@ -1,4 +1,4 @@
-"""Where snapshots come from: one seam, three doors.
+"""Where snapshots come from: one seam, a door for each kind (``kinds``).
 
 ``nvml`` reads the driver, ``sim`` a physical model of GPUs, ``replay`` a recording. Nothing behind
 this seam knows who reads it, and nothing in front of it knows which door was taken.
@@ -6,10 +6,12 @@ this seam knows who reads it, and nothing in front of it knows which door was ta
 
 from __future__ import annotations
 
+import importlib
 from typing import Protocol
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import Snapshot, Tier
+from gpumon.sources.kinds import ROWS
 from gpumon.sources.spec import ENOUGH, Patience, SourceSpec
 
 
@@ -20,7 +22,7 @@ class Source(Protocol):
         """Return the state now.
 
         Returns within a second whatever the driver does; what could not be read in that time is
-        in the snapshot with its age or its fault. Raises UnavailableError where there is nothing
+        in the snapshot with its age or its fault. Raises UnavailableError if there is nothing
         to read at all (no driver); asking again later is how one waits for it.
         """
         ...
@@ -34,27 +36,46 @@ class Source(Protocol):
         ...
 
 
+class Package(Protocol):
+    """What the package of a kind offers."""
+
+    def open_source(
+        self, spec: SourceSpec, clock: Clock, tier: Tier, patience: Patience, /
+    ) -> Source:
+        """Open the source of a specification; UsageError if it makes no sense."""
+        ...
+
+    def possible_origins(self, field: str, /) -> list[str]:
+        """Return the words for where a field of a GPU's reading may come from, best first.
+
+        Fields of a MIG instance begin with ``mig.`` (``gpumon.model.origins``).
+        """
+        ...
+
+
 def open_source(
     spec: SourceSpec | str,
     clock: Clock = SYSTEM,
     tier: Tier = Tier.FULL,
     patience: Patience = ENOUGH,
 ) -> Source:
-    """Open the source of a specification; UsageError where it makes no sense.
+    """Open the source of a specification; UsageError if it makes no sense.
 
-    ``tier`` is how much of the catalogue is read, where reading costs something; ``patience`` how
+    ``tier`` is how much of the catalogue is read, if reading costs something; ``patience`` how
     long a driver is waited for.
     """
     if isinstance(spec, str):
         spec = SourceSpec.parse(spec)
-    if spec.kind == "sim":
-        from gpumon.sources.sim import SimSource
+    return _package(spec.kind).open_source(spec, clock, tier, patience)
 
-        return SimSource(spec, clock)
-    if spec.kind == "replay":
-        from gpumon.sources.replay import ReplaySource
 
-        return ReplaySource(spec, clock)
-    from gpumon.sources.nvml import NvmlSource
+def possible_origins(field: str) -> dict[str, list[str]]:
+    """Return where a field of a reading may come from, by the kinds of source that have it."""
+    found = {row.name: _package(row.name).possible_origins(field) for row in ROWS}
+    return {kind: words for kind, words in found.items() if words}
 
-    return NvmlSource(clock, tier, patience=patience)
+
+def _package(kind: str) -> Package:
+    """Return the package of a kind; what it needs is loaded when it is wanted, and not before."""
+    package: Package = importlib.import_module(f"{__name__}.{kind}")
+    return package

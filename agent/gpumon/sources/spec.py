@@ -1,4 +1,4 @@
-"""What a source is asked for on the command line: ``nvml``, ``sim:SPEC``, ``replay:FILE``."""
+"""What a source is asked for on the command line: its kind, its subject and its options."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from gpumon.errors import UsageError, hint
-
-KINDS = ("nvml", "sim", "replay")
+from gpumon.sources.kinds import DEFAULT, KINDS, ROWS, SourceKind
 
 Number = TypeVar("Number", int, float)
 
@@ -42,20 +41,30 @@ class SourceSpec:
     def parse(cls, text: str) -> SourceSpec:
         """Parse ``kind[:subject[,name=value|,flag]...]``; UsageError says what was expected."""
         kind, colon, rest = text.partition(":")
-        if kind not in KINDS:
+        row = KINDS.get(kind)
+        if row is None:
+            examples = ", ".join(row.example for row in ROWS)
             raise UsageError(
-                f"unknown source {text!r}",
-                "use nvml, sim:8xH100 or replay:FILE" + hint(kind, KINDS),
+                f"unknown source {text!r}", f"for example {examples}{hint(kind, list(KINDS))}"
             )
-        if kind == "nvml":
+        if not row.has_subject:
             if colon:
-                raise UsageError(f"{text!r}: nvml takes no options", "use --source nvml")
+                raise UsageError(f"{text!r}: {kind} takes no options", f"use --source {kind}")
             return cls(kind)
         subject, *options = rest.split(",")
         if not subject:
-            example = "sim:8xH100" if kind == "sim" else "replay:power.csv.gz,gpus=8"
-            raise UsageError(f"{text!r} names nothing to {kind}", f"for example {example}")
+            raise UsageError(f"{text!r} names nothing to {kind}", f"for example {row.example}")
         return cls(kind, subject, dict(_option(option) for option in options))
+
+    @property
+    def row(self) -> SourceKind:
+        """What a source of this kind is."""
+        return KINDS[self.kind]
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is what is read if nobody says otherwise: this machine's driver."""
+        return self.kind == DEFAULT
 
     def check_options(self, known: Sequence[str]) -> None:
         """Raise UsageError for an option that is not known, naming the nearest that is."""
@@ -82,7 +91,7 @@ class SourceSpec:
 
     def __str__(self) -> str:
         """The specification as it would be typed."""
-        if self.kind == "nvml":
+        if not self.row.has_subject:
             return self.kind
         options = [f"{name}={value}" if value else name for name, value in self.options.items()]
         return f"{self.kind}:{','.join([self.subject, *options])}"

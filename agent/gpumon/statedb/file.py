@@ -100,7 +100,7 @@ MIGRATIONS = (
 
 def state_file_name(spec: SourceSpec) -> str:
     """Return the name of a source's file: what is simulated never mixes with the real machine."""
-    if spec.kind == "nvml":
+    if spec.is_default:
         return "state.db"
     text = str(spec)
     words = re.sub(r"[^A-Za-z0-9]+", "-", text)[:40].strip("-")

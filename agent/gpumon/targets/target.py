@@ -29,7 +29,8 @@ from gpumon.model import Snapshot
 from gpumon.reader import frames
 from gpumon.reader.command import reader_command, reader_environment
 from gpumon.reader.places import take_place
-from gpumon.sources import open_source
+from gpumon.sources import Source, open_source
+from gpumon.sources.kinds import DEFAULT, KINDS
 from gpumon.sources.spec import Patience, SourceSpec
 from gpumon.web.listen import DEFAULT_PORT
 
@@ -75,21 +76,24 @@ def open_target(
     """
     if text is None and _agent_runs():
         text = f"127.0.0.1:{DEFAULT_PORT}"
-    text = text or "nvml"
+    text = text or DEFAULT
     kind = text.partition(":")[0]
     if kind == "prom":
         raise UsageError(
             f"{text} is a whole fleet, and this command is of one node",
             f"name a node's agent, as in node17:9842, or see gpumon status {text}",
         )
-    if kind not in ("nvml", "sim", "replay"):
+    if kind not in KINDS:
         yield _Agent(_agent_url(text), seconds or ANSWER_SECONDS)
         return
     spec = SourceSpec.parse(text)
     if kind == "replay" and at_once and not spec.options.keys() & {"speed", "loop"}:
         spec = dataclasses.replace(spec, options={**spec.options, "speed": "max"})
     pace = min(max(interval, 0.1), 1.0)
-    source = _Reader(spec, pace, seconds, at_once=at_once) if kind == "nvml" else open_source(spec)
+    if spec.row.may_hang:
+        source: _Reader | Source = _Reader(spec, pace, seconds, at_once=at_once)
+    else:
+        source = open_source(spec)
     try:
         yield _Completed(source)
     finally:
@@ -217,6 +221,7 @@ class _Reader:
                 start_new_session=True,
             )
         self._socket = ours
+        self._incoming = frames.Incoming()
 
     def read(self) -> Snapshot:
         """Return the reader's newest snapshot, waiting for one where none has come since."""
@@ -241,7 +246,7 @@ class _Reader:
         body = frames.exactly(self._socket, frames.length(header)) if header else b""
         if not body:
             raise EOFError
-        return frames.unpack(body)
+        return self._incoming.completed(frames.unpack(body))
 
     def close(self) -> None:
         """Let the reader end; one that waits in the driver does so by itself, later."""

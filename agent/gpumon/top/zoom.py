@@ -12,13 +12,14 @@ from textual.containers import Grid
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from gpumon.model import GpuReading, Kind, Snapshot, group_of
+from gpumon.model import GpuReading, Kind, Snapshot
+from gpumon.model.origins import Origins
 from gpumon.top.graph import Graph
 from gpumon.top.history import QUANTITIES, History
 from gpumon.top.ink import inked
 from gpumon.top.tables import LiveTable, Row
 from gpumon.views.diagnosis import STYLES, Diagnosis
-from gpumon.views.info import known
+from gpumon.views.info import known_of_gpu, table_of
 
 _TITLES = ("value", "what", "how it is known")
 _LEFT = frozenset({"what", "how it is known"})
@@ -71,7 +72,9 @@ class ZoomScreen(Screen[None]):
         for graph in self.query(Graph):
             graph.redraw(per_column)
         if gpu is not None:
-            self.query_one(LiveTable).fill(_TITLES, list(_rows(gpu)), _LEFT)
+            self.query_one(LiveTable).fill(
+                _TITLES, list(_rows(gpu, table_of(snapshot, gpu))), _LEFT
+            )
 
 
 _TALL = 40
@@ -89,10 +92,9 @@ def _who(gpu: GpuReading | None, index: int, found: Diagnosis) -> Text:
     return text
 
 
-def _rows(gpu: GpuReading) -> Iterator[Row]:
+def _rows(gpu: GpuReading, table: Origins | None) -> Iterator[Row]:
     """Yield what is known, a line each; a fact that is a label has the label for a name."""
-    group = group_of(GpuReading)
-    for each in known(group.metrics, gpu, gpu.power_scope):
+    for each in known_of_gpu(gpu, table):
         facts = each.labels if each.metric.kind is Kind.INFO else {}
         name = each.name.removeprefix("gpumon_gpu_")
         pairs = [*facts.items()] or [(name, _number(each.number))]

@@ -6,9 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpumon.model import Metric, Tier
-from gpumon.model.catalogue import rows
-from gpumon.model.origin import ALL_LINKS, Call, Field, Gpm, Headroom, Links, Origin, PerLink
+from gpumon.host.origins import POSSIBLE
+from gpumon.model import GpuReading, HostReading, Metric, MigReading, Tier
+from gpumon.model.catalogue import OWNER_OF, rows
+from gpumon.model.origins import MIG
+from gpumon.sources import possible_origins
 
 _INTRODUCTION = """\
 # Metrics
@@ -115,20 +117,12 @@ def _markdown(tier: Tier) -> str:
 
 
 def sources_of(metric: Metric) -> list[str]:
-    """Return where the driver keeps a metric's value, best first; empty where gpumon derives it."""
-    origins = [_origin(origin) for choices in metric.nvml.values() for origin in choices]
-    return list(dict.fromkeys(origins))
-
-
-def _origin(origin: Origin) -> str:
-    if isinstance(origin, Field):
-        scope = {0: "", ALL_LINKS: " (all links)"}.get(origin.scope, f" (scope {origin.scope})")
-        return f"field {origin.id}{scope}"
-    if isinstance(origin, Links | PerLink):
-        return f"field {origin.id} of each link"
-    if isinstance(origin, Gpm):
-        return f"GPM {origin.id}"
-    if isinstance(origin, Headroom):
-        return "thresholds less temperature"
-    assert isinstance(origin, Call)
-    return origin.function.removeprefix("nvmlDevice")
+    """Return where a metric's value may be read from, best first; empty if gpumon derives it."""
+    owner = OWNER_OF[metric.name]
+    if owner is HostReading:
+        return POSSIBLE.get(metric.field, [])
+    prefix = {GpuReading: "", MigReading: MIG}.get(owner)
+    if prefix is None:
+        return []
+    found = possible_origins(f"{prefix}{metric.field}")
+    return [words for of_kind in found.values() for words in of_kind]

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gpumon.documents.snapshot import SCHEMA, Document
 from gpumon.model import GpuReading, HostReading, Metric, NodeReading, Snapshot, group_of
+from gpumon.model.origins import DERIVED, EVERY, MIG, NODE, Origins, origin_of, unanswered
 from gpumon.times import format_time
-from gpumon.views.catalogue import sources_of
 
 _ROOT = "root, as the driver sees it (CAP_SYS_ADMIN)"
 _NODE = (("node", NodeReading, "power"), ("host", HostReading, "host"))
@@ -31,23 +31,39 @@ class Known:
         return f"{self.metric.name}{{{labels}}}" if labels else self.metric.name
 
 
-def known(metrics: Iterable[Metric], owner: object, scope: str = "") -> Iterator[Known]:
-    """Yield what is known of an owner of metrics; of states, those that hold."""
+def known(
+    metrics: Iterable[Metric], owner: object, table: Origins | None, prefix: str = ""
+) -> Iterator[Known]:
+    """Yield what is known of an owner of metrics, with its origin; of states, those that hold.
+
+    ``table`` says where the owner's values come from, by names that begin with ``prefix``.
+    """
     for metric in metrics:
-        origin = ", ".join(sources_of(metric)[:1]) or "gpumon"
-        if scope == "module" and metric.field == "power_watts":
-            origin += " (the whole module's)"
         for values, number in metric.samples(owner):
             if metric.states and not number:
                 continue
+            origin = origin_of(table, f"{prefix}{metric.field}", values)
             pairs = zip(metric.labels, values, strict=True)
             yield Known(metric, {n: v for n, v in pairs if v}, number, origin)
+
+
+def known_of_gpu(reading: GpuReading, table: Origins | None) -> Iterator[Known]:
+    """Yield what is known of a GPU."""
+    for each in known(group_of(GpuReading).metrics, reading, table):
+        whole = reading.power_scope == "module" and each.metric.field == "power_watts"
+        note = " (the whole module's)" if whole else ""
+        yield dataclasses.replace(each, origin=each.origin + note)
+
+
+def table_of(snapshot: Snapshot, reading: GpuReading) -> Origins | None:
+    """Return where a GPU's values come from; None if its source does not report it."""
+    return None if reading.origins is None else snapshot.origins.get(reading.origins)
 
 
 def render(snapshot: Snapshot, *, node: bool) -> str:
     """Return what is known of a snapshot's GPUs, with the node's own where asked for, as text."""
     blocks = [_node(snapshot)] if node else []
-    blocks += ["\n".join(_gpu(reading)) for reading in snapshot.gpus]
+    blocks += ["\n".join(_gpu(each, table_of(snapshot, each))) for each in snapshot.gpus]
     blocks.append("\n".join(_denied(snapshot)))
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -64,17 +80,22 @@ def to_json(snapshot: Snapshot) -> str:
             *(
                 _document(each)
                 for _, group, field in _NODE
-                for each in known(group_of(group).metrics, getattr(snapshot, field))
+                for each in _known_of_node(snapshot, group, field)
             )
         ],
-        "gpus": [_gpu_document(reading) for reading in snapshot.gpus],
+        "gpus": [_gpu_document(each, table_of(snapshot, each)) for each in snapshot.gpus],
         "denied": [dataclasses.asdict(denied) for denied in snapshot.denied],
     }
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def _gpu_document(reading: GpuReading) -> Document:
-    metrics = group_of(GpuReading).metrics
+def _known_of_node(snapshot: Snapshot, group: type, field: str) -> Iterator[Known]:
+    # What the GPUs draw together is their sum: gpumon's own.
+    table = snapshot.origins.get(NODE) if group is HostReading else {EVERY: DERIVED}
+    return known(group_of(group).metrics, getattr(snapshot, field), table)
+
+
+def _gpu_document(reading: GpuReading, table: Origins | None) -> Document:
     return {
         "gpu": reading.identity.index,
         "uuid": reading.identity.uuid,
@@ -82,14 +103,14 @@ def _gpu_document(reading: GpuReading) -> Document:
         "state": reading.state.value,
         "reason": reading.reason,
         "known": [
-            *map(_document, known(metrics, reading, reading.power_scope)),
+            *map(_document, known_of_gpu(reading, table)),
             *(
                 {"mig_uuid": instance.identity.mig_uuid, **_document(each)}
                 for instance in reading.mig
-                for each in known(group_of(type(instance)).metrics, instance)
+                for each in known(group_of(type(instance)).metrics, instance, table, MIG)
             ),
         ],
-        "not_answered": _absent(reading),
+        "not_answered": _absent(reading, table),
         "denied": [_name(field) for field in reading.denied],
     }
 
@@ -107,47 +128,37 @@ def _document(each: Known) -> Document:
 def _node(snapshot: Snapshot) -> str:
     lines = [f"node {snapshot.node}", f"  source {snapshot.source.source}"]
     for _, group, field in _NODE:
-        lines += _lines(group_of(group).metrics, getattr(snapshot, field))
+        lines += _lines(_known_of_node(snapshot, group, field))
     return "\n".join(lines)
 
 
-def _gpu(reading: GpuReading) -> Iterator[str]:
+def _gpu(reading: GpuReading, table: Origins | None) -> Iterator[str]:
     identity = reading.identity
     yield f"gpu {identity.index}  {identity.uuid}  {identity.name}"
     if reading.reason:
         yield f"  {reading.state.value}: {reading.reason}"
-    metrics = group_of(GpuReading).metrics
-    yield from _lines(metrics, reading, reading.power_scope)
+    yield from _lines(known_of_gpu(reading, table))
     for instance in reading.mig:
         yield f"  {instance.identity.mig_uuid}"
-        yield from _lines(group_of(type(instance)).metrics, instance, indent="    ")
+        metrics = group_of(type(instance)).metrics
+        yield from _lines(known(metrics, instance, table, MIG), indent="    ")
     for process in reading.held_by:
         who = " ".join(word for word in (process.user, process.name) if word)
         memory = "" if process.memory_bytes is None else f"  {process.memory_bytes} bytes"
         yield f"  process {process.pid}  {who}{memory}"
-    absent = _absent(reading)
+    absent = _absent(reading, table)
     if absent:
         yield "  not answered by this GPU, driver or mode:"
         yield from (f"    {name}" for name in absent)
 
 
-def _absent(reading: GpuReading) -> list[str]:
-    """Return the metrics that a GPU which answers has no value for, though it was asked."""
-    if not reading.up:
-        return []
-    names = [
-        metric.name
-        for metric in group_of(GpuReading).metrics
-        if metric.nvml and getattr(reading, metric.field) is None
-    ]
-    denied = {_name(field) for field in reading.denied}
-    return [name for name in names if name not in denied]
+def _absent(reading: GpuReading, table: Origins | None) -> list[str]:
+    """Return the metrics that a GPU which answers was asked for and has no value of."""
+    return [_name(field) for field in unanswered(table)] if reading.up else []
 
 
-def _lines(
-    metrics: Iterable[Metric], owner: object, scope: str = "", indent: str = "  "
-) -> Iterator[str]:
-    for each in known(metrics, owner, scope):
+def _lines(found: Iterable[Known], indent: str = "  ") -> Iterator[str]:
+    for each in found:
         yield f"{indent}{each.name:<62} {each.number:<20} {each.origin}"
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from gpumon.model import EnergyInfo
-from gpumon.model.origin import SCOPE_MODULE
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Code, Door, FaultError, FieldAnswer
+from gpumon.sources.nvml.origin import SCOPE_MODULE
 from tests.support.clock import FakeClock
 
 NOT_READY = 27

@@ -7,7 +7,7 @@ import typing
 
 import pytest
 
-from gpumon.sources.sim import SimSource
+from gpumon.sources.sim.source import SimSource
 from gpumon.sources.spec import SourceSpec
 
 if typing.TYPE_CHECKING:

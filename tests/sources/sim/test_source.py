@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from gpumon.model import GpuReading, GpuState, group_of
 from gpumon.sources import open_source
-from gpumon.sources.sim import SimSource
 from gpumon.sources.sim.models import MODELS
+from gpumon.sources.sim.source import SimSource
 from gpumon.sources.spec import SourceSpec
 
 Opener = Callable[[str], SimSource]
@@ -122,8 +122,8 @@ def test_labels_are_those_of_the_catalogue(open_sim: Opener, key: str) -> None:
         if isinstance(value, dict):
             keys = {label if isinstance(label, tuple) else (label,) for label in value}
             assert all(len(key) == len(metric.labels) for key in keys), metric.field
-            if () not in metric.nvml and "link" not in metric.labels:
-                assert keys <= set(metric.nvml), metric.field
+            if metric.keys and "link" not in metric.labels:
+                assert keys <= set(metric.keys), metric.field
         elif metric.states and isinstance(value, frozenset):
             assert value <= set(metric.states)
 

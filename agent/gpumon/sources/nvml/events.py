@@ -18,7 +18,8 @@ import pynvml
 from gpumon.clock import Clock
 from gpumon.model import XidEvent
 from gpumon.model.events import NVML, kernel_address
-from gpumon.sources.nvml.library import DRIVER_GONE, Door, FaultError, LateAnswerError
+from gpumon.sources.calls import LateAnswerError
+from gpumon.sources.nvml.library import DRIVER_GONE, Door, FaultError
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from gpumon.clock import Clock
 from gpumon.model import (
-    ARCHITECTURES,
-    Cadence,
     EnergyInfo,
     GpuIdentity,
     GpuProcess,
@@ -17,12 +15,17 @@ from gpumon.model import (
     PowerSample,
     Tier,
 )
-from gpumon.model.origin import SCOPE_MODULE, Field, Origin
+from gpumon.model.origins import MIG, Origins
 from gpumon.sources.energy import PowerIntegral, error_ratio
+from gpumon.sources.nvml.decode import ARCHITECTURES
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
+from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
 from gpumon.sources.nvml.plan import Plan, Values, probe
 from gpumon.sources.nvml.processes import ProcessReader
+from gpumon.sources.nvml.table import MIG as OF_MIG
+from gpumon.sources.nvml.table import Cadence
+from gpumon.sources.tables import OriginTables
 
 _INSTANT_POWER = 186
 
@@ -33,11 +36,22 @@ class Gpu:
     Not thread-safe: it belongs to one worker.
     """
 
-    def __init__(self, door: Door, index: int, clock: Clock, tier: Tier = Tier.FULL) -> None:
-        """Find the GPU by NVML's index and probe it; raises FaultError."""
+    def __init__(
+        self,
+        door: Door,
+        index: int,
+        clock: Clock,
+        tier: Tier = Tier.FULL,
+        tables: OriginTables | None = None,
+    ) -> None:
+        """Find the GPU by NVML's index and probe it; raises FaultError.
+
+        ``tables`` number how it is read, for a source of several GPUs.
+        """
         self._door = door
         self._clock = clock
         self._tier = tier
+        self._tables = tables or OriginTables()
         self.handle = door.call("nvmlDeviceGetHandleByIndex", index)
         self.identity = _identity(door, self.handle, index)
         self._plan: Plan = probe(door, self.handle, tier)
@@ -49,6 +63,7 @@ class Gpu:
         self._integral = PowerIntegral()
         self._last_sample_us: int | None = self._probe_samples()
         self._energy = self._how_energy_is_known()
+        self._origins: dict[bool, int] = {}
 
     def read(self) -> GpuReading:
         """Read what is due and return all that is known; raises FaultError, LateAnswerError."""
@@ -63,12 +78,15 @@ class Gpu:
         ):
             self._replan()  # a divided GPU answers less, and one that is whole again more
         for slot in self._plan.slots:
-            if slot.metric.cadence in due and slot.metric.field not in fresh:
-                self._values.pop(slot.metric.field, None)
+            if slot.cadence in due and slot.field not in fresh:
+                self._values.pop(slot.field, None)
         self._values.update(fresh)
         self._read_at.update(dict.fromkeys(due, monotonic))
         if Cadence.SLOW in due:
             self._held_by = self._processes.read()
+        divided = self._values.get("mig_mode", False)
+        if divided not in self._origins:
+            self._origins[divided] = self._tables.number(self._where_from(divided=divided))
         return GpuReading(
             identity=self.identity,
             state=GpuState.OK,
@@ -76,10 +94,11 @@ class Gpu:
             read_at=monotonic,
             power_samples=self._samples(time, self._values.get("power_watts")),
             power_scope=_scope(self._plan.origin("power_watts")),
-            mig=self._mig.read(monotonic, divided=self._values.get("mig_mode", False)),
+            mig=self._mig.read(monotonic, divided=divided),
             held_by=self._held_by or (),
             processes=None if self._held_by is None else _count(self._held_by),
-            denied=self._plan.denied,
+            denied=self._plan.refusals.denied,
+            origins=self._origins[divided],
             **self._values,
             **self._energy_values(monotonic, self._values),
         )
@@ -101,13 +120,28 @@ class Gpu:
     def _look_again(self) -> None:
         """Read the identity anew, and probe again where something was not ready before."""
         self.identity = _identity(self._door, self.handle, self.identity.index)
-        if not self._plan.complete:
+        if self._plan.refusals.passing:
             self._replan()
 
     def _replan(self) -> None:
         self._plan.close()
         self._plan = probe(self._door, self.handle, self._tier)
         self._energy = self._how_energy_is_known()
+        self._origins = {}
+
+    def _where_from(self, *, divided: bool) -> Origins:
+        """Return where each value comes from: what the plan reads, and what follows from it."""
+        power = self._plan.origin("power_watts")
+        told = self._plan.origins()
+        samples = None if self._last_sample_us is None else "GetSamples"
+        for extreme in ("power_peak_watts", "power_trough_watts"):
+            told[extreme] = samples or told.get("power_watts", "")
+        if self._energy is not None and self._energy.method == "integral" and power is not None:
+            told["energy_joules"] = f"integral of {words(power)}"
+        told["processes"] = self._processes.origin
+        if divided:
+            told.update({f"{MIG}{f}": words(row.origins[()][0]) for f, row in OF_MIG.items()})
+        return told
 
     def _how_energy_is_known(self) -> EnergyInfo | None:
         energy, power = self._plan.origin("energy_joules"), self._plan.origin("power_watts")

@@ -17,7 +17,7 @@ import pynvml
 
 from gpumon.clock import Clock
 from gpumon.errors import UnavailableError
-from gpumon.sources.spec import ENOUGH
+from gpumon.sources.calls import CALL_DEADLINE, Calls, Fault, SourceFaultError
 
 
 class Code(enum.IntEnum):
@@ -69,21 +69,26 @@ all has to be initialised and enumerated again. INVALID_ARGUMENT says so too, of
 good before."""
 
 
-class FaultError(Exception):
+class FaultError(SourceFaultError):
     """NVML answered with an error code."""
 
     def __init__(self, code: int, function: str, text: str) -> None:
         """Keep the code of nvml.h, the function that gave it, and the driver's words for it."""
         super().__init__(f"{function}: {text}")
         self.code = code
+        self.fault = _FAULTS.get(code, Fault.OTHER)
 
 
-class LateAnswerError(Exception):
-    """A call returned, but so late that its value is no longer of this tick."""
-
-
-CALL_DEADLINE = ENOUGH.call
-"""Seconds after which a call counts as hung (design: what may fail)."""
+_FAULTS: dict[int, Fault] = {
+    Code.GPU_IS_LOST: Fault.LOST,
+    Code.RESET_REQUIRED: Fault.RESET_REQUIRED,
+    Code.INVALID_ARGUMENT: Fault.HANDLE_REFUSED,
+    Code.NO_PERMISSION: Fault.DENIED,
+    **dict.fromkeys(DRIVER_GONE, Fault.DRIVER_GONE),
+    **dict.fromkeys(
+        (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND, Code.DEPRECATED), Fault.UNSUPPORTED
+    ),
+}
 
 _FABRIC_STRUCTS = (pynvml.c_nvmlGpuFabricInfo_v3_t, pynvml.c_nvmlGpuFabricInfo_v2_t)
 """Newest first: a driver refuses a struct that is newer than itself."""
@@ -123,32 +128,13 @@ class Library:
         return int(_guard(pynvml.nvmlDeviceGetCount))
 
 
-class Door:
-    """The calls of one thread, with the time the one under way was made.
-
-    Another thread reads ``waiting`` to tell a hung call; nothing is locked, since an attribute is
-    written as a whole.
-    """
+class Door(Calls):
+    """The calls of one thread into NVML."""
 
     def __init__(self, clock: Clock, deadline: float = CALL_DEADLINE) -> None:
         """Make a door whose calls are timed by the clock's monotonic time, in seconds."""
-        self._clock = clock
-        self._deadline = deadline
-        self._under_way: tuple[str, float, float] | None = None
+        super().__init__(clock, deadline)
         self._versions: dict[str, int] = {}
-
-    def overdue(self) -> tuple[str, float] | None:
-        """Return the function that is past its deadline and when it was called (unix seconds)."""
-        under_way = self._under_way
-        if under_way is None or self._clock.monotonic() - under_way[1] <= self._deadline:
-            return None
-        return under_way[0], under_way[2]
-
-    def left(self) -> float:
-        """Return the seconds that the call under way still has; of none, those of a new one."""
-        under_way = self._under_way
-        taken = 0.0 if under_way is None else self._clock.monotonic() - under_way[1]
-        return max(0.0, self._deadline - taken)
 
     def call(self, function: str, *args: Any) -> Any:
         """Call a function of nvml.h; raises FaultError, or LateAnswerError past the deadline."""
@@ -157,14 +143,7 @@ class Door:
             raise FaultError(
                 Code.FUNCTION_NOT_FOUND, function, "not in this version of nvidia-ml-py"
             )
-        since = self._clock.monotonic()
-        self._under_way = (function, since, self._clock.time())
-        try:
-            return _guard(target, *args)
-        finally:
-            self._under_way = None
-            if self._clock.monotonic() - since > self._deadline:
-                raise LateAnswerError(function)
+        return self.timed(function, _guard, target, *args)
 
     def get(self, function: str, handle: Any, *args: Any) -> Any:
         """Call a getter of a device, with the arguments the binding wants for it."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gpumon.model import MigIdentity, MigReading, group_of
-from gpumon.model.origin import Gpm
+from gpumon.model import MigIdentity, MigReading
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import DRIVER_GONE, SERIOUS, Door, FaultError
+from gpumon.sources.nvml.origin import Gpm
+from gpumon.sources.nvml.table import MIG
 
 LOOK_SECONDS = 10.0
 """How often the instances are enumerated."""
@@ -21,9 +22,9 @@ LOOK_SECONDS = 10.0
 _PROFILE = re.compile(r"MIG (\S+)$")
 
 _ACTIVITY = {
-    origin: metric.field
-    for metric in group_of(MigReading).metrics
-    for choices in metric.nvml.values()
+    origin: field
+    for field, row in MIG.items()
+    for choices in row.origins.values()
     for origin in choices
     if isinstance(origin, Gpm)
 }

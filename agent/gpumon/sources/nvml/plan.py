@@ -12,13 +12,24 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpumon.model import Cadence, GpuReading, Metric, Tier, group_of
-from gpumon.model.origin import Call, Field, Gpm, Headroom, Links, Origin, PerLink
+from gpumon.model import GpuReading, Tier, group_of
+from gpumon.model.origins import table_of
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError
+from gpumon.sources.nvml.origin import (
+    Call,
+    Field,
+    Gpm,
+    Headroom,
+    Links,
+    Origin,
+    PerLink,
+    words,
+)
+from gpumon.sources.nvml.table import GPU, Cadence, Key
 
 _LINK_COUNT = 91
-_METRICS = tuple(metric for metric in group_of(GpuReading).metrics if metric.nvml)
+_METRICS = group_of(GpuReading).metrics
 
 Values = dict[str, Any]
 """Converted values by the reading's field; a metric with labels has a dict by label value."""
@@ -26,17 +37,18 @@ Values = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slot:
-    """One value of one metric, and the origin that this GPU answers for it."""
+    """One value of a reading: its field, its label values, and the origin this GPU answers."""
 
-    metric: Metric
-    key: tuple[str, ...]
+    field: str
+    key: Key
     origin: Origin
+    cadence: Cadence
 
     def store(self, values: Values, raw: Any) -> None:
         """Put what NVML said into the values, in its base unit."""
         origin = self.origin
         if isinstance(origin, PerLink):
-            of_links = values.setdefault(self.metric.field, {})
+            of_links = values.setdefault(self.field, {})
             for link, number in raw.items():
                 key = (*self.key, link) if self.key else link
                 of_links[key] = origin.convert(number)
@@ -49,10 +61,10 @@ class Slot:
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return
         if not self.key:
-            values[self.metric.field] = value
+            values[self.field] = value
             return
         key = self.key[0] if len(self.key) == 1 else self.key
-        values.setdefault(self.metric.field, {})[key] = value
+        values.setdefault(self.field, {})[key] = value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,13 +148,22 @@ class _Round:
         )
 
 
-class Plan:
-    """How one GPU is read; made by ``probe``.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusals:
+    """What a GPU did not answer when it was probed.
 
-    ``complete`` is false where an origin was refused for a reason that may pass: then the GPU is
-    worth probing again. ``denied`` are the fields that the driver would tell a user with more
-    rights.
+    ``passing``: an origin was refused for a reason that may pass, so the GPU is worth probing
+    again. ``denied`` are the fields that a user with more rights could read, ``unanswered`` the
+    others of which the GPU answers nothing.
     """
+
+    passing: bool = False
+    denied: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
+
+
+class Plan:
+    """How one GPU is read; made by ``probe``."""
 
     def __init__(
         self,
@@ -151,13 +172,11 @@ class Plan:
         links: int,
         gpm: GpmReader | None,
         lowest_threshold: int | None,
-        complete: bool,
-        denied: tuple[str, ...] = (),
+        refusals: Refusals = Refusals(),
     ) -> None:
         """Keep what the probe found."""
         self.slots = tuple(slots)
-        self.complete = complete
-        self.denied = denied
+        self.refusals = refusals
         self._links = links
         self._gpm = gpm
         self._lowest_threshold = lowest_threshold
@@ -165,7 +184,12 @@ class Plan:
 
     def origin(self, field: str) -> Origin | None:
         """Return where the value of a reading's field comes from, or None where it is absent."""
-        return next((slot.origin for slot in self.slots if slot.metric.field == field), None)
+        return next((slot.origin for slot in self.slots if slot.field == field), None)
+
+    def origins(self) -> dict[str, str]:
+        """Return the words for each value's origin (``gpumon.model.origins``)."""
+        chosen = table_of((slot.field, slot.key, words(slot.origin)) for slot in self.slots)
+        return {**dict.fromkeys(self.refusals.unanswered, ""), **chosen}
 
     def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
         """Read the slots whose cadence is due.
@@ -175,7 +199,7 @@ class Plan:
         """
         round_ = self._rounds.get(due)
         if round_ is None:
-            slots = [slot for slot in self.slots if slot.metric.cadence in due]
+            slots = [slot for slot in self.slots if slot.cadence in due]
             round_ = self._rounds[due] = _Round.of(slots, self._links)
         raw = round_.batch.read(door, handle)
         refused = [answer for answer in raw.values() if isinstance(answer, Refused)]
@@ -206,9 +230,11 @@ class Plan:
 
 def probe(door: Door, handle: Any, tier: Tier = Tier.FULL) -> Plan:
     """Ask one GPU for everything in the catalogue up to a tier, and keep what it answers."""
-    metrics = tuple(metric for metric in _METRICS if metric.tier <= tier)
+    rows = {m.field: GPU[m.field] for m in _METRICS if m.field in GPU and m.tier <= tier}
     origins = tuple(
-        dict.fromkeys(o for metric in metrics for choices in metric.nvml.values() for o in choices)
+        dict.fromkeys(
+            o for row in rows.values() for choices in row.origins.values() for o in choices
+        )
     )
     links = _link_count(door, handle)
     raw = _Batch.of(origins, links).read(door, handle)
@@ -219,27 +245,31 @@ def probe(door: Door, handle: Any, tier: Tier = Tier.FULL) -> Plan:
     if gpm is not None:
         raw.update({origin: 0.0 for origin in origins if isinstance(origin, Gpm)})
     slots: list[Slot] = []
-    complete = True
+    passing = False
     denied: dict[str, None] = {}
-    for metric in metrics:
-        for key, choices in metric.nvml.items():
+    for field, row in rows.items():
+        for key, choices in row.origins.items():
             answers = [(origin, raw.get(origin, _NOT_SUPPORTED)) for origin in choices]
             origin = next((o for o, answer in answers if not isinstance(answer, Refused)), None)
             if origin is not None:
-                slots.append(Slot(metric, key, origin))
+                slots.append(Slot(field, key, origin, row.cadence))
                 continue
             codes = {answer.code for _, answer in answers}
-            complete = complete and codes <= FINAL
+            passing = passing or not codes <= FINAL
             if Code.NO_PERMISSION in codes:
-                denied[metric.field] = None
+                denied[field] = None
+    answered = {slot.field for slot in slots}
     lowest = next((raw[o] for o in origins if isinstance(o, Headroom)), None)
     return Plan(
         slots,
         links=links,
         gpm=gpm,
         lowest_threshold=lowest if isinstance(lowest, int) else None,
-        complete=complete,
-        denied=tuple(denied),
+        refusals=Refusals(
+            passing,
+            tuple(denied),
+            tuple(field for field in rows if field not in {*denied, *answered}),
+        ),
     )
 
 

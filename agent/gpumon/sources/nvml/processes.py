@@ -42,6 +42,11 @@ class ProcessReader:
         self._shares_since: int | None = 0
         self._names: dict[int, _Who] = {}
 
+    @property
+    def origin(self) -> str:
+        """Where processes are read from, in words; empty if this GPU lists none."""
+        return "process lists" if self._kinds else ""
+
     def read(self) -> tuple[GpuProcess, ...] | None:
         """Return the processes, or None where this GPU does not tell."""
         listed = {kind: self._listed(kind) for kind in self._kinds}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 from gpumon.clock import Clock
 from gpumon.errors import SourceBrokenError, UnavailableError
 from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo, Tier
 from gpumon.sources.nvml.events import EventThread
 from gpumon.sources.nvml.gpu import Gpu
-from gpumon.sources.nvml.library import FaultError, Library
-from gpumon.sources.nvml.worker import FindGpu, GpuWorker
+from gpumon.sources.nvml.library import Door, FaultError, Library
 from gpumon.sources.spec import ENOUGH, Patience
+from gpumon.sources.tables import OriginTables
+from gpumon.sources.worker import GpuWorker, Readable
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,20 @@ JOIN_SECONDS = 2.0
 """How long the threads may take to end after a reload of the driver."""
 
 
+_STARTING = " (without persistence mode it may take seconds to start)"
+"""Of a GPU that was not found yet: the driver initialises it when it is first asked for."""
+
+
+class FindGpu(Protocol):
+    """How a GPU is found: raises FaultError if it cannot be."""
+
+    def __call__(
+        self, door: Door, index: int, clock: Clock, tier: Tier, tables: OriginTables, /
+    ) -> Readable:
+        """Find and probe the GPU of NVML's index."""
+        ...
+
+
 class NvmlSource:
     """Implements Source over NVML; initialised once, and again only when the driver is reloaded."""
 
@@ -56,6 +72,7 @@ class NvmlSource:
         self._tier = tier
         self._library = library or Library()
         self._find = find
+        self._tables = OriginTables()
         self._workers: list[GpuWorker] = []
         self._events: EventThread | None = None
         self._info: SourceInfo | None = None
@@ -96,6 +113,7 @@ class NvmlSource:
             up=not readings or any(gpu.state is not GpuState.HUNG for gpu in readings),
             gpus=readings,
             errors=_reasons(readings) if readings else ("the driver shows no GPU",),
+            origins=self._tables.tables,
             **self._news(),
         )
 
@@ -162,15 +180,17 @@ class NvmlSource:
             raise UnavailableError(
                 f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
             ) from None
-        self._workers = [
-            GpuWorker(index, self._find, self._clock, self._tier, self._patience.call)
-            for index in range(count)
-        ]
+        self._workers = [self._worker(index) for index in range(count)]
         for index, reason in self._left_alone.items():
             self.leave_alone(index, reason)
         if count:
             self._events = EventThread(self._clock)
         log.info("driver %s, %d GPUs", self._info.driver_version if self._info else "", count)
+
+    def _worker(self, index: int) -> GpuWorker:
+        door = Door(self._clock, self._patience.call)
+        find = functools.partial(self._find, door, index, self._clock, self._tier, self._tables)
+        return GpuWorker(index, find, door, self._clock, _STARTING)
 
     def _let_go(self) -> None:
         threads: list[GpuWorker | EventThread] = [*self._workers]

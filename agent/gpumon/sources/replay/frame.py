@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import GpuReading, HostReading, LedgerState, SourceInfo
+from gpumon.model.origins import Origins
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frame:
     """What became known at ``time`` (unix seconds).
 
-    ``complete`` is true where these are all the GPUs there were, false where they are some.
+    ``complete`` is true if these are all the GPUs there were, false if they are some. ``origins``
+    are the tables of where values come from, by the number that readings carry.
     """
 
     time: float
@@ -27,6 +29,7 @@ class Frame:
     errors: tuple[str, ...] = ()
     host: HostReading = dataclasses.field(default_factory=HostReading)
     ledger: LedgerState = dataclasses.field(default_factory=LedgerState)
+    origins: Mapping[int, Origins] = dataclasses.field(default_factory=dict)
 
 
 class Recording(Protocol):

@@ -37,6 +37,7 @@ class SnapshotLog:
                 errors=snapshot.errors,
                 host=snapshot.host,
                 ledger=snapshot.ledger,
+                origins=snapshot.origins,
             )
 
     def _snapshots(self) -> Iterator[Snapshot]:

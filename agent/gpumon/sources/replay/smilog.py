@@ -1,8 +1,8 @@
 """Logs of ``nvidia-smi --query-gpu=… --format=csv[,nounits]``.
 
-Which columns are understood is said in the catalogue: each metric names its columns. Others are
-passed over. Without a column that names the GPU, rows are told apart by counting: nvidia-smi
-writes the GPUs in their order, once a tick, and may stall for seconds within one.
+``columns`` lists the columns that are understood; others are passed over. Without a column that
+names the GPU, rows are told apart by counting: nvidia-smi writes the GPUs in their order, once a
+tick, and may stall for seconds within one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,11 @@ from gpumon.model import (
     SourceInfo,
     group_of,
 )
-from gpumon.model.terms import throttle_reasons
+from gpumon.model.origins import Origins, table_of
+from gpumon.sources.clockmask import throttle_reasons
+from gpumon.sources.replay.columns import COLUMNS
 from gpumon.sources.replay.frame import Frame, numbered_lines
+from gpumon.sources.tables import OriginTables
 
 _COLUMN = re.compile(r"(?P<name>[A-Za-z0-9_.]+)(?: \[(?P<unit>[^\]]+)\])?")
 _VALUE = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+))(?: ?(?P<unit>[A-Za-z/%]+))?")
@@ -110,6 +113,8 @@ class SmiLog:
         """Yield a frame for each row."""
         header = self._header
         identities: dict[tuple[str, ...], GpuIdentity] = {}
+        tables = OriginTables()
+        numbers: dict[tuple[int, ...], int] = {}
         count = 0
         for number, line, last in numbered_lines(self._path):
             if not line.strip():
@@ -124,38 +129,46 @@ class SmiLog:
                 time = self._time(number, cells[header.timestamp])
                 position = count % self._gpus if self._gpus else count
                 identity = _identity(header, cells, position, identities)
-                reading = self._reading(number, cells, identity, time)
+                values, used = self._values(number, cells)
+                if used not in numbers:
+                    numbers[used] = tables.number(self._where_from(used))
+                reading = _reading(cells, identity, time, values, numbers[used])
             except UsageError:
                 if last:  # the writer was stopped within a line
                     return
                 raise
             count += 1
-            yield Frame(time, (reading,))
+            yield Frame(time, (reading,), origins=tables.tables)
 
-    def _reading(
-        self, number: int, cells: list[str], identity: GpuIdentity, time: float
-    ) -> GpuReading:
-        state = next((_STATES[cell] for cell in cells if cell in _STATES), GpuState.OK)
-        if state is not GpuState.OK:
-            return GpuReading(identity=identity, state=state, time=time, reason="says the log")
+    def _values(self, number: int, cells: list[str]) -> tuple[dict[str, Any], tuple[int, ...]]:
+        """Return a row's values by field, and which of the columns they were taken from."""
         values: dict[str, Any] = {}
-        for column in self._header.columns:
-            value = self._value(number, column, cells[column.position])
+        used: list[int] = []
+        if _state(cells) is not GpuState.OK:
+            return values, ()
+        taken: set[tuple[str, tuple[str, ...]]] = set()
+        for at, column in enumerate(self._header.columns):
+            name = column.metric.field, column.key
+            value = None if name in taken else self._value(number, column, cells[column.position])
             if value is None:
                 continue
+            taken.add(name)
+            used.append(at)
             if column.key:
                 key = column.key[0] if len(column.key) == 1 else column.key
                 values.setdefault(column.metric.field, {})[key] = value
             else:
-                values.setdefault(column.metric.field, value)
-        watts = values.get("power_watts")
-        return GpuReading(
-            identity=identity,
-            state=GpuState.OK,
-            time=time,
-            power_samples=() if watts is None else (PowerSample(time, watts),),
-            **values,
-        )
+                values[column.metric.field] = value
+        return values, tuple(used)
+
+    def _where_from(self, used: tuple[int, ...]) -> Origins:
+        """Return the table of a row whose values were taken from these columns."""
+        columns = [self._header.columns[at] for at in used]
+        table = table_of((c.metric.field, c.key, f"column {c.title}") for c in columns)
+        if "power_watts" in table:
+            table["power_peak_watts"] = table["power_trough_watts"] = table["power_watts"]
+            table["energy_joules"] = f"integral of {table['power_watts']}"
+        return table
 
     def _value(self, number: int, column: _Column, text: str) -> Any:
         """Return a cell in the metric's base unit, or None where nvidia-smi had no value."""
@@ -221,14 +234,34 @@ class SmiLog:
         )
 
 
+def _state(cells: list[str]) -> GpuState:
+    return next((_STATES[cell] for cell in cells if cell in _STATES), GpuState.OK)
+
+
+def _reading(
+    cells: list[str], identity: GpuIdentity, time: float, values: dict[str, Any], origins: int
+) -> GpuReading:
+    state = _state(cells)
+    watts = values.get("power_watts")
+    return GpuReading(
+        identity=identity,
+        state=state,
+        time=time,
+        reason="" if state is GpuState.OK else "says the log",
+        power_samples=() if watts is None else (PowerSample(time, watts),),
+        origins=origins,
+        **values,
+    )
+
+
 def _columns(titles: list[str], names: list[str], units: list[str]) -> Iterator[_Column]:
-    for metric in group_of(GpuReading).metrics:
-        for key, choices in metric.smi.items():
-            # Every choice that is there, best first: where one has no value, the next may.
-            for name in choices:
-                if name in names:
-                    at = names.index(name)
-                    yield _Column(at, titles[at], units[at], metric, key)
+    group = group_of(GpuReading)
+    for choice in COLUMNS:
+        # Every column that is there, best first: if one has no value, the next may have.
+        for name in choice.names:
+            if name in names:
+                at = names.index(name)
+                yield _Column(at, titles[at], units[at], group[choice.field], choice.key)
 
 
 def _identity(

@@ -106,6 +106,7 @@ class ReplaySource:
             host=self._last.host,
             ledger=self._last.ledger,
             errors=self._errors,
+            origins=self._last.origins,
         )
 
     def leave_alone(self, index: int, reason: str) -> None:

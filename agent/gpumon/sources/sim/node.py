@@ -54,6 +54,10 @@ _LOCATIONS = [
 ]
 
 
+ORIGINS_NUMBER = 1
+"""Of the one table of origins that simulated readings have."""
+
+
 class SimNode:
     """GPUs of one model in one chassis; seconds count from the opening, ``start`` in unix time."""
 
@@ -133,6 +137,7 @@ class SimGpu:
             state=GpuState.OK,
             time=0.0,
             read_at=0.0,
+            origins=ORIGINS_NUMBER,
             **_constant(options.model),
         )
         self._began = self._since = Totals()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import typing
 
 from gpumon.model import Snapshot, SourceInfo
-from gpumon.sources.sim.node import WARM_UP, SimNode
+from gpumon.model.origins import EVERY
+from gpumon.sources.sim.node import ORIGINS_NUMBER, WARM_UP, SimNode
 from gpumon.sources.sim.options import SimOptions
 from gpumon.sources.sim.physics import STRIDE
 from gpumon.sources.sim.workload import programs
@@ -27,6 +28,10 @@ means look at (fewer where there are more than 166 GPUs)."""
 
 _BACKLOG = 60_000
 """GPU-seconds that one reading catches up with: below a second."""
+
+
+ORIGINS = {ORIGINS_NUMBER: {EVERY: "simulated"}}
+"""The one table of a simulated node."""
 
 
 class SimSource:
@@ -66,7 +71,9 @@ class SimSource:
         now = self._clock.monotonic()
         self._advance(max(self._seconds, (now - self._opened) * self._speed))
         time = self._start + self._seconds
-        return Snapshot(time=time, source=self._info, gpus=self._node.readings(time, now))
+        return Snapshot(
+            time=time, source=self._info, gpus=self._node.readings(time, now), origins=ORIGINS
+        )
 
     def leave_alone(self, index: int, reason: str) -> None:
         """Nothing that is not there can stand still."""

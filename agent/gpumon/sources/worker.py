@@ -10,18 +10,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from gpumon.clock import Clock
-from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuReading, GpuState, Tier
-from gpumon.sources.nvml.library import (
-    CALL_DEADLINE,
-    DRIVER_GONE,
-    Code,
-    Door,
-    FaultError,
-    LateAnswerError,
-)
+from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuReading, GpuState
+from gpumon.sources.calls import Calls, Fault, LateAnswerError, SourceFaultError
 from gpumon.times import format_time
 
 log = logging.getLogger(__name__)
@@ -29,9 +23,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
 """How often a GPU that does not answer is asked again (design: what may fail)."""
 
-
-_STARTING = " (without persistence mode it may take seconds to start)"
-"""Of a GPU that was not found yet: the driver initialises it when it is first asked for."""
+_STATES = {Fault.LOST: GpuState.LOST, Fault.RESET_REQUIRED: GpuState.RESET_REQUIRED}
 
 
 class Readable(Protocol):
@@ -41,19 +33,11 @@ class Readable(Protocol):
     handle: Any
 
     def read(self) -> GpuReading:
-        """Read the GPU; raises FaultError, or LateAnswerError."""
+        """Read the GPU; raises SourceFaultError, or LateAnswerError."""
         ...
 
     def close(self) -> None:
         """Give back what was allocated for it."""
-        ...
-
-
-class FindGpu(Protocol):
-    """How a worker finds its GPU: raises FaultError where it cannot."""
-
-    def __call__(self, door: Door, index: int, clock: Clock, tier: Tier, /) -> Readable:
-        """Find and probe the GPU of NVML's index."""
         ...
 
 
@@ -63,21 +47,22 @@ class GpuWorker:
     def __init__(
         self,
         index: int,
-        find: FindGpu,
+        find: Callable[[], Readable],
+        calls: Calls,
         clock: Clock,
-        tier: Tier = Tier.FULL,
-        deadline: float = CALL_DEADLINE,
+        starting: str = "",
     ) -> None:
-        """Start the thread of the GPU of NVML's index; nothing is read before ``request``.
+        """Start the thread of the GPU of the driver's index; nothing is read before ``request``.
 
-        A call that takes longer than ``deadline`` seconds hangs.
+        ``find`` finds and probes the GPU, or raises SourceFaultError; ``calls`` are those that it
+        and the GPU make. ``starting`` is said of a GPU whose very first call hangs.
         """
         self.index = index
         self._find = find
         self._clock = clock
-        self._tier = tier
         self._left_alone = ""
-        self._door = Door(clock, deadline)
+        self._calls = calls
+        self._starting = starting
         self._gpu: Readable | None = None
         self._reading: GpuReading | None = None
         self._retry_at = 0.0
@@ -108,9 +93,9 @@ class GpuWorker:
 
     def settle(self, seconds: float) -> None:
         """Wait until the reading asked for is done or a call of it hangs, at most so long."""
-        while seconds > 0 and self._door.overdue() is None:
+        while seconds > 0 and self._calls.overdue() is None:
             # A call that is due this very moment is overdue the next.
-            step = min(seconds, self._door.left() + 0.01)
+            step = min(seconds, self._calls.left() + 0.01)
             if self._idle.wait(step):
                 return
             seconds -= step
@@ -146,12 +131,12 @@ class GpuWorker:
         """Return the last reading, or why there is none."""
         if self._left_alone:
             return self._failed(GpuState.RESET_REQUIRED, self._left_alone)
-        overdue = self._door.overdue()
+        overdue = self._calls.overdue()
         if overdue is not None:
             function, since = overdue
             reason = f"{function} has not returned since {format_time(since)}"
             if self._gpu is None:
-                reason += _STARTING
+                reason += self._starting
             return self._failed(GpuState.HUNG, reason)
         return self._reading or self._failed(GpuState.ERROR, NOT_ANSWERED_YET)
 
@@ -170,12 +155,12 @@ class GpuWorker:
     def _read(self) -> GpuReading:
         try:
             if self._gpu is None:
-                self._gpu = self._find(self._door, self.index, self._clock, self._tier)
+                self._gpu = self._find()
             reading = self._gpu.read()
         except LateAnswerError as late:
             # What it answered is of a time long gone: read again at the next tick.
             return self._failed(GpuState.HUNG, f"{late} answered too late")
-        except FaultError as fault:
+        except SourceFaultError as fault:
             return self._faulty(fault)
         except Exception as error:  # an answer we cannot even decode must not end the thread
             log.exception("gpu %d (%s) cannot be read", self.index, self._identity.uuid)
@@ -185,18 +170,17 @@ class GpuWorker:
         self._identity = reading.identity
         return reading
 
-    def _faulty(self, fault: FaultError) -> GpuReading:
+    def _faulty(self, refusal: SourceFaultError) -> GpuReading:
         found_before = self._gpu is not None
-        self.driver_gone = fault.code in DRIVER_GONE or (
-            found_before and fault.code == Code.INVALID_ARGUMENT
+        self.driver_gone = refusal.fault is Fault.DRIVER_GONE or (
+            found_before and refusal.fault is Fault.HANDLE_REFUSED
         )
-        state = {
-            int(Code.GPU_IS_LOST): GpuState.LOST,
-            int(Code.RESET_REQUIRED): GpuState.RESET_REQUIRED,
-        }.get(fault.code, GpuState.ERROR)
+        state = _STATES.get(refusal.fault, GpuState.ERROR)
         if self._reading is None or self._reading.state is not state:
-            log.error("gpu %d (%s) is %s: %s", self.index, self._identity.uuid, state.value, fault)
-        return self._give_up(state, str(fault))
+            log.error(
+                "gpu %d (%s) is %s: %s", self.index, self._identity.uuid, state.value, refusal
+            )
+        return self._give_up(state, str(refusal))
 
     def _give_up(self, state: GpuState, reason: str) -> GpuReading:
         # What it supports and how its counters stand may differ after a reset: probe it anew.

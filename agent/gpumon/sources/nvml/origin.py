@@ -1,9 +1,9 @@
 """Where the driver keeps a value: said in NVML's own terms, without importing its binding.
 
-The catalogue lists origins best first; the NVML source asks each GPU once which of them it
-answers and keeps the first (``gpumon.sources.nvml.plan``). Ids, scopes and units are facts of
-nvml.h, API 13. Conversions divide rather than multiply by a fraction, so that what the driver
-says in whole milliwatts comes out as the nearest float of the same decimal number.
+``table`` lists origins best first; each GPU is asked once which of them it answers, and the first
+is kept (``plan``). Ids, scopes and units are facts of nvml.h, API 13. Conversions divide rather
+than multiply by a fraction, so that what the driver says in whole milliwatts comes out as the
+nearest float of the same decimal number.
 """
 
 from __future__ import annotations
@@ -123,3 +123,17 @@ class Headroom:
 
 
 Origin = Field | Links | PerLink | Call | Gpm | Headroom
+
+
+def words(origin: Origin) -> str:
+    """Return an origin as ``gpumon info`` and the reference name it."""
+    if isinstance(origin, Field):
+        scope = {0: "", ALL_LINKS: ", all links"}.get(origin.scope, f", scope {origin.scope}")
+        return f"field {origin.id}{scope}"
+    if isinstance(origin, Links | PerLink):
+        return f"field {origin.id}, each link"
+    if isinstance(origin, Gpm):
+        return f"GPM {origin.id}"
+    if isinstance(origin, Headroom):
+        return "thresholds less temperature"
+    return origin.function.removeprefix("nvmlDevice")

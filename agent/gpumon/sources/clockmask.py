@@ -1,0 +1,21 @@
+"""The mask of reasons for throttled clocks, which NVML returns and nvidia-smi prints."""
+
+from __future__ import annotations
+
+_BITS = {
+    0x2: "applications_clocks",
+    0x4: "sw_power_cap",
+    0x8: "hw_slowdown",
+    0x10: "sync_boost",
+    0x20: "sw_thermal",
+    0x40: "hw_thermal",
+    0x80: "hw_power_brake",
+    0x100: "display_clocks",
+}
+"""nvml.h: nvmlClocksEventReason*. Bit 0x1, GpuIdle, is not a reason: an idle GPU is not
+throttled."""
+
+
+def throttle_reasons(mask: int) -> frozenset[str]:
+    """Return the reasons whose bits are set in a mask."""
+    return frozenset(reason for bit, reason in _BITS.items() if mask & bit)

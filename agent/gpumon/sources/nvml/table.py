@@ -1,0 +1,279 @@
+"""Where NVML keeps each value of a reading, best origin first, and how often it is asked for.
+
+Field ids, scopes and names of calls are facts of nvml.h (API 13). Nothing here imports the binding,
+so that the reference (``gpumon metrics``) can list what is possible on a machine without a driver.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gpumon.sources.clockmask import throttle_reasons
+from gpumon.sources.nvml.decode import (
+    active_links,
+    fabric_health,
+    fabric_info,
+    fabric_state,
+    fabric_status,
+    link_is_up,
+    mig_mode,
+    recovery_action,
+)
+from gpumon.sources.nvml.origin import (
+    ALL_LINKS,
+    SCOPE_MODULE,
+    Call,
+    Field,
+    Gpm,
+    Headroom,
+    Links,
+    Origin,
+    PerLink,
+    flag,
+    kibi,
+    mebi,
+    mega,
+    milli,
+    milli_or_none,
+    nano,
+    percent,
+    same,
+    words,
+)
+
+Key = tuple[str, ...]
+"""A metric's own label values; empty for a metric without labels."""
+
+
+class Cadence(enum.Enum):
+    """How often the driver is asked for a value (seconds between two askings, tick permitting)."""
+
+    TICK = 0.0
+    SLOW = 10.0
+    IDENTITY = 60.0
+
+
+class Row:
+    """The origins of one metric by its label values, and its cadence."""
+
+    def __init__(
+        self,
+        origins: Sequence[Origin] | Mapping[Any, Sequence[Origin]],
+        cadence: Cadence = Cadence.TICK,
+    ) -> None:
+        """Take origins, best first: a list for a metric without labels, else by label values."""
+        given = origins if isinstance(origins, Mapping) else {(): origins}
+        self.origins: Mapping[Key, tuple[Origin, ...]] = {
+            key if isinstance(key, tuple) else (key,): tuple(choices)
+            for key, choices in given.items()
+        }
+        self.cadence = cadence
+
+
+GPU: Mapping[str, Row] = {
+    # 185 is the one-second mean (Ampere except GA100, and later); GA100 has only the sample, 186;
+    # some Grace parts answer for the module alone.
+    "power_watts": Row(
+        [
+            Field(185, milli),
+            Field(186, milli),
+            Call("nvmlDeviceGetPowerUsage", convert=milli),
+            Field(185, milli, SCOPE_MODULE),
+        ]
+    ),
+    # Scope 2 is the memory. Boards without the sensor answer 0 (seen on A40).
+    "memory_power_watts": Row([Field(185, milli_or_none, 2)]),
+    "power_limit_watts": Row(
+        [Field(190, milli), Call("nvmlDeviceGetEnforcedPowerLimit", convert=milli)]
+    ),
+    "power_limit_default_watts": Row(
+        [
+            Field(189, milli),
+            Call("nvmlDeviceGetPowerManagementDefaultLimit", convert=milli),
+        ],
+        Cadence.SLOW,
+    ),
+    "energy_joules": Row(
+        [
+            Field(83, milli),
+            Call("nvmlDeviceGetTotalEnergyConsumption", convert=milli),
+            Field(191, milli, SCOPE_MODULE),
+        ]
+    ),
+    "temperature_celsius": Row(
+        [
+            Call("nvmlDeviceGetTemperatureV", (0,)),
+            Call("nvmlDeviceGetTemperature", (0,)),
+        ]
+    ),
+    "memory_temperature_celsius": Row([Field(82)]),
+    "temperature_margin_celsius": Row([Call("nvmlDeviceGetMarginTemperature"), Headroom()]),
+    "fan_speed_ratio": Row([Call("nvmlDeviceGetFanSpeed", convert=percent)], Cadence.SLOW),
+    "utilization_ratio": Row(
+        [Call("nvmlDeviceGetUtilizationRates", convert=percent, attribute="gpu")]
+    ),
+    "memory_access_ratio": Row(
+        [Call("nvmlDeviceGetUtilizationRates", convert=percent, attribute="memory")]
+    ),
+    "sm_active_ratio": Row([Gpm(2)]),
+    "sm_occupancy_ratio": Row([Gpm(3)]),
+    "tensor_active_ratio": Row([Gpm(5)]),
+    "dram_active_ratio": Row([Gpm(10)]),
+    "fp16_active_ratio": Row([Gpm(13)]),
+    "fp32_active_ratio": Row([Gpm(12)]),
+    "fp64_active_ratio": Row([Gpm(11)]),
+    "pcie_transmit_bytes_per_second": Row([Gpm(20, mebi)]),
+    "pcie_receive_bytes_per_second": Row([Gpm(21, mebi)]),
+    "nvlink_transmit_bytes_per_second": Row([Gpm(61, mebi)]),
+    "nvlink_receive_bytes_per_second": Row([Gpm(60, mebi)]),
+    "sm_cycles": Row(
+        {
+            "elapsed": [Gpm(248, same)],
+            "active": [Gpm(249, same)],
+            "tensor": [Gpm(250, same)],
+            "integer": [Gpm(257, same)],
+            "fp64": [Gpm(258, same)],
+            "fp32": [Gpm(259, same)],
+            "fp16": [Gpm(260, same)],
+        }
+    ),
+    "memory_total_bytes": Row([Call("nvmlDeviceGetMemoryInfo", attribute="total")]),
+    "memory_used_bytes": Row([Call("nvmlDeviceGetMemoryInfo", attribute="used")]),
+    "memory_reserved_bytes": Row([Call("nvmlDeviceGetMemoryInfo", attribute="reserved")]),
+    "clock_hertz": Row(
+        {
+            "sm": [Call("nvmlDeviceGetClockInfo", (1,), mega)],
+            "memory": [Call("nvmlDeviceGetClockInfo", (2,), mega)],
+        }
+    ),
+    "clock_max_hertz": Row(
+        {
+            "sm": [Call("nvmlDeviceGetMaxClockInfo", (1,), mega)],
+            "memory": [Call("nvmlDeviceGetMaxClockInfo", (2,), mega)],
+        },
+        Cadence.IDENTITY,
+    ),
+    "throttle_seconds": Row(
+        {
+            "sw_power_cap": [Field(74, nano)],
+            "sync_boost": [Field(76, nano)],
+            "sw_thermal": [Field(269, nano)],
+            "hw_thermal": [Field(270, nano)],
+            "hw_power_brake": [Field(271, nano)],
+        }
+    ),
+    "throttle_reasons": Row(
+        [
+            Call("nvmlDeviceGetCurrentClocksEventReasons", convert=throttle_reasons),
+            Call("nvmlDeviceGetCurrentClocksThrottleReasons", convert=throttle_reasons),
+        ]
+    ),
+    "pcie_transmit_bytes": Row([Field(197)]),
+    "pcie_receive_bytes": Row([Field(198)]),
+    "pcie_replays": Row([Field(94), Call("nvmlDeviceGetPcieReplayCounter")], Cadence.SLOW),
+    "pcie_link_generation": Row([Call("nvmlDeviceGetCurrPcieLinkGeneration")], Cadence.SLOW),
+    "pcie_link_generation_max": Row([Call("nvmlDeviceGetMaxPcieLinkGeneration")], Cadence.SLOW),
+    "pcie_link_width": Row([Call("nvmlDeviceGetCurrPcieLinkWidth")], Cadence.SLOW),
+    "pcie_link_width_max": Row([Call("nvmlDeviceGetMaxPcieLinkWidth")], Cadence.SLOW),
+    "nvlink_transmit_bytes": Row([Field(138, kibi, ALL_LINKS), Links(138, convert=kibi)]),
+    "nvlink_receive_bytes": Row([Field(139, kibi, ALL_LINKS), Links(139, convert=kibi)]),
+    "nvlink_links": Row([Field(91)], Cadence.SLOW),
+    "nvlink_links_active": Row([Links(165, active_links)], Cadence.SLOW),
+    "nvlink_errors": Row(
+        {
+            "replay": [Field(161, scope=ALL_LINKS), Links(161)],
+            "recovery": [Field(162, scope=ALL_LINKS), Links(162), Field(213, scope=ALL_LINKS)],
+            "crc": [Field(163, scope=ALL_LINKS), Links(163)],
+            "recovery_failed": [Field(214, scope=ALL_LINKS)],
+            "malformed_packet": [Field(206, scope=ALL_LINKS)],
+            "buffer_overrun": [Field(207, scope=ALL_LINKS)],
+            "receive": [Field(208, scope=ALL_LINKS)],
+            "integrity": [Field(211, scope=ALL_LINKS)],
+            "effective": [Field(219, scope=ALL_LINKS)],
+            "symbol": [Field(221, scope=ALL_LINKS)],
+        },
+        Cadence.SLOW,
+    ),
+    "nvlink_link_up": Row([PerLink(165, link_is_up)], Cadence.SLOW),
+    "nvlink_link_transmit_bytes": Row([PerLink(138, kibi)]),
+    "nvlink_link_receive_bytes": Row([PerLink(139, kibi)]),
+    "nvlink_link_errors": Row(
+        {
+            "replay": [PerLink(161)],
+            "recovery": [PerLink(162), PerLink(213)],
+            "crc": [PerLink(163)],
+            "recovery_failed": [PerLink(214)],
+            "effective": [PerLink(219)],
+            "symbol": [PerLink(221)],
+        },
+        Cadence.SLOW,
+    ),
+    "fabric_state": Row([Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_state)], Cadence.SLOW),
+    "fabric_status": Row(
+        [Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_status)], Cadence.SLOW
+    ),
+    "fabric_info": Row([Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_info)], Cadence.SLOW),
+    "fabric_unhealthy": Row(
+        [Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_health)], Cadence.SLOW
+    ),
+    "ecc_errors": Row(
+        {
+            ("corrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 0, 2))],
+            ("corrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 0, 7))],
+            ("uncorrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 0, 2))],
+            ("uncorrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 0, 7))],
+        },
+        Cadence.SLOW,
+    ),
+    "ecc_lifetime_errors": Row(
+        {
+            ("corrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 1, 2))],
+            ("corrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (0, 1, 7))],
+            ("uncorrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 1, 2))],
+            ("uncorrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 1, 7))],
+        },
+        Cadence.IDENTITY,
+    ),
+    "remapped_rows": Row({"corrected": [Field(142)], "uncorrected": [Field(143)]}, Cadence.SLOW),
+    "row_remap_pending": Row([Field(144, flag)], Cadence.SLOW),
+    "row_remap_failed": Row([Field(145, flag)], Cadence.SLOW),
+    "sram_threshold_exceeded": Row(
+        [Call("nvmlDeviceGetSramEccErrorStatus", convert=flag, attribute="bThresholdExceeded")],
+        Cadence.IDENTITY,
+    ),
+    "remap_banks": Row(
+        {
+            spares: [Call("nvmlDeviceGetRowRemapperHistogram", attribute=spares)]
+            for spares in ("max", "high", "partial", "low", "none")
+        },
+        Cadence.IDENTITY,
+    ),
+    "remap_banks_exhausted": Row(
+        [Call("nvmlDeviceGetRowRemapperHistogram", attribute="none")], Cadence.IDENTITY
+    ),
+    "power_smoothing_lifetime_ratio": Row([Field(258, percent)], Cadence.IDENTITY),
+    "recovery_action": Row([Field(230, recovery_action)]),
+    "persistence_mode": Row([Call("nvmlDeviceGetPersistenceMode", convert=flag)], Cadence.IDENTITY),
+    "mig_mode": Row([Call("nvmlDeviceGetMigMode", convert=mig_mode)], Cadence.SLOW),
+}
+"""Of a whole GPU, by the field of its reading."""
+
+MIG: Mapping[str, Row] = {
+    "multiprocessors": Row([Call("nvmlDeviceGetAttributes_v2", attribute="multiprocessorCount")]),
+    "memory_total_bytes": Row([Call("nvmlDeviceGetMemoryInfo", attribute="total")]),
+    "memory_used_bytes": Row([Call("nvmlDeviceGetMemoryInfo", attribute="used")]),
+    "sm_active_ratio": Row([Gpm(2)]),
+    "sm_occupancy_ratio": Row([Gpm(3)]),
+    "tensor_active_ratio": Row([Gpm(5)]),
+    "dram_active_ratio": Row([Gpm(10)]),
+}
+"""Of a MIG instance."""
+
+
+def possible_origins(rows: Mapping[str, Row], field: str) -> list[str]:
+    """Return the words for every origin that a field's value may have, best first."""
+    row = rows.get(field)
+    every = (words(one) for choices in row.origins.values() for one in choices) if row else ()
+    return list(dict.fromkeys(every))
