@@ -33,10 +33,10 @@ from gpumon.model import (
 )
 from gpumon.reader import frames
 from gpumon.server.chronicle import Chronicle
-from gpumon.server.expected import ExpectedGpus
 from gpumon.server.node import Node
 from gpumon.server.xidmemory import XidMemory
 from gpumon.sources.nvml.source import NvmlSource
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 from gpumon.statedb.ledger import LedgerFile, load_books
 

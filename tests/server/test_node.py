@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
-from gpumon.server.expected import ExpectedGpus
 from gpumon.server.node import Node
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 from tests.support.clock import FakeClock
 

@@ -11,8 +11,8 @@ import pytest
 
 from gpumon.model import Snapshot, SourceInfo
 from gpumon.server import systemd
-from gpumon.server.expected import ExpectedGpus
 from gpumon.server.node import Node
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 
 NVML = SourceInfo("nvml")

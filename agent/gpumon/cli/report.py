@@ -12,7 +12,7 @@ import click
 from gpumon.cli.base import declare, moment, output, state_file
 
 if typing.TYPE_CHECKING:
-    from gpumon.report.hours import Hours, Progress
+    from gpumon.ledger.hours import Hours, Progress
     from gpumon.report.render import Sheet
     from gpumon.report.sums import Terms
     from gpumon.site.config import Site
@@ -103,9 +103,9 @@ def report(
     """
     import socket
 
+    from gpumon.ledger.hours import placed
     from gpumon.report.asking import Scope
     from gpumon.report.gather import Wanted, gather, metered, reckoned
-    from gpumon.report.hours import placed
     from gpumon.report.meter import reconcile
     from gpumon.report.render import Sheet
     from gpumon.report.sums import make_report, of_job

@@ -7,9 +7,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 
+from gpumon.ledger.hours import HOUR_SECONDS, Demand
 from gpumon.prometheus.api import PrometheusApi, Series
 from gpumon.report.counters import Key, Span
-from gpumon.report.hours import HOUR_SECONDS, Demand
 from gpumon.report.quantities import (
     FACTS,
     INFO,

@@ -7,15 +7,15 @@ import itertools
 from pathlib import Path
 
 from gpumon.errors import UnavailableError, UsageError
+from gpumon.ledger.hours import HOUR_SECONDS, Hours, Progress, silent
 from gpumon.prometheus.api import PrometheusApi
 from gpumon.report.asking import Scope
-from gpumon.report.hours import HOUR_SECONDS, Hours, Progress, silent
-from gpumon.report.memory import load_memory
 from gpumon.report.meter import Curve, Reckoned, integral_of, read_meter
 from gpumon.report.prometheus import load_prometheus
 from gpumon.report.recording import hours_of_span, load_recording
 from gpumon.report.sums import Terms
 from gpumon.sources.spec import SourceSpec
+from gpumon.statedb.hours import load_memory
 
 _MOST_POINTS = 10_000
 """Of a meter; Prometheus gives 11,000 at most."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from gpumon.report.hours import HOUR_SECONDS
+from gpumon.ledger.hours import HOUR_SECONDS
 from gpumon.report.render import Sheet, cells, heading, name_of, notes, titles
 from gpumon.report.sums import JOULES_PER_KILOWATT_HOUR
 from gpumon.times import format_time

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from gpumon.errors import UnavailableError
+from gpumon.ledger.hours import Demand, HourRow, Hours, Progress, silent
 from gpumon.model import Job
 from gpumon.prometheus.api import PrometheusApi
 from gpumon.report.asking import CHUNK_HOURS, Answers, Asker, Scope
 from gpumon.report.counters import Counter, Key, Span
-from gpumon.report.hours import Demand, HourRow, Hours, Progress, silent
 from gpumon.report.quantities import (
     FACTS,
     HOST,

@@ -7,9 +7,9 @@ import dataclasses
 from gpumon.clock import SYSTEM
 from gpumon.ledger import Ledger
 from gpumon.ledger.account import Account, JobAccount
+from gpumon.ledger.hours import HOUR_SECONDS, Demand, HourRow, Hours
 from gpumon.ledger.ledger import HOST, Books, OpenJob
 from gpumon.model import Allocation, Holding, Job, Snapshot
-from gpumon.report.hours import HOUR_SECONDS, Demand, HourRow, Hours
 from gpumon.report.meter import Curve
 from gpumon.sources.energy import WINDOW_SECONDS
 from gpumon.sources.replay.source import ReplaySource

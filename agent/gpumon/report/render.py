@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gpumon.ledger.hours import HOUR_SECONDS, Demand
 from gpumon.model import Job
-from gpumon.report.hours import HOUR_SECONDS, Demand
 from gpumon.report.meter import Reconciliation
 from gpumon.report.sums import JOULES_PER_KILOWATT_HOUR, UNKNOWN, Line, Report
 from gpumon.times import format_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
-from gpumon.report.hours import Demand, HourRow, Hours
+from gpumon.ledger.hours import Demand, HourRow, Hours
 from gpumon.site.factors import Factor
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000.0

@@ -29,8 +29,8 @@ from gpumon.model.agent import AgentReading, BuildInfo, WorkloadInfo
 from gpumon.model.events import kernel_address
 from gpumon.model.origins import NODE, Origins
 from gpumon.server.chronicle import Chronicle
-from gpumon.server.expected import ExpectedGpus
 from gpumon.server.xidmemory import XidMemory
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 from gpumon.times import format_time
 from gpumon.workloads.manager import Manager

@@ -26,11 +26,11 @@ from gpumon.reader.supervisor import Supervisor
 from gpumon.server import control, systemd
 from gpumon.server.app import make_app
 from gpumon.server.chronicle import Chronicle
-from gpumon.server.expected import ExpectedGpus
 from gpumon.server.node import Node
 from gpumon.server.release import Release
 from gpumon.server.xidmemory import XidMemory
 from gpumon.sources.spec import SourceSpec
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile, state_file_name
 from gpumon.statedb.ledger import LedgerFile, load_books
 from gpumon.times import format_time

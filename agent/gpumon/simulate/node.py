@@ -20,7 +20,6 @@ from gpumon.model import (
 )
 from gpumon.model.events import LOG, kernel_address
 from gpumon.server.app import exposition
-from gpumon.server.expected import ExpectedGpus
 from gpumon.server.node import Node
 from gpumon.server.xidmemory import XidMemory
 from gpumon.simulate.clock import FleetClock
@@ -34,6 +33,7 @@ from gpumon.sources.sim.options import SimOptions
 from gpumon.sources.sim.physics import STRIDE
 from gpumon.sources.sim.source import ORIGINS
 from gpumon.sources.sim.workload import TICKS_PER_SECOND, Program
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 
 GAP_SECONDS = 300.0

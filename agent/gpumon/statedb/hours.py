@@ -9,9 +9,9 @@ from pathlib import Path
 
 from gpumon.errors import UnavailableError
 from gpumon.ledger.account import QUARTER
+from gpumon.ledger.hours import HOUR_SECONDS, Demand, HourRow, Hours
 from gpumon.ledger.ledger import HOST
 from gpumon.model import Job
-from gpumon.report.hours import HOUR_SECONDS, Demand, HourRow, Hours
 from gpumon.sources.energy import SENSOR_ERROR
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpumon.model import SourceInfo
-from gpumon.server.expected import ExpectedGpus
+from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 
 NVML = SourceInfo("nvml")
