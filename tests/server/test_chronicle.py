@@ -7,9 +7,10 @@ from pathlib import Path
 
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
 from gpumon.server.chronicle import MOST_AN_HOUR, Chronicle
+from gpumon.statedb.events import Event, load_events
 from gpumon.statedb.file import StateFile
 from gpumon.views.console import make_console
-from gpumon.views.events import Event, about, load_events, show, to_text
+from gpumon.views.events import about, show, to_text
 from tests.support.clock import FakeClock
 
 NVML = SourceInfo("nvml", driver_version="570")

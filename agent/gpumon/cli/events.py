@@ -10,7 +10,7 @@ import click
 from gpumon.cli.base import declare, moment, output, state_file
 
 if typing.TYPE_CHECKING:
-    from gpumon.views.events import Event
+    from gpumon.statedb.events import Event
 
 
 @declare(
@@ -56,7 +56,8 @@ def events(
     """
     import time
 
-    from gpumon.views.events import about, load_events
+    from gpumon.statedb.events import load_events
+    from gpumon.views.events import about
 
     path = state_file(state_dir, source)
     wanted = _kinds(kinds)

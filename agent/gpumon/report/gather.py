@@ -15,7 +15,7 @@ from gpumon.report.prometheus import load_prometheus
 from gpumon.report.recording import hours_of_span, load_recording
 from gpumon.report.sums import Terms
 from gpumon.sources.spec import SourceSpec
-from gpumon.statedb.hours import load_memory
+from gpumon.statedb.hours import load_hours
 
 _MOST_POINTS = 10_000
 """Of a meter; Prometheus gives 11,000 at most."""
@@ -69,7 +69,7 @@ def gather(wanted: Wanted, progress: Progress = silent) -> Gathered:
             f"{wanted.target!r} is nothing to report from",
             "write prom:http://HOST:9090, replay:FILE, or nothing for this machine",
         )
-    hours = load_memory(wanted.memory, wanted.since, wanted.until, wanted.node)
+    hours = load_hours(wanted.memory, wanted.since, wanted.until, wanted.node)
     return Gathered(hours=hours, since=wanted.since, until=wanted.until)
 
 

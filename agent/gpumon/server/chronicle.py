@@ -6,10 +6,10 @@ GPUs that changed state, counters that began again, drivers, readers, orders.
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import GpuState, Snapshot
+from gpumon.statedb.events import Note, keep_note, load_states
 from gpumon.statedb.file import StateFile
 
 KEPT_SECONDS = 400 * 86_400.0
@@ -39,7 +39,7 @@ class Chronicle:
         """Take up in which state each GPU was when the last agent ended."""
         self._state = state
         self._clock = clock
-        self._states: dict[str, str] = state.load(_load_states, {})
+        self._states: dict[str, str] = state.load(load_states, {})
         self._floods: dict[tuple[str, str], _Flood] = {}
         self._driver = ""
         self._up: bool | None = None
@@ -84,25 +84,9 @@ class Chronicle:
             return
         if flood.count == MOST_AN_HOUR:
             text = f"{text} (and perhaps more of this kind within the hour)"
-        row = (now, kind, gpu, uuid, state, text)
-
-        def write(db: sqlite3.Connection) -> None:
-            db.execute(
-                "INSERT INTO chronicle (time, kind, gpu, uuid, state, text) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                row,
-            )
-            db.execute("DELETE FROM chronicle WHERE time < ?", (now - KEPT_SECONDS,))
-
-        self._state.save(write)
+        row = Note(now, kind, gpu, uuid, state, text)
+        self._state.save(lambda db: keep_note(db, row, now - KEPT_SECONDS))
 
 
 def _released(snapshot: Snapshot) -> bool:
     return any(gpu.state is GpuState.RELEASED for gpu in snapshot.gpus)
-
-
-def _load_states(db: sqlite3.Connection) -> dict[str, str]:
-    """Return the last state of each GPU that ever changed it."""
-    return dict(
-        db.execute("SELECT uuid, state FROM chronicle WHERE kind = 'state' ORDER BY id").fetchall()
-    )

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from typing import Any
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.reader.supervisor import Supervisor
 from gpumon.server.node import Node
+from gpumon.statedb.facts import keep_fact, load_fact
 from gpumon.statedb.file import StateFile
 from gpumon.times import format_time
 
@@ -39,7 +39,7 @@ class Release:
         self._state = state
         self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
-        fact = state.load(_load, None)
+        fact = state.load(lambda db: load_fact(db, _FACT), None)
         until = float(fact) if fact else None
         if fact is not None and (until is None or until > clock.time()):
             supervisor.hold()
@@ -87,12 +87,7 @@ class Release:
         return {"done": True, "text": "resumed: the GPUs are read again"}
 
     def _remember(self, fact: str | None) -> None:
-        def write(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM facts WHERE name = ?", (_FACT,))
-            if fact is not None:
-                db.execute("INSERT INTO facts VALUES (?, ?)", (_FACT, fact))
-
-        self._state.save(write)
+        self._state.save(lambda db: keep_fact(db, _FACT, fact))
 
     def _left(self, until: float | None) -> None:
         if self._timer is not None:
@@ -102,11 +97,6 @@ class Release:
             wait = until - self._clock.time()
             self._timer = asyncio.get_running_loop().call_later(wait, self.resume)
         self._node.release(f"released{_until(until)} (gpumon resume ends it)")
-
-
-def _load(db: sqlite3.Connection) -> str | None:
-    row = db.execute("SELECT value FROM facts WHERE name = ?", (_FACT,)).fetchone()
-    return row[0] if row else None
 
 
 def _until(until: float | None) -> str:

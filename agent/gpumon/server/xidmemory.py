@@ -7,7 +7,6 @@ not. What one source tells twice happened twice; what two tell within two second
 from __future__ import annotations
 
 import dataclasses
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from gpumon.model.events import kernel_address
 from gpumon.server.eventlog import EventLog
 from gpumon.statedb import xids as xidrows
 from gpumon.statedb.file import StateFile
-from gpumon.statedb.xids import POSITION, Change, Count, OpenEvent, PastEvent
+from gpumon.statedb.xids import Change, Count, OpenEvent, PastEvent
 from gpumon.xids import XID_CLASSES, xid
 
 SAME_SECONDS = 2.0
@@ -94,7 +93,7 @@ class XidMemory:
                 changes += self._count_gpu(event, new)
         if position is not None and position != self.position:
             self.position = position
-            changes.append(("INSERT OR REPLACE INTO facts VALUES (?, ?)", (POSITION, position)))
+            changes.append(xidrows.position_row(position))
         if changes:
             self._save(changes)
         for event in new:
@@ -173,12 +172,7 @@ class XidMemory:
 
     def _attribute(self, pci: str, gpu: GpuIdentity) -> None:
         """Give a GPU the events of its address that came before it was known."""
-        row = (pci, gpu.uuid, gpu.index)
-        changes: list[Change] = [
-            ("INSERT OR REPLACE INTO gpu_addresses VALUES (?, ?, ?)", row),
-            ("UPDATE events SET owner = ? WHERE owner = ?", (gpu.uuid, pci)),
-            ("DELETE FROM xid_counts WHERE owner = ?", (pci,)),
-        ]
+        changes = xidrows.owner_changed(pci, gpu.uuid, gpu.index)
         for owner, code in [key for key in self._counts if key[0] == pci]:
             waiting = self._counts.pop((owner, code))
             count = self._counts.setdefault((gpu.uuid, code), Count())
@@ -209,15 +203,9 @@ class XidMemory:
         }
 
     def _save(self, changes: Sequence[Change]) -> None:
-        oldest, newest = self._clock.time() - KEPT_SECONDS, self._next
+        oldest, newest = self._clock.time() - KEPT_SECONDS, self._next - MOST_EVENTS
 
-        def write(db: sqlite3.Connection) -> None:
-            for statement, values in changes:
-                db.execute(statement, values)
-            db.execute("DELETE FROM events WHERE time < ?", (oldest,))
-            db.execute("DELETE FROM events WHERE id <= ?", (newest - MOST_EVENTS,))
-
-        self._state.save(write)
+        self._state.save(lambda db: xidrows.apply(db, changes, oldest, newest))
 
     def _gpu_at(self, pci: str) -> GpuIdentity | None:
         found = (g for address, g in self._addresses.items() if kernel_address(address) == pci)

@@ -1,42 +1,26 @@
-"""Hours out of the agent's state file."""
+"""Joules by the hour, as the state file keeps them."""
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from gpumon.errors import UnavailableError
 from gpumon.ledger.account import QUARTER
 from gpumon.ledger.hours import HOUR_SECONDS, Demand, HourRow, Hours
 from gpumon.ledger.ledger import HOST
 from gpumon.model import Job
 from gpumon.sources.energy import SENSOR_ERROR
+from gpumon.statedb.reading import open_to_read
 
 
-def load_memory(path: Path, since: int, until: int, node: str) -> Hours:
+def load_hours(path: Path, since: int, until: int, node: str) -> Hours:
     """Return the hours of this node from ``since`` up to, not including, ``until`` (since 1970).
 
-    Raises UnavailableError where there is no state file, or none that can be read.
+    Raises UnavailableError if there is no state file, or none that can be read.
     """
-    try:
-        path.stat()
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            return _read(db, since, until, node)
-    except FileNotFoundError:
-        raise UnavailableError(
-            f"{path} is not there",
-            "gpumon agent writes it; --state-dir names another folder",
-        ) from None
-    except (OSError, sqlite3.Error) as error:
-        if "no such table" in str(error):
-            raise UnavailableError(
-                f"{path} is of an older agent", "restart gpumon agent, which brings it up to date"
-            ) from None
-        raise UnavailableError(
-            f"{path} cannot be read ({error})", "read it as the agent's user or as root"
-        ) from None
+    with open_to_read(path) as db:
+        return _read(db, since, until, node)
 
 
 def _read(db: sqlite3.Connection, since: int, until: int, node: str) -> Hours:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from collections.abc import Sequence
 
 from gpumon.model import SxidEvent, XidEvent
+from gpumon.statedb.facts import load_fact
 
 POSITION = "kernel_log_position"
 """The fact that says how far the kernel's log was read."""
@@ -153,6 +155,27 @@ def load_since(db: sqlite3.Connection, since: float, limit: int) -> list[PastEve
 
 
 def load_position(db: sqlite3.Connection) -> str:
-    """Return how far the kernel's log was read; empty where it never was."""
-    row = db.execute("SELECT value FROM facts WHERE name = ?", (POSITION,)).fetchone()
-    return row[0] if row else ""
+    """Return how far the kernel's log was read; empty if it never was."""
+    return load_fact(db, POSITION) or ""
+
+
+def apply(db: sqlite3.Connection, changes: Sequence[Change], oldest: float, newest: int) -> None:
+    """Make changes, and forget events before a time (unix seconds) or a number."""
+    for statement, values in changes:
+        db.execute(statement, values)
+    db.execute("DELETE FROM events WHERE time < ?", (oldest,))
+    db.execute("DELETE FROM events WHERE id <= ?", (newest,))
+
+
+def owner_changed(pci: str, uuid: str, index: int) -> list[Change]:
+    """Return the changes that give a GPU the events that waited at its address."""
+    return [
+        ("INSERT OR REPLACE INTO gpu_addresses VALUES (?, ?, ?)", (pci, uuid, index)),
+        ("UPDATE events SET owner = ? WHERE owner = ?", (uuid, pci)),
+        ("DELETE FROM xid_counts WHERE owner = ?", (pci,)),
+    ]
+
+
+def position_row(position: str) -> Change:
+    """Return the change that keeps how far the kernel's log was read."""
+    return "INSERT OR REPLACE INTO facts VALUES (?, ?)", (POSITION, position)
