@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from gpumon.errors import UsageError
-from gpumon.targets.target import ask_all
+from gpumon.targets.several import ask_all
 from gpumon.views import nodes
 
 

@@ -222,6 +222,7 @@ def _check(url: str | None, option: str) -> None:
     import urllib.parse
 
     from gpumon.errors import UsageError
+    from gpumon.targets.credentials import NEXT_STEP
 
     if url is None:
         return
@@ -233,7 +234,7 @@ def _check(url: str | None, option: str) -> None:
     if "@" in url:
         raise UsageError(
             f"{option} holds a user or password, which every user of this machine could see",
-            "set GPUMON_TARGET_USER and GPUMON_TARGET_PASSWORD_FILE",
+            NEXT_STEP,
         )
     if not good:
         raise UsageError(f"{option} is no URL", "write one such as http://127.0.0.1:9090")
@@ -270,7 +271,9 @@ def _bundle(
 
 def _secrets(token_file: Path | None) -> set[str]:
     """Return the secrets that this command was given, wherever they may turn up."""
-    password_file = os.environ.get("GPUMON_TARGET_PASSWORD_FILE")
+    from gpumon.targets.credentials import PASSWORD_FILE
+
+    password_file = os.environ.get(PASSWORD_FILE)
     files = [token_file, Path(password_file) if password_file else None]
     found = {os.environ.get("GPUMON_GRAFANA_TOKEN", "").strip()}
     for file in filter(None, files):

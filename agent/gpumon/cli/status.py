@@ -114,7 +114,7 @@ def _write(snapshot: Snapshot, form: str, sort: str, *, header: bool) -> None:
 def _nodes(
     targets: tuple[str, ...], form: str, timeout: float | None
 ) -> typing.Callable[[bool], int]:
-    from gpumon.targets.target import SEVERAL_SECONDS, ask_all
+    from gpumon.targets.several import SEVERAL_SECONDS, ask_all
     from gpumon.views import nodes
 
     def look(first: bool) -> int:

@@ -6,11 +6,12 @@ import dataclasses
 import email.utils
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from http import HTTPStatus
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from gpumon.errors import UnavailableError, UsageError
+from gpumon.targets.credentials import NEXT_STEP, credentials
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,7 +45,7 @@ class PrometheusApi:
         self.url = url.rstrip("/")
         self._httpx = _httpx()
         self._client = self._httpx.Client(
-            auth=_credentials(),
+            auth=credentials(),
             headers=_tenant(),
             timeout=self._httpx.Timeout(seconds, connect=min(seconds, 5.0)),
             follow_redirects=True,
@@ -117,7 +118,7 @@ class PrometheusApi:
             raise UnavailableError(
                 f"{self.url} answers {answer.status_code} and no result of a query",
                 "name the URL to which /api/v1/query is appended"
-                + ("; set GPUMON_TARGET_USER and _PASSWORD_FILE" * (answer.status_code == 401)),
+                + f"; {NEXT_STEP}" * (answer.status_code == HTTPStatus.UNAUTHORIZED),
             ) from None
         return result
 
@@ -135,18 +136,6 @@ def _httpx() -> ModuleType:
             "pip install '.[ops]' in gpumon's checkout, on the machine you ask from",
         ) from None
     return httpx
-
-
-def _credentials() -> tuple[str, str] | None:
-    user, file = os.environ.get("GPUMON_TARGET_USER"), os.environ.get("GPUMON_TARGET_PASSWORD_FILE")
-    if not user or not file:
-        return None
-    try:
-        return user, Path(file).expanduser().read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise UsageError(
-            f"cannot read the password in {file}", "check GPUMON_TARGET_PASSWORD_FILE"
-        ) from None
 
 
 def _tenant() -> dict[str, str]:

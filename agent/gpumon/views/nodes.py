@@ -15,7 +15,7 @@ from gpumon.checks import Level
 from gpumon.documents.snapshot import SCHEMA, to_document
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot
-from gpumon.targets.target import Look
+from gpumon.targets.several import Look
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put
 from gpumon.views.diagnosis import Diagnosis, diagnose
