@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gpumon.checks.model import Finding, Level, Observation, passed, skipped
 from gpumon.model import NOT_ANSWERED_YET, GpuReading, GpuState
+from gpumon.sources.kinds import has_xids
 from gpumon.times import format_age
 from gpumon.xids import FOLLOWING, RECOVERY, Xid, xid
 
@@ -93,6 +94,9 @@ def _asked_for(gpu: GpuReading, seen: Observation) -> str:
 
 def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the Xids of the last minutes: by their severity, unless they are an application's."""
+    if seen.snapshot is not None and not has_xids(seen.snapshot.source.source):
+        yield skipped("GPUs of this kind have no Xids")
+        return
     if gpu.xid_events is None or seen.snapshot is None:
         yield skipped("nobody has kept its Xids: an agent does")
         return

@@ -87,6 +87,8 @@ class Metric:
         elif self.states:
             holding = value if isinstance(value, frozenset) else {value}
             yield from (((state,), int(state in holding)) for state in self.states)
+            # A source's own word (another vendor's reason to throttle) is there while it holds.
+            yield from (((word,), 1) for word in sorted(holding - {*self.states}))
         elif isinstance(value, Mapping):
             yield from ((_key(key), +number) for key, number in value.items())
         else:

@@ -120,7 +120,7 @@ class _Parts:
     def __init__(self, options: AgentOptions) -> None:
         name = state_file_name(options.source)
         self.state = StateFile(options.state_dir / name if options.state_dir else None)
-        self.xids = XidMemory(self.state)
+        self.xids = XidMemory(self.state, has_xids=options.source.row.xids)
         self.chronicle = Chronicle(self.state)
         # Only a real machine's GPUs stand in this host.
         real = options.source.row.real

@@ -37,11 +37,19 @@ _NOTHING: Mapping[str, Any] = {"xid_events": dict.fromkeys(XID_CLASSES, 0)}
 """What is remembered of a GPU that has never had an Xid, by its reading's fields."""
 
 
+_NO_XIDS: Mapping[str, Any] = {"xid_events": None}
+"""The same of a GPU that cannot have any."""
+
+
 class XidMemory:
     """Counts Xids and SXids; belongs to the agent's event loop."""
 
-    def __init__(self, state: StateFile, clock: Clock = SYSTEM) -> None:
-        """Take up what earlier agents counted."""
+    def __init__(self, state: StateFile, clock: Clock = SYSTEM, *, has_xids: bool = True) -> None:
+        """Take up what earlier agents counted.
+
+        ``has_xids`` is False if the source's GPUs can have none: then none are shown, not even 0.
+        """
+        self._has_xids = has_xids
         self._state = state
         self._clock = clock
         self._addresses: dict[str, GpuIdentity] = {}
@@ -103,6 +111,8 @@ class XidMemory:
 
     def remembered(self, uuid: str) -> Mapping[str, Any]:
         """Return what is remembered of a GPU, by its reading's fields."""
+        if not self._has_xids:
+            return _NO_XIDS
         filled = self._filled.get(uuid)
         if filled is None:
             filled = self._filled[uuid] = self._fill(uuid)

@@ -45,5 +45,11 @@ ROWS = (
 KINDS: Mapping[str, SourceKind] = {row.name: row for row in ROWS}
 """The rows by their name."""
 
+
+def has_xids(name: str) -> bool:
+    """Return whether GPUs of a kind can have Xids; those of one that is not known here may."""
+    return name not in KINDS or KINDS[name].xids
+
+
 DEFAULT = ROWS[0].name
 """What is read if nobody says otherwise."""
