@@ -32,8 +32,10 @@ from gpumon.model import (
     Tier,
 )
 from gpumon.reader import frames
+from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.node import Node
+from gpumon.server.parts import NodeParts
 from gpumon.server.xidmemory import XidMemory
 from gpumon.sources.nvml.source import NvmlSource
 from gpumon.statedb.expected import ExpectedGpus
@@ -106,16 +108,15 @@ def serve(sock: socket.socket, state: Path) -> None:
     clock = AheadClock()
     file = StateFile(state / "state.db")
     source = SourceInfo("nvml")
-    node = Node(
-        "n1",
-        ExpectedGpus(None, file),
-        source,
+    chronicle = Chronicle(file, clock)
+    ledger = Ledger(file.load(load_books, Books()), LedgerFile(file))
+    parts = NodeParts(
+        expected=ExpectedGpus(None, file),
         xids=XidMemory(file, clock),
-        ledger=Ledger(file.load(load_books, Books()), LedgerFile(file)),
-        manager=HalfHours(clock),
-        chronicle=Chronicle(file, clock),
-        clock=clock,
+        chronicle=chronicle,
+        books=BookKeeper(ledger, HalfHours(clock), chronicle=chronicle, clock=clock),
     )
+    node = Node("n1", source, parts, clock=clock)
     encoders = {form: Encoder(form, Tier.FULL) for form in Format}
     series, due = 0, 0.0
     while header := frames.exactly(sock, frames.HEADER_BYTES):

@@ -8,8 +8,7 @@ import pytest
 
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
 from gpumon.server.node import Node
-from gpumon.statedb.expected import ExpectedGpus
-from gpumon.statedb.file import StateFile
+from gpumon.server.parts import NodeParts
 from tests.support.clock import FakeClock
 
 SOURCE = SourceInfo("nvml", driver_version="580")
@@ -24,7 +23,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def node(clock: FakeClock) -> Node:
     """A node that was told nothing yet."""
-    return Node("n1", ExpectedGpus(None, StateFile(None)), SOURCE, clock=clock)
+    return Node("n1", SOURCE, NodeParts.bare(clock=clock), clock=clock)
 
 
 def snapshot(clock: FakeClock, count: int = 2, **changes: object) -> Snapshot:

@@ -12,8 +12,7 @@ import pytest
 from gpumon.model import Snapshot, SourceInfo
 from gpumon.server import systemd
 from gpumon.server.node import Node
-from gpumon.statedb.expected import ExpectedGpus
-from gpumon.statedb.file import StateFile
+from gpumon.server.parts import NodeParts
 
 NVML = SourceInfo("nvml")
 
@@ -24,7 +23,7 @@ def told(path: Path, monkeypatch: pytest.MonkeyPatch, snapshot: Snapshot, count:
     monkeypatch.setenv("WATCHDOG_USEC", "20000")
 
     async def run() -> list[str]:
-        node = Node("n1", ExpectedGpus(None, StateFile(None)), NVML)
+        node = Node("n1", NVML, NodeParts.bare())
         task = asyncio.create_task(systemd.keep_telling(node))
         await asyncio.sleep(0)
         with contextlib.suppress(BlockingIOError):

@@ -25,8 +25,10 @@ from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.server import control, systemd
 from gpumon.server.app import make_app
+from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.node import Node
+from gpumon.server.parts import NodeParts
 from gpumon.server.release import Release
 from gpumon.server.xidmemory import XidMemory
 from gpumon.sources.spec import SourceSpec
@@ -129,20 +131,17 @@ class _Parts:
         self.manager = choose(
             options.workload_manager, options.jobs_dir, options.kubelet_socket, real=real
         )
-        self.node = Node(
-            options.node,
-            ExpectedGpus(options.expected_gpus, self.state),
-            SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2]),
+        ledger = Ledger(self.state.load(load_books, Books()), LedgerFile(self.state), steady=real)
+        parts = NodeParts(
+            expected=ExpectedGpus(options.expected_gpus, self.state),
             xids=self.xids,
+            chronicle=self.chronicle,
+            books=BookKeeper(ledger, self.manager, chronicle=self.chronicle, host=self.host),
             host=self.host,
             kernel_log=self.kernel_log,
-            ledger=Ledger(
-                self.state.load(load_books, Books()), LedgerFile(self.state), steady=real
-            ),
-            manager=self.manager,
-            chronicle=self.chronicle,
-            interval=options.interval,
         )
+        source = SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2])
+        self.node = Node(options.node, source, parts, interval=options.interval)
         self.supervisor = Supervisor(options.source, options.interval, self.node, tier=options.tier)
         self.release = Release(self.supervisor, self.node, self.state)
         self.app: App = make_app(

@@ -20,7 +20,10 @@ from gpumon.model import (
 )
 from gpumon.model.events import LOG, kernel_address
 from gpumon.server.app import exposition
+from gpumon.server.bookkeeper import BookKeeper
+from gpumon.server.chronicle import Chronicle
 from gpumon.server.node import Node
+from gpumon.server.parts import NodeParts
 from gpumon.server.xidmemory import XidMemory
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.effects import Counter, in_readings, on_physics, program_of
@@ -89,17 +92,21 @@ class FleetNode:
         state = StateFile(None)
         self._xids = XidMemory(state, clock)
         self._info = dataclasses.replace(_INFO, detail=f"{len(programs)}x{plan.model.key}")
-        self._agent = Node(
-            place.node,
-            ExpectedGpus(len(programs), state),
-            self._info,
+        chronicle = Chronicle(state, clock)
+        parts = NodeParts(
+            expected=ExpectedGpus(len(programs), state),
             xids=self._xids,
+            chronicle=chronicle,
+            books=BookKeeper(
+                Ledger(Books(), Forgetful(), gap_seconds=GAP_SECONDS),
+                self._scheduler,
+                chronicle=chronicle,
+                host=self._host,
+                clock=clock,
+            ),
             host=self._host,
-            ledger=Ledger(Books(), Forgetful(), gap_seconds=GAP_SECONDS),
-            manager=self._scheduler,
-            interval=GAP_SECONDS,
-            clock=clock,
         )
+        self._agent = Node(place.node, self._info, parts, interval=GAP_SECONDS, clock=clock)
         self._faults: tuple[Fault, ...] = ()
         self._told: set[int] = set()
         self._restarts: dict[int, int] = {}

@@ -1,0 +1,36 @@
+"""What a node is put together from; most of it may be absent."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gpumon.clock import SYSTEM, Clock
+from gpumon.host import HostView
+from gpumon.kernellog import KernelLog
+from gpumon.server.bookkeeper import BookKeeper
+from gpumon.server.chronicle import Chronicle
+from gpumon.server.xidmemory import XidMemory
+from gpumon.statedb.expected import ExpectedGpus
+from gpumon.statedb.file import StateFile
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class NodeParts:
+    """The memories of a node (expected GPUs, Xids, notes), its books, and its collectors."""
+
+    expected: ExpectedGpus
+    xids: XidMemory
+    chronicle: Chronicle
+    books: BookKeeper | None = None
+    host: HostView | None = None
+    kernel_log: KernelLog | None = None
+
+    @classmethod
+    def bare(cls, expected: int | None = None, clock: Clock = SYSTEM) -> NodeParts:
+        """Return what remembers in memory only, without books and collectors."""
+        state = StateFile(None)
+        return cls(
+            expected=ExpectedGpus(expected, state),
+            xids=XidMemory(state, clock),
+            chronicle=Chronicle(state, clock),
+        )

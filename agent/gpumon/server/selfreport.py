@@ -1,0 +1,47 @@
+"""What the agent reports about itself: its source, its reader, its collectors, its books."""
+
+from __future__ import annotations
+
+from gpumon.model import Snapshot
+from gpumon.model.agent import AgentReading, BuildInfo
+from gpumon.server.lastword import LastWord
+from gpumon.server.parts import NodeParts
+
+
+def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: float) -> AgentReading:
+    """Return the agent's own metrics at a time (unix seconds), after so many restarted readers."""
+    snapshot = last.current()
+    up = snapshot is not None and snapshot.up
+    source = snapshot.source if snapshot else last.source
+    return AgentReading(
+        build=BuildInfo(),
+        source_info=source,
+        source_up=up,
+        released=bool(last.released),
+        gpus=len(snapshot.gpus) if snapshot and up else 0,
+        gpus_expected=parts.expected.count(source, time),
+        collector_success=_collectors(snapshot, last, parts),
+        collector_duration_seconds={
+            **({"reader": snapshot.read_seconds} if snapshot else {}),
+            **(parts.host.collector_seconds() if parts.host else {}),
+        },
+        reader_restarts=restarts,
+        unattributed_xids=parts.xids.unattributed,
+        **(parts.books.reading() if parts.books else {}),
+    )
+
+
+def _collectors(snapshot: Snapshot | None, last: LastWord, parts: NodeParts) -> dict[str, int]:
+    """Return which collectors work; what is left alone on purpose does not fail."""
+    host = dict(parts.host.collector_success()) if parts.host else {}
+    log = parts.kernel_log
+    if log is not None and log.denied is None:
+        host["kernel_log"] = int(not log.problem)
+    if parts.books is not None:
+        name, works = parts.books.works()
+        host[name] = int(works)
+    if last.released:
+        return host
+    up = snapshot is not None and snapshot.up
+    found = snapshot.collectors if snapshot is not None and up else {}
+    return {"reader": int(up), **{name: int(works) for name, works in found.items()}, **host}
