@@ -12,6 +12,7 @@ demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
@@ -24,6 +25,7 @@ unit: $(STAMP)  ## The quick tests only
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: $(STAMP)
@@ -67,4 +69,4 @@ $(STAMP): $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .tools .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf $(VENV) .tools .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -8,6 +8,7 @@ from pathlib import Path
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import fleet, gpu, health, job, monitor, node, power, usage
+from gpumon.grafana.shipped import text_of
 
 FOLDER = Path(__file__).parent / "json"
 
@@ -29,6 +30,6 @@ def files() -> dict[str, str]:
     texts = {}
     for build in DASHBOARDS:
         dashboard = build()
-        text = json.dumps(dashboard, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False)
-        texts[f"{dashboard.uid}.json"] = text + "\n"
+        plain = json.loads(JSONEncoder().encode(dashboard))
+        texts[f"{dashboard.uid}.json"] = text_of(plain)
     return texts

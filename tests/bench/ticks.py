@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import pynvml  # noqa: TID251 - to see the calls at the driver's door
+import pynvml  # to see the calls at the driver's door
 
 from gpumon.model import Tier
 from gpumon.sources.nvml.source import NvmlSource

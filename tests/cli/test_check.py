@@ -185,7 +185,7 @@ def test_the_checks_are_listed() -> None:
     """By name, for people and for programs."""
     listed = check("--list").stdout.splitlines()
     assert [line.split()[0] for line in listed] == list(NAMES)
-    rows = json.loads(check("--list", "--only", "margin,xid", "-o", "json").stdout)
+    rows = json.loads(check("--list", "--only", "margin,xid", "-o", "json").stdout)["checks"]
     assert [row["check"] for row in rows] == ["xid", "margin"]
     assert rows[1]["thresholds"] == ["heat.margin_low_celsius", "heat.hbm_celsius"]
 

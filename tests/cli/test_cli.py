@@ -291,7 +291,7 @@ def test_the_catalogue_is_listed() -> None:
     """As a table, as JSON, and as the reference."""
     table = gpumon("metrics").stdout
     assert re.search(r"^gpumon_gpu_power_watts +gauge +core +Power drawn", table, re.MULTILINE)
-    listed = json.loads(gpumon("metrics", "-o", "json", "--tier", "core").stdout)
+    listed = json.loads(gpumon("metrics", "-o", "json", "--tier", "core").stdout)["metrics"]
     assert {row["tier"] for row in listed} == {"core"}
     power = next(row for row in listed if row["name"] == "gpumon_gpu_power_watts")
     assert power["unit"] == "watts"
@@ -301,11 +301,12 @@ def test_the_catalogue_is_listed() -> None:
 def test_what_another_version_had_is_compared(tmp_path: Path) -> None:
     """1 where a query would find something else than before; what is new breaks none."""
     file = tmp_path / "metrics.json"
-    listed = json.loads(gpumon("metrics", "-o", "json").stdout)
-    file.write_text(json.dumps(listed[1:]))
+    listed = json.loads(gpumon("metrics", "-o", "json").stdout)["metrics"]
+    file.write_text(json.dumps({"schema": 1, "metrics": listed[1:]}))
     done = gpumon("metrics", "--diff", str(file))
     new = f"new      {listed[0]['name']}\n0 gone or changed, 1 new\n"
     assert (done.returncode, done.stdout) == (0, new)
+    # Earlier versions wrote the list by itself.
     listed[0]["labels"] = ["gpu"]
     listed[0]["help"] = "Other words."
     listed[1]["name"] = "gpumon_old"
@@ -321,12 +322,12 @@ def test_what_another_version_had_is_compared(tmp_path: Path) -> None:
     # A shorter list is compared with as much; what was not told before is no change.
     core = [
         {key: value for key, value in row.items() if key != "states"}
-        for row in json.loads(gpumon("metrics", "-o", "json", "--tier", "core").stdout)
+        for row in json.loads(gpumon("metrics", "-o", "json", "--tier", "core").stdout)["metrics"]
     ]
     file.write_text(json.dumps(core))
     done = gpumon("metrics", "--diff", str(file), "--tier", "core")
     assert (done.returncode, done.stdout) == (0, "0 gone or changed, 0 new\n")
-    for text in ("{}", "[1]", "no JSON", '[{"name": "gpumon_gpu_up"}]', ""):
+    for text in ("{}", "[1]", '{"metrics": 1}', "no JSON", '[{"name": "gpumon_gpu_up"}]', ""):
         file.write_text(text)
         done = gpumon("metrics", "--diff", str(file))
         assert (done.returncode, done.stdout) == (2, "")

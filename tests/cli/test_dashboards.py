@@ -86,7 +86,7 @@ class TestFiles:
 
     def test_list_is_a_table_json_and_markdown(self, gpumon: Command) -> None:
         """The same dashboards in each."""
-        listed = json.loads(gpumon("list", "-o", "json").out)
+        listed = json.loads(gpumon("list", "-o", "json").out)["dashboards"]
         assert [row["uid"] for row in listed] == UIDS
         assert all(row["panels"] > 0 and row["title"] and row["description"] for row in listed)
         table, markdown = gpumon("list").out, gpumon("list", "-o", "markdown").out

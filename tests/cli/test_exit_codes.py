@@ -66,7 +66,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run([*GPUMON, "metrics", "-o", "json"], capture_output=True, check=True).stdout
     )
     (folder / "same.json").write_text(json.dumps(listed))
-    (folder / "more.json").write_text(json.dumps([*listed, {**listed[0], "name": "gpumon_old"}]))
+    more = {"metrics": [*listed["metrics"], {**listed["metrics"][0], "name": "gpumon_old"}]}
+    (folder / "more.json").write_text(json.dumps(more))
     return folder
 
 

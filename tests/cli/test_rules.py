@@ -26,7 +26,8 @@ class TestRules:
     def test_list_is_a_table_json_and_markdown(self) -> None:
         """The same alerts in each."""
         names = [
-            alert["alert"] for alert in json.loads(gpumon("rules", "list", "-o", "json").stdout)
+            alert["alert"]
+            for alert in json.loads(gpumon("rules", "list", "-o", "json").stdout)["rules"]
         ]
         table = gpumon("rules", "list").stdout
         markdown = gpumon("rules", "list", "-o", "markdown").stdout
@@ -120,7 +121,7 @@ class TestSimulate:
             "# the drill of Monday\nlost@n0001:1\n\nhot=5@rack:r001,start=1h # later\n"
         )
         with run_fleet(tmp_path, "--nodes", "2", "--gpus", "2", "--faults", str(schedule)) as fleet:
-            faults = get(f"{fleet.url}/faults").json()
+            faults = get(f"{fleet.url}/faults").json()["faults"]
             text = fleet.metrics("n0001")
         assert [(fault["kind"], fault["active"]) for fault in faults] == [
             ("lost", True),

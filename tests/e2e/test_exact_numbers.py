@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from prometheus_client.openmetrics.parser import (  # noqa: TID251 - the oracle of these tests
+from prometheus_client.openmetrics.parser import (  # the oracle of these tests
     text_string_to_metric_families as parse_openmetrics,
 )
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.openmetrics.parser import (  # noqa: TID251 - the oracle of these tests
+from prometheus_client.openmetrics.parser import (  # the oracle of these tests
     text_string_to_metric_families as parse_openmetrics,
 )
-from prometheus_client.parser import (  # noqa: TID251 - likewise
+from prometheus_client.parser import (  # likewise
     text_string_to_metric_families as parse_text,
 )
 

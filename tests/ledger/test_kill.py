@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sqlite3  # noqa: TID251 - the tests look at the tables
+import sqlite3  # the tests look at the tables
 import time
 from pathlib import Path
 

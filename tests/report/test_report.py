@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import socket
-import sqlite3  # noqa: TID251 - the tests look at the tables
+import sqlite3  # the tests look at the tables
 import time
 from pathlib import Path
 

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import jsonschema
 import pytest
 
 from gpumon.simulate.service import make_fleet_app
 from tests.simulate.conftest import SteppedFleet
+from tests.support.documents import definition
 
 
 class Client:
@@ -38,11 +40,18 @@ def client(fleet: SteppedFleet) -> Client:
     return Client(fleet)
 
 
+def told(client: Client, method: str, path: str, name: str) -> dict[str, Any]:
+    """Return an answer that is a document of the published schema."""
+    document: dict[str, Any] = client(method, path).json()
+    jsonschema.validate(document, definition(name))
+    return document
+
+
 def add(client: Client, *faults: str) -> list[dict[str, Any]]:
     """Let faults begin."""
     answer = client("POST", "/faults", json={"faults": list(faults)})
     assert answer.status_code == 201
-    begun: list[dict[str, Any]] = answer.json()
+    begun: list[dict[str, Any]] = answer.json()["faults"]
     return begun
 
 
@@ -87,18 +96,18 @@ class TestFaults:
         (begun,) = add(client, "hot=20@n0002:1,for=10m")
         assert begun["active"]
         client.fleet.after(5)
-        (listed,) = client("GET", "/faults").json()
+        (listed,) = told(client, "GET", "/faults", "faults")["faults"]
         assert listed["id"] == begun["id"]
-        assert client("DELETE", f"/faults/{begun['id']}").json() == {"ended": 1}
+        assert client("DELETE", f"/faults/{begun['id']}").json()["ended"] == 1
         client.fleet.after(5)
-        assert not client("GET", "/faults").json()[0]["active"]
+        assert not client("GET", "/faults").json()["faults"][0]["active"]
         assert client("DELETE", f"/faults/{begun['id']}").status_code == 404
 
     def test_one_that_has_not_begun_never_will(self, client: Client) -> None:
         """Ended before its time: nothing of it is seen, and there is nothing left to end."""
         (begun,) = add(client, "xid=79@n0001:0,start=10s")
-        assert client("DELETE", f"/faults/{begun['id']}").json() == {"ended": 1}
-        assert client("DELETE", "/faults").json() == {"ended": 0}
+        assert client("DELETE", f"/faults/{begun['id']}").json()["ended"] == 1
+        assert told(client, "DELETE", "/faults", "ended")["ended"] == 0
         client.fleet.after(30)
         assert "gpumon_gpu_xid_errors_total" not in client.fleet.text("n0001")
         assert add(client, "hot@n0001")[0]["id"] > begun["id"]
@@ -106,7 +115,7 @@ class TestFaults:
     def test_all_end_at_once(self, client: Client) -> None:
         """DELETE without a number ends what lasts."""
         add(client, "hot@n0001", "lost@n0002:0")
-        assert client("DELETE", "/faults").json() == {"ended": 2}
+        assert client("DELETE", "/faults").json()["ended"] == 2
 
     @pytest.mark.parametrize(
         "body", [b"", b"{", b"[]", b'{"faults": "hot@n0001"}', b'{"faults": [3]}', b"\xff"]
@@ -116,7 +125,7 @@ class TestFaults:
         answer = client("POST", "/faults", content=body)
         assert answer.status_code == 400
         assert "faults" in answer.json()["error"]
-        assert client("GET", "/faults").json() == []
+        assert client("GET", "/faults").json() == {"schema": 1, "faults": []}
 
     def test_a_flood_is_refused(self, client: Client) -> None:
         """More than some kilobytes of faults is not read to its end."""
@@ -182,6 +191,6 @@ class TestElsewhere:
 
 def test_jobs_are_listed(fleet: SteppedFleet, make_fleet: Callable[..., SteppedFleet]) -> None:
     """With whose they are and where they run."""
-    jobs = Client(fleet)("GET", "/jobs").json()
+    jobs = told(Client(fleet), "GET", "/jobs", "fleet_jobs")["jobs"]
     assert {"job_id", "user", "nodes", "gpus", "kind"} <= jobs[0].keys()
     assert sum(job["gpus"] for job in jobs) <= 36

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3  # noqa: TID251 - the tests look at the tables
+import sqlite3  # the tests look at the tables
 import threading
 from pathlib import Path
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client.parser import (  # noqa: TID251 - the oracle of the tests
+from prometheus_client.parser import (  # the oracle of the tests
     text_string_to_metric_families,
 )
 

@@ -34,7 +34,7 @@ class RunningFleet:
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10) as answer:
-            begun: list[dict[str, Any]] = json.load(answer)
+            begun: list[dict[str, Any]] = json.load(answer)["faults"]
         return begun
 
     def metrics(self, node: str) -> str:
@@ -43,7 +43,7 @@ class RunningFleet:
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return the jobs that run."""
-        running: list[dict[str, Any]] = get(f"{self.url}/jobs").json()
+        running: list[dict[str, Any]] = get(f"{self.url}/jobs").json()["jobs"]
         return running
 
 

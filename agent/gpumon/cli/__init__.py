@@ -6,6 +6,7 @@ completion must not pay for what they do not use.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Any
@@ -65,8 +66,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = __import__(f"gpumon.cli.{cmd_name}", fromlist=["command"])
-        command: click.Command = module.command
+        command: click.Command = importlib.import_module(f"gpumon.cli.{cmd_name}").command
         return command
 
     def shell_complete(

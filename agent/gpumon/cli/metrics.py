@@ -50,11 +50,10 @@ def metrics(form: str, tier: str, old: Path | None) -> int:
             raise click.UsageError("--diff is told in lines: leave out -o")
         return _diff(old, tier)
     if form == "schema":
-        import json
-
         from gpumon.documents.schema import schema
+        from gpumon.documents.write import json_of
 
-        click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+        click.echo(json_of(schema(), pretty=True))
         return 0
     from gpumon.model import Tier
     from gpumon.views import catalogue
@@ -64,14 +63,15 @@ def metrics(form: str, tier: str, old: Path | None) -> int:
 
 
 def _diff(file: Path, tier: str) -> int:
-    import json
-
+    from gpumon.documents.read import parse
     from gpumon.errors import UsageError
     from gpumon.model import Tier
     from gpumon.views import catalogue
 
     try:
-        old = json.loads(file.read_text("utf-8"))
+        old = parse(file.read_text("utf-8"))
+        if isinstance(old, dict):  # earlier versions wrote the list by itself
+            old = old["metrics"]
         known = [metric for metric in old if Tier[metric["tier"].upper()] <= Tier[tier.upper()]]
         lines = catalogue.differences(known, catalogue.listed(Tier[tier.upper()]))
     except (ValueError, TypeError, KeyError, AttributeError):

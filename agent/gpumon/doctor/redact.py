@@ -6,10 +6,12 @@ be taken back.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+
+from gpumon.documents.read import parse
+from gpumon.documents.write import json_of
 
 GONE = "***"
 
@@ -105,7 +107,7 @@ def redact(text: str, words: Mapping[str, str], secrets: Collection[str] = ()) -
 def redact_json(text: str, words: Mapping[str, str], secrets: Collection[str] = ()) -> str:
     """Return the same of a JSON document, which is one afterwards; of none, as of any text."""
     try:
-        document = json.loads(text)
+        document = parse(text)
     except ValueError:
         return redact(text, words, secrets)
 
@@ -124,4 +126,4 @@ def redact_json(text: str, words: Mapping[str, str], secrets: Collection[str] = 
             for key, one in cleaned.items()
         }
 
-    return json.dumps(clean(document), indent=2, ensure_ascii=False) + "\n"
+    return json_of(clean(document), pretty=True) + "\n"

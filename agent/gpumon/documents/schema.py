@@ -41,7 +41,7 @@ def _property(metric: Metric) -> dict[str, Any]:
         shape = {"type": ["array", "string", "null"], "items": {"enum": sorted(metric.states)}}
     elif metric.labels:
         # By the value of each label, the first one outermost.
-        inner: dict[str, Any] = {"type": ["number", *["boolean"] * condition]}
+        inner: dict[str, Any] = {"type": ["number", "null", *["boolean"] * condition]}
         for _ in metric.labels:
             inner = {"type": "object", "additionalProperties": inner}
         shape = {**inner, "type": ["object", "null"]}

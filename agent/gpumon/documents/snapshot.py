@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpumon.clock import SYSTEM
+from gpumon.documents.write import SCHEMA
 from gpumon.errors import UsageError
 from gpumon.model import (
     Denied,
@@ -40,9 +41,6 @@ from gpumon.model import (
 )
 from gpumon.model.origins import Origins
 from gpumon.times import format_time, parse_time
-
-SCHEMA = 1
-"""Raised when a key changes its meaning or goes; new keys do not raise it."""
 
 Document = dict[str, Any]
 
@@ -226,6 +224,7 @@ def _host_from(document: Document) -> HostReading:
 
 
 def _checked(metric: Metric, value: Any) -> Any:
+    value = _known(value)
     if value is not None:
         _check_numbers(value)
     return _flat(metric, value)
@@ -259,6 +258,15 @@ def _nested(value: Mapping[Any, Any]) -> Document:
     return nested
 
 
+def _known(value: Any) -> Any:
+    """Return a value without the labels whose number is null; None if nothing is left."""
+    if not isinstance(value, dict):
+        return value
+    inner = {label: _known(number) for label, number in value.items()}
+    left = {label: number for label, number in inner.items() if number is not None}
+    return left if left or not value else None
+
+
 def _check_numbers(value: Any) -> None:
     """Raise TypeError or ValueError for what is neither a finite number nor an object of such."""
     if isinstance(value, dict):
@@ -280,6 +288,8 @@ def _gpu_from(document: Document) -> GpuReading:
     values: dict[str, Any] = {}
     for metric in _METRICS:
         value = document.get(metric.field)
+        if metric.kind is not Kind.INFO:
+            value = _known(value)
         if value is None:
             continue
         if metric.kind is not Kind.INFO and not metric.states:
@@ -299,6 +309,7 @@ def _gpu_from(document: Document) -> GpuReading:
         power_samples=tuple(
             PowerSample(float(time), float(watts))
             for time, watts in document.get("power_samples", ())
+            if watts is not None
         ),
         mig=tuple(_mig_from(m, identity.index, identity.uuid) for m in document.get("mig", ())),
         held_by=tuple(GpuProcess(**process) for process in document.get("held_by", ())),

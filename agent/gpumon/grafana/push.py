@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gpumon import __version__
 from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.grafana.server import DataSource, Folder, Grafana, Stored
-from gpumon.grafana.shipped import Dashboard, content, digest_in
+from gpumon.grafana.shipped import Dashboard, content, digest_in, text_of
 
 
 class Kind(enum.Enum):
@@ -134,7 +133,7 @@ def apply(grafana: Grafana, change: Change, folder: Folder) -> None:
 
 
 def _lines(document: Mapping[str, Any]) -> list[str]:
-    text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
+    text = text_of(document).removesuffix("\n")
     # Somebody else's text goes to a terminal: nothing of it may move the cursor.
     return [
         "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line) + "\n"

@@ -63,7 +63,7 @@ class Dashboard:
     @property
     def text(self) -> str:
         """The text of its file, as ``python -m dashboards`` writes it."""
-        return json.dumps(self.document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return text_of(self.document)
 
     @property
     def _panels(self) -> Sequence[Mapping[str, Any]]:
@@ -78,6 +78,11 @@ class Dashboard:
         for variable in _source_variables(document):
             variable["current"] = {"text": name, "value": uid}
         return Dashboard(document)
+
+
+def text_of(document: Mapping[str, Any]) -> str:
+    """Return a dashboard's JSON with its keys in order, so that versions can be compared."""
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def content(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,10 @@ ANSWER_SECONDS = 120.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Series:
-    """Labels, and points of unix seconds and value, oldest first."""
+    """Labels, and points of unix seconds and value, oldest first; there is at least one.
+
+    Every value is finite: NaN is not a reading (0/0, a stale series), and neither is infinity.
+    """
 
     labels: Mapping[str, str]
     points: Sequence[tuple[float, float]]
@@ -62,7 +66,7 @@ class PrometheusApi:
     def instant(self, query: str, time: float) -> list[Series]:
         """Return the vector of a query at a time; UnavailableError where there is no answer."""
         result = self._ask("query", {"query": query, "time": f"{time:.3f}"})
-        return [Series(one["metric"], (_point(one["value"]),)) for one in result]
+        return _series((one["metric"], (one["value"],)) for one in result)
 
     def range(self, query: str, start: float, end: float, step: float) -> list[Series]:
         """Return a query's series from ``start`` to ``end``, both included, each ``step`` seconds.
@@ -75,10 +79,7 @@ class PrometheusApi:
             "end": f"{end:.3f}",
             "step": f"{step:.3f}",
         }
-        return [
-            Series(one["metric"], [_point(point) for point in one["values"]])
-            for one in self._ask("query_range", asked)
-        ]
+        return _series((one["metric"], one["values"]) for one in self._ask("query_range", asked))
 
     def status(self, path: str) -> tuple[dict[str, Any], float | None]:
         """Return what the server says of itself at ``/api/v1/PATH``, and its time (unix seconds).
@@ -123,8 +124,15 @@ class PrometheusApi:
         return result
 
 
-def _point(pair: Sequence[Any]) -> tuple[float, float]:
-    return float(pair[0]), float(pair[1])
+def _series(answers: Iterable[tuple[Mapping[str, str], Iterable[Sequence[Any]]]]) -> list[Series]:
+    """Return the series that have a point with a finite value, with these points."""
+    found = []
+    for labels, pairs in answers:
+        points = [(float(time), float(value)) for time, value in pairs]
+        known = [point for point in points if math.isfinite(point[1])]
+        if known:
+            found.append(Series(labels, known))
+    return found
 
 
 def _httpx() -> ModuleType:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from gpumon.documents.write import csv_text, json_text
 from gpumon.ledger.hours import HOUR_SECONDS, Demand
 from gpumon.model import Job
 from gpumon.report.meter import Reconciliation
@@ -57,7 +55,6 @@ def to_json(sheet: Sheet) -> str:
     """Return the report as one document."""
     report, terms = sheet.report, sheet.report.terms
     document = {
-        "schema": 1,
         "since": format_time(sheet.span[0]),
         "until": format_time(sheet.span[1]),
         "source": sheet.source,
@@ -79,17 +76,14 @@ def to_json(sheet: Sheet) -> str:
         "total": _document(report, report.total),
         "meter": _meter(sheet.meter) if sheet.meter else None,
     }
-    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(document)
 
 
 def to_csv(sheet: Sheet) -> str:
     """Return the lines, with a header."""
     report = sheet.report
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(_document(report, report.total)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_document(report, line) for line in report.lines)
-    return text.getvalue()
+    rows = [_document(report, line) for line in report.lines]
+    return csv_text(rows, list(_document(report, report.total)))
 
 
 def to_table(console: Console, sheet: Sheet) -> None:

@@ -77,7 +77,7 @@ def make_app(
             uuid: [[format_time(time), watts] for time, watts in series]
             for uuid, series in node.history().items()
         }
-        return json_answer(request, {"schema": 1, "power_watts": points})
+        return json_answer(request, {"power_watts": points})
 
     async def index(request: Request) -> Response:
         return answer(request, page, _PAGE_HEADERS)

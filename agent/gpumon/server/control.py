@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gpumon.documents.write import json_of
 from gpumon.errors import UnavailableError
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ async def listen(folder: Path | None, handle: Handler) -> Any:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             line = await asyncio.wait_for(reader.readline(), ANSWER_SECONDS)
-            writer.write(json.dumps(await _answer(line, handle)).encode() + b"\n")
+            writer.write(json_of(await _answer(line, handle)).encode() + b"\n")
             await writer.drain()
         writer.close()
 
@@ -78,7 +79,7 @@ def send(folder: Path, order: dict[str, Any]) -> dict[str, Any]:
         with _reachable(folder) as path, socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(ANSWER_SECONDS)
             sock.connect(path)
-            sock.sendall(json.dumps(order).encode() + b"\n")
+            sock.sendall(json_of(order).encode() + b"\n")
             with sock.makefile("rb") as answer:
                 parsed: dict[str, Any] = json.loads(answer.readline(_MOST_BYTES))
                 return parsed

@@ -8,19 +8,22 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from gpumon.documents.write import json_of
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, negotiate
 from gpumon.model import Tier
 from gpumon.model.site import SiteNodeReading, SiteReading
+from gpumon.simulate.faults import Fault
 from gpumon.simulate.fleet import Fleet
-from gpumon.web.answer import answer, json_answer
+from gpumon.web.answer import answer, json_answer, json_text_answer
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 
 log = logging.getLogger(__name__)
@@ -64,7 +67,7 @@ class _Answers:
         return Response(body, headers={"content-type": format_.value})
 
     async def targets(self, request: Request) -> Response:
-        return json_answer(request, self._fleet.targets(request.url.netloc))
+        return json_text_answer(request, json_of(self._fleet.targets(request.url.netloc)))
 
     async def site(self, request: Request) -> Response:
         if not self._fleet.site_answers():
@@ -77,11 +80,11 @@ class _Answers:
         return answer(request, Encoder(format_).encode(owners), {"content-type": format_.value})
 
     async def jobs(self, request: Request) -> Response:
-        return json_answer(request, list(self._fleet.jobs()))
+        return json_answer(request, {"jobs": list(self._fleet.jobs())})
 
     async def faults(self, request: Request) -> Response:
         now = self._fleet.clock.seconds()
-        return json_answer(request, [fault.document(now) for fault in self._fleet.faults])
+        return json_answer(request, _listed(self._fleet.faults, now))
 
     async def add_faults(self, request: Request) -> Response:
         try:
@@ -91,7 +94,7 @@ class _Answers:
         for fault in new:
             log.info("fault %d: %s@%s", fault.number, fault.kind, fault.where)
         now = self._fleet.clock.seconds()
-        return json_answer(request, [fault.document(now) for fault in new], 201)
+        return json_answer(request, _listed(new, now), 201)
 
     async def end_faults(self, request: Request) -> Response:
         number = request.path_params.get("number")
@@ -129,6 +132,10 @@ def make_fleet_app(fleet: Fleet, tier: Tier = Tier.STANDARD) -> Starlette:
             Route("/-/ready", answers.healthy),
         ]
     )
+
+
+def _listed(faults: Iterable[Fault], now: float) -> dict[str, Any]:
+    return {"faults": [fault.document(now) for fault in faults]}
 
 
 async def _body(request: Request) -> bytes:

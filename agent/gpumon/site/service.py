@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import logging
 import os
 import signal
@@ -18,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gpumon.clock import SYSTEM, Clock
+from gpumon.documents.write import json_of
 from gpumon.errors import GpumonError
 from gpumon.exposition import Encoder, Format, negotiate
 from gpumon.model.site import NodePlace, SiteNodeReading, SiteReading
@@ -25,7 +25,7 @@ from gpumon.site.config import Site, load_site
 from gpumon.site.factors import HOUR_SECONDS, Factor
 from gpumon.site.nodes import SiteNode, merge
 from gpumon.site.slurm import ask_nodes
-from gpumon.web.answer import answer, json_answer
+from gpumon.web.answer import answer, json_text_answer
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 from gpumon.workloads.slurmcommand import SlurmError
@@ -200,7 +200,7 @@ def make_site_app(facts: SiteFacts) -> Starlette:
 
     encoders = {format_: Encoder(format_) for format_ in Format}
     nodes = {f: _Remembered(facts, functools.partial(nodes_in, f)) for f in Format}
-    targets = _Remembered(facts, lambda: json.dumps(facts.targets()))
+    targets = _Remembered(facts, lambda: json_of(facts.targets()))
 
     async def metrics(request: Request) -> Response:
         format_ = negotiate(request.headers.get("accept", ""))
@@ -209,7 +209,7 @@ def make_site_app(facts: SiteFacts) -> Starlette:
         return answer(request, body, {"content-type": format_.value})
 
     async def listed(request: Request) -> Response:
-        return json_answer(request, targets.text().encode())
+        return json_text_answer(request, targets.text())
 
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("gpumon site is healthy\n")

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 
+from gpumon.documents.write import json_of
 from gpumon.ledger.account import HOUR, Account, JobAccount
 from gpumon.ledger.ledger import Books, OpenJob
 from gpumon.ledger.measure import Mark
@@ -85,7 +86,7 @@ class LedgerFile:
                 mark.time,
                 mark.counter,
                 mark.watts,
-                json.dumps(account.holders),
+                json_of(account.holders),
                 account.total,
                 account.ended,
                 account.unallocated,
@@ -124,7 +125,7 @@ class LedgerFile:
                 facts.partition,
                 facts.name,
                 facts.manager,
-                json.dumps(job.host_millijoules),
+                json_of(job.host_millijoules),
             ),
         )
 

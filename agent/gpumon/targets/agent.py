@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import re
 import socket
 import urllib.error
 import urllib.request
 from http import HTTPStatus
 
+from gpumon.documents.read import parse
 from gpumon.documents.snapshot import from_document
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
@@ -37,7 +37,7 @@ class AgentTarget:
                 headers={"Accept": "application/json", **_authorization()},
             )
             with _OPENER.open(request, timeout=self._seconds) as answer:
-                return from_document(json.load(answer))
+                return from_document(parse(answer.read()))
         except urllib.error.HTTPError as error:
             with error:
                 if error.code == HTTPStatus.UNAUTHORIZED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import IO
 
 from gpumon.clock import SYSTEM, Schedule
 from gpumon.documents.snapshot import to_document
+from gpumon.documents.write import json_line
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import Snapshot
 from gpumon.targets.target import Target, open_target
@@ -44,8 +44,7 @@ def record(
         while True:
             if snapshot is not None and snapshot.time != last:  # else nothing is new
                 last = snapshot.time
-                document = to_document(snapshot, samples=True)
-                file.write(json.dumps(document, allow_nan=False, separators=(",", ":")) + "\n")
+                file.write(json_line(to_document(snapshot, samples=True)))
                 file.flush()
                 count += 1
                 wrote(count)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gpumon.documents.write import json_text
 from gpumon.host.origins import POSSIBLE
 from gpumon.model import GpuReading, HostReading, Metric, MigReading, Tier
 from gpumon.model.catalogue import OWNER_OF, rows
@@ -39,7 +39,7 @@ def _table(tier: Tier) -> str:
 
 
 def _json(tier: Tier) -> str:
-    return json.dumps(listed(tier), indent=2) + "\n"
+    return json_text({"metrics": listed(tier)})
 
 
 def listed(tier: Tier) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
@@ -11,13 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gpumon.checks import Check, Level, Observation, Report, Verdict
+from gpumon.documents.write import json_text
 from gpumon.times import format_time
 from gpumon.views.console import SIMULATED, put, text_of
 from gpumon.views.diagnosis import STYLES
 from gpumon.views.words import spans
-
-SCHEMA = 1
-"""Raised when a key changes its meaning or goes (docs/schema.json)."""
 
 MOST_WORDS = 230
 """A line for a scheduler is no longer than this many characters: Slurm shows them all."""
@@ -39,7 +36,6 @@ def to_json(report: Report, seen: Observation, time: float) -> str:
     """Return the document of a report, judged at a time (unix seconds)."""
     snapshot = seen.snapshot
     document = {
-        "schema": SCHEMA,
         "time": format_time(time),
         "node": snapshot.node if snapshot is not None else "",
         "source": snapshot.source.source if snapshot is not None else "",
@@ -61,7 +57,7 @@ def to_json(report: Report, seen: Observation, time: float) -> str:
             for verdict in report.verdicts
         ],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json_text(document)
 
 
 def to_line(report: Report) -> str:
@@ -198,7 +194,7 @@ def to_list(checks: Sequence[Check], form: str) -> str:
             }
             for check in checks
         ]
-        return json.dumps(rows, indent=2) + "\n"
+        return json_text({"checks": rows})
     table = Table.grid(padding=(0, 2))
     for check in checks:
         table.add_row(check.name, check.title)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 
+from gpumon.documents.write import json_text
 from gpumon.grafana.push import Change, Kind
 from gpumon.grafana.server import Folder
 from gpumon.grafana.shipped import Dashboard
@@ -76,7 +76,7 @@ def _json(dashboards: Sequence[Dashboard]) -> str:
         }
         for dashboard in dashboards
     ]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    return json_text({"dashboards": rows})
 
 
 def _markdown(dashboards: Sequence[Dashboard]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +11,7 @@ from rich.text import Text
 
 from gpumon.checks import Level
 from gpumon.doctor import Finding
-from gpumon.documents.snapshot import SCHEMA
+from gpumon.documents.write import json_text
 from gpumon.times import format_time
 from gpumon.views.console import make_console, put
 from gpumon.views.diagnosis import STYLES
@@ -36,7 +35,6 @@ def verdict(findings: Sequence[Finding]) -> str:
 def to_json(findings: Sequence[Finding], node: str, time: float) -> str:
     """Return the document, found at a time (unix seconds)."""
     document = {
-        "schema": SCHEMA,
         "time": format_time(time),
         "node": node,
         "verdict": verdict(findings),
@@ -52,7 +50,7 @@ def to_json(findings: Sequence[Finding], node: str, time: float) -> str:
             for finding in findings
         ],
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return json_text(document)
 
 
 def show(findings: Sequence[Finding]) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gpumon.documents.write import csv_text, json_line, json_text
 from gpumon.statedb.events import Event
 from gpumon.times import format_time
 from gpumon.views.console import put
@@ -36,17 +34,14 @@ def to_text(events: list[Event], form: str) -> str:
     """Return events as ``json``, ``ndjson`` or ``csv``."""
     documents = [_document(event) for event in events]
     if form == "json":
-        return json.dumps({"schema": 1, "events": documents}, indent=2, ensure_ascii=False) + "\n"
+        return json_text({"events": documents})
     if form == "ndjson":
-        return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in documents)
-    text = io.StringIO()
-    names = [field.name for field in dataclasses.fields(Event)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for one in documents:
-        lists = {name: " ".join(map(str, one[name])) for name in ("gpus", "uuids")}
-        writer.writerow({**one, **lists})
-    return text.getvalue()
+        return "".join(map(json_line, documents))
+    rows = [
+        {**one, **{name: " ".join(map(str, one[name])) for name in ("gpus", "uuids")}}
+        for one in documents
+    ]
+    return csv_text(rows, [field.name for field in dataclasses.fields(Event)])
 
 
 def show(console: Console, events: list[Event]) -> None:

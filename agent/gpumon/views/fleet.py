@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gpumon.documents.snapshot import SCHEMA
+from gpumon.documents.write import json_text
 from gpumon.errors import UsageError
 from gpumon.prometheus.fleet import QUANTITIES, Firing, Fleet, Node, Place
 from gpumon.times import format_time
@@ -41,7 +40,7 @@ def write(fleet: Fleet, form: str, most: int) -> None:
     if form == "table":
         put(make_console(), _parts(fleet, most or None))
     elif form == "json":
-        sys.stdout.write(json.dumps(_document(fleet, most or None), indent=2) + "\n")
+        sys.stdout.write(json_text(_document(fleet, most or None)))
         sys.stdout.flush()
     else:
         raise UsageError(f"-o {form} is of one node", "a fleet is a table or json")
@@ -49,7 +48,6 @@ def write(fleet: Fleet, form: str, most: int) -> None:
 
 def _document(fleet: Fleet, most: int | None) -> dict[str, object]:
     return {
-        "schema": SCHEMA,
         "time": format_time(fleet.time),
         "source": "prom",
         "simulated": fleet.simulated,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from gpumon.documents.snapshot import SCHEMA, Document
+from gpumon.documents.snapshot import Document
+from gpumon.documents.write import json_text
 from gpumon.model import GpuReading, HostReading, Metric, NodeReading, Snapshot, group_of
 from gpumon.model.origins import DERIVED, EVERY, MIG, NODE, Origins, origin_of, unanswered
 from gpumon.times import format_time
@@ -37,10 +38,12 @@ def known(
     """Yield what is known of an owner of metrics, with its origin; of states, those that hold.
 
     ``table`` says where the owner's values come from, by names that begin with ``prefix``.
+
+    A number that is not finite is not known.
     """
     for metric in metrics:
         for values, number in metric.samples(owner):
-            if metric.states and not number:
+            if (metric.states and not number) or not math.isfinite(number):
                 continue
             origin = origin_of(table, f"{prefix}{metric.field}", values)
             pairs = zip(metric.labels, values, strict=True)
@@ -71,7 +74,6 @@ def render(snapshot: Snapshot, *, node: bool) -> str:
 def to_json(snapshot: Snapshot) -> str:
     """Return the same for programs: each sample with its unit, meaning and origin."""
     whole = {
-        "schema": SCHEMA,
         "time": format_time(snapshot.time),
         "node": snapshot.node,
         "source": snapshot.source.source,
@@ -86,7 +88,7 @@ def to_json(snapshot: Snapshot) -> str:
         "gpus": [_gpu_document(each, table_of(snapshot, each)) for each in snapshot.gpus],
         "denied": [dataclasses.asdict(denied) for denied in snapshot.denied],
     }
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return json_text(whole)
 
 
 def _known_of_node(snapshot: Snapshot, group: type, field: str) -> Iterator[Known]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gpumon.checks import Level
-from gpumon.documents.snapshot import SCHEMA, to_document
+from gpumon.documents.snapshot import to_document
+from gpumon.documents.write import json_line, json_text
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot
 from gpumon.targets.several import Look
@@ -35,13 +35,11 @@ def write(looks: Sequence[Look], form: str, *, header: bool) -> None:
     silent = [look for look in looks if look.snapshot is None]
     if form == "json":
         unanswered = [{"target": look.target, "error": look.problem} for look in silent]
-        whole = {"schema": SCHEMA, "nodes": documents, "unanswered": unanswered}
-        text = json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        text = json_text({"nodes": documents, "unanswered": unanswered})
     elif form == "csv":
         text = csv_of(documents, header=header)
     else:
-        lines = (json.dumps(each, allow_nan=False, ensure_ascii=False) for each in documents)
-        text = "".join(f"{line}\n" for line in lines)
+        text = "".join(map(json_line, documents))
     sys.stdout.write(text)
     sys.stdout.flush()
     if form != "json":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +10,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gpumon.documents.snapshot import SCHEMA, Document
+from gpumon.documents.snapshot import Document
+from gpumon.documents.write import csv_text, json_line, json_text
 from gpumon.model import GpuProcess, GpuReading, Snapshot
 from gpumon.times import format_time
 from gpumon.views import words
@@ -88,27 +86,20 @@ def write(snapshot: Snapshot, rows: Sequence[Held], form: str, *, header: bool) 
     sys.stdout.flush()
 
 
-def _text(snapshot: Snapshot, rows: Sequence[Held], form: str, *, header: bool) -> str:
+def _text(snapshot: Snapshot, found: Sequence[Held], form: str, *, header: bool) -> str:
     facts = {
         "time": format_time(snapshot.time),
         "node": snapshot.node,
         "source": snapshot.source.source,
         "simulated": snapshot.source.simulated,
     }
-    processes = [row.document for row in rows]
+    processes = [row.document for row in found]
     if form == "json":
-        whole = {"schema": SCHEMA, **facts, "processes": processes, "errors": unknown(snapshot)}
-        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+        return json_text({**facts, "processes": processes, "errors": unknown(snapshot)})
     if form == "ndjson":
-        lines = (json.dumps({**facts, **each}, ensure_ascii=False) for each in processes)
-        return "".join(f"{line}\n" for line in lines)
-    text = io.StringIO()
-    names = ["gpu", "uuid", "jobs", *_FACTS]
-    writer = csv.DictWriter(text, [*facts, *names], lineterminator="\n")
-    if header:
-        writer.writeheader()
-    writer.writerows({**facts, **each, "jobs": " ".join(each["jobs"])} for each in processes)
-    return text.getvalue()
+        return "".join(json_line({**facts, **each}) for each in processes)
+    rows = [{**facts, **each, "jobs": " ".join(each["jobs"])} for each in processes]
+    return csv_text(rows, [*facts, "gpu", "uuid", "jobs", *_FACTS], header=header)
 
 
 def _parts(snapshot: Snapshot, rows: Sequence[Held], width: int | None) -> Iterator[RenderableType]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gpumon.clock import SYSTEM
 from gpumon.documents.snapshot import Document, to_document
+from gpumon.documents.write import csv_text, json_line, json_text
 from gpumon.model import Snapshot, Tier
 
 FORMATS = ("json", "ndjson", "csv", "prom")
@@ -29,8 +27,7 @@ def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
     document = to_document(snapshot)
     if form == "csv":
         return csv_of([document], header=header)
-    indent = 2 if form == "json" else None
-    return json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(document) if form == "json" else json_line(document)
 
 
 def csv_of(documents: Iterable[Document], *, header: bool) -> str:
@@ -40,12 +37,7 @@ def csv_of(documents: Iterable[Document], *, header: bool) -> str:
         facts = {"snapshot_time": document["time"], "node": document["node"]}
         rows += [dict(_flat({**facts, **gpu}, "")) for gpu in document["gpus"]]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    if header and columns:
-        writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows, columns, header=header)
 
 
 def _flat(value: Document, prefix: str) -> Iterator[tuple[str, Any]]:

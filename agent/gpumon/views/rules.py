@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 
+from gpumon.documents.write import json_text
 from gpumon.rules.model import Alert
 from gpumon.views.console import make_console, text_of
 
@@ -39,7 +39,7 @@ def _table(alerts: Sequence[Alert]) -> str:
 
 
 def _json(alerts: Sequence[Alert]) -> str:
-    return json.dumps([dataclasses.asdict(alert) for alert in alerts], indent=2) + "\n"
+    return json_text({"rules": [dataclasses.asdict(alert) for alert in alerts]})
 
 
 def _markdown(alerts: Sequence[Alert]) -> str:

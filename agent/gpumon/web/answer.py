@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from gpumon.documents.write import json_line
 
 WORTH_COMPRESSING = 1000
 """Bytes: less fits into one packet anyhow."""
@@ -30,11 +33,11 @@ def answer(request: Request, body: bytes, headers: dict[str, str], status: int =
     return Response(body, status, headers)
 
 
-def json_answer(request: Request, content: object, status: int = 200) -> Response:
-    """Return an answer of JSON; bytes are taken as they are."""
-    body = (
-        content
-        if isinstance(content, bytes)
-        else json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
-    )
-    return answer(request, body, {"content-type": "application/json"}, status)
+def json_answer(request: Request, document: Mapping[str, Any], status: int = 200) -> Response:
+    """Return a document as the answer."""
+    return json_text_answer(request, json_line(document), status)
+
+
+def json_text_answer(request: Request, text: str, status: int = 200) -> Response:
+    """Return JSON that has been written already as the answer."""
+    return answer(request, text.encode(), {"content-type": "application/json"}, status)

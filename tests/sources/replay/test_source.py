@@ -124,6 +124,7 @@ def test_a_line_of_a_recording_that_is_broken_is_named(tmp_path: Path) -> None:
         '"power_watts": NaN',
         '"clock_hertz": 5, "power_samples": [[1, "x"]]',
         '"power_watts": 1e999',
+        '"age_seconds": -1e999',
         '"clock_hertz": {"sm": []}',
     ],
 )

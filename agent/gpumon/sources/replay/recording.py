@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from gpumon.documents.read import parse_strictly
 from gpumon.documents.snapshot import from_document
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot, SourceInfo
@@ -43,14 +43,10 @@ class SnapshotLog:
     def _snapshots(self) -> Iterator[Snapshot]:
         for number, line, last in numbered_lines(self._path):
             try:
-                yield from_document(json.loads(line, parse_constant=_refuse))
-            except (UsageError, ValueError, RecursionError) as error:
+                yield from_document(parse_strictly(line))
+            except (UsageError, ValueError) as error:
                 if last and number > 1:  # the recorder was stopped within a line
                     return
                 raise UsageError(
                     f"{self._path}: line {number}: {error}", "expected a line of gpumon record"
                 ) from None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no reading")
