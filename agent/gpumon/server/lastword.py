@@ -9,7 +9,7 @@ from gpumon.model import GpuReading, GpuState, NodeReading, Snapshot, SourceInfo
 from gpumon.times import format_time
 
 SILENCE_SECONDS = 5.0
-"""A reader answers each tick within a second whatever one GPU does; silent for this long beyond two
+"""A reader reports each tick within a second whatever one GPU does; silent for this long beyond two
 ticks, it is the driver, or the reader, that is gone, and what it said last is not the present."""
 
 
@@ -31,7 +31,7 @@ class LastWord:
 
     @property
     def source(self) -> SourceInfo:
-        """Where readings come from, as far as the source has reported itself."""
+        """The source of the readings, as far as it has reported itself."""
         return self.snapshot.source if self.snapshot else self._source
 
     @property

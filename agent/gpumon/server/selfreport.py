@@ -9,7 +9,10 @@ from gpumon.server.parts import NodeParts
 
 
 def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: float) -> AgentReading:
-    """Return the agent's own metrics at a time (unix seconds), after so many restarted readers."""
+    """Return the agent's own metrics at ``time`` (unix seconds).
+
+    ``restarts`` is how many readers have been replaced.
+    """
     snapshot = last.current()
     up = snapshot is not None and snapshot.up
     source = snapshot.source if snapshot else last.source
