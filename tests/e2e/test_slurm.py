@@ -16,7 +16,7 @@ import pytest
 from gpumon.cli import run
 from gpumon.site.slurm import parse_nodes
 from gpumon.times import parse_time
-from gpumon.workloads.slurmcommand import parse_job
+from gpumon.workloads.slurm.slurmcommand import parse_job
 from tests.support.exposition import Exposition
 from tests.support.servers import (
     ROOT,

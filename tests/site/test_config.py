@@ -10,7 +10,7 @@ import pytest
 from gpumon.errors import GpumonError
 from gpumon.site.config import Site, load_site
 from gpumon.site.slurm import parse_nodes, state_of
-from gpumon.workloads.slurmcommand import SlurmError
+from gpumon.workloads.slurm.slurmcommand import SlurmError
 from tests.support.servers import ROOT
 
 EXAMPLE = ROOT / "deploy" / "site" / "site.toml"

@@ -26,8 +26,8 @@ from gpumon.model import (
     MigReading,
 )
 from gpumon.workloads import choose
-from gpumon.workloads.kubernetes import Kubernetes, allocation, pod_of
-from gpumon.workloads.podresources import list_pods
+from gpumon.workloads.kubernetes.kubernetes import Kubernetes, allocation, pod_of
+from gpumon.workloads.kubernetes.podresources import list_pods
 
 pytest.importorskip("grpc")
 pytest.importorskip("google.protobuf")

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from gpumon.model import GpuIdentity, GpuProcess, GpuReading, GpuState
-from gpumon.workloads import cgroup, slurmcommand
-from gpumon.workloads.cgroup import slurm_job
-from gpumon.workloads.slurm import Slurm
-from gpumon.workloads.slurmcommand import SlurmError, expand, gres_minors, parse_job, ranges
+from gpumon.workloads.slurm import cgroup, slurmcommand
+from gpumon.workloads.slurm.cgroup import slurm_job
+from gpumon.workloads.slurm.slurm import Slurm
+from gpumon.workloads.slurm.slurmcommand import SlurmError, expand, gres_minors, parse_job, ranges
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
 
@@ -128,8 +128,8 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
         assert job is not None
         return {"12": job}
 
-    monkeypatch.setattr("gpumon.workloads.slurm.ask_jobs", ask)
-    monkeypatch.setattr("gpumon.workloads.slurm.ASK_SECONDS", 0.0)
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ask_jobs", ask)
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.0)
 
     async def for_a_while() -> None:
         slurm.allocation(gpus(0), {}, 0.0)

@@ -39,8 +39,8 @@ from gpumon.times import format_time
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 from gpumon.workloads import choose
-from gpumon.workloads.podresources import SOCKET
-from gpumon.workloads.slurm import FOLDER
+from gpumon.workloads.kubernetes.podresources import SOCKET
+from gpumon.workloads.slurm.slurm import FOLDER
 
 if TYPE_CHECKING:
     from gpumon.web.access import Access

@@ -28,7 +28,7 @@ from gpumon.site.slurm import ask_nodes
 from gpumon.web.answer import answer, json_text_answer
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
-from gpumon.workloads.slurmcommand import SlurmError
+from gpumon.workloads.slurm.slurmcommand import SlurmError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from gpumon.site.nodes import SiteNode
-from gpumon.workloads.slurmcommand import SlurmError, plain, run_command
+from gpumon.workloads.slurm.slurmcommand import SlurmError, plain, run_command
 
 _GPUS = re.compile(r"gpu(?::([^:(,]+))?:(\d+)")
 _MIG = re.compile(r"(?:^|_)\d+g\.")

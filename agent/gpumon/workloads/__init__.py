@@ -7,11 +7,11 @@ import logging
 import shutil
 from pathlib import Path
 
-from gpumon.workloads.kubernetes import Kubernetes
+from gpumon.workloads.kubernetes.kubernetes import Kubernetes
+from gpumon.workloads.kubernetes.podresources import SOCKET
 from gpumon.workloads.manager import Manager
-from gpumon.workloads.podresources import SOCKET
 from gpumon.workloads.processes import Processes
-from gpumon.workloads.slurm import Slurm
+from gpumon.workloads.slurm.slurm import Slurm
 
 log = logging.getLogger(__name__)
 

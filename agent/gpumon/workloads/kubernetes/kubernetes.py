@@ -13,8 +13,8 @@ from pathlib import Path
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.errors import UnavailableError
 from gpumon.model import Allocation, GpuReading, Holding, Job
-from gpumon.workloads.podgpus import Place, PodGpus
-from gpumon.workloads.podresources import SOCKET, PodDevices, list_pods
+from gpumon.workloads.kubernetes.podgpus import Place, PodGpus
+from gpumon.workloads.kubernetes.podresources import SOCKET, PodDevices, list_pods
 
 log = logging.getLogger(__name__)
 

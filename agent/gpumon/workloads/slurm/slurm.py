@@ -17,8 +17,8 @@ from typing import Any
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import Allocation, GpuReading, Holding, Job
-from gpumon.workloads.cgroup import job_of_process
-from gpumon.workloads.slurmcommand import SlurmError, SlurmJob, ask_jobs, plain
+from gpumon.workloads.slurm.cgroup import job_of_process
+from gpumon.workloads.slurm.slurmcommand import SlurmError, SlurmJob, ask_jobs, plain
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gpumon.model import GpuReading, GpuState, MigIdentity
-from gpumon.workloads.podresources import ClaimedDevice, PodDevices
+from gpumon.workloads.kubernetes.podresources import ClaimedDevice, PodDevices
 
 RESOURCES = re.compile(r"nvidia\.com/(?:gpu(?:\.shared)?|mig-.+)")
 """Resources of NVIDIA's device plugin that are GPUs; time-sliced ones may be called ``.shared``."""

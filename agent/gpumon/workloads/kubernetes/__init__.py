@@ -1,0 +1,1 @@
+"""Kubernetes: what the kubelet tells of pods and their devices."""

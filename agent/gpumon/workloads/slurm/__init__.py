@@ -1,0 +1,1 @@
+"""Slurm: its hooks, its controller, its nodes."""
