@@ -14,8 +14,9 @@ import pytest
 from gpumon.model import GpuIdentity, GpuProcess, GpuReading, GpuState
 from gpumon.workloads.slurm import cgroup, slurmcommand
 from gpumon.workloads.slurm.cgroup import slurm_job
+from gpumon.workloads.slurm.hostlist import expand, ranges
 from gpumon.workloads.slurm.slurm import Slurm
-from gpumon.workloads.slurm.slurmcommand import SlurmError, expand, gres_minors, parse_job, ranges
+from gpumon.workloads.slurm.slurmcommand import SlurmError, gres_minors, parse_job
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gpumon.clock import Clock
 from gpumon.model import Job
+from gpumon.workloads.slurm.hostlist import expand, ranges
 
 GRACE_SECONDS = 1.0
 """How long a program that was killed is waited for."""
@@ -101,34 +102,6 @@ def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJo
         minors=tuple(dict.fromkeys(minors)),
         since=_time(_field(text, "StartTime")),
     )
-
-
-def ranges(text: str) -> list[int]:
-    """Return the numbers of ``0-1,3``."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdigit():
-            found += range(int(first), int(last or first) + 1)
-    return found
-
-
-def expand(nodes: str) -> list[str]:
-    """Return the names of a host list such as ``a1,n[01-03,7]``."""
-    names: list[str] = []
-    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?[^,\[]*", nodes):
-        found = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)
-        if found is None:
-            names.append(part)
-            continue
-        for one in found.group(2).split(","):
-            first, _, last = one.partition("-")
-            if first.isdigit() and (last or first).isdigit():
-                names += [
-                    f"{found.group(1)}{number:0{len(first)}d}{found.group(3)}"
-                    for number in range(int(first), int(last or first) + 1)
-                ]
-    return names
 
 
 def gres_minors(node: str, path: Path | None = None) -> dict[str, list[int]]:
