@@ -94,7 +94,7 @@ def run_both(slurm: Slurm, folder: Path, agent: Agent, jobs: Path) -> tuple[str,
     assert sorted(dict(labels)["gpu"] for labels in told) == ["2", "3"]
     slurm_says = parse_job(slurm.run(f"scontrol -d show job {first}"), "n1", {})
     assert slurm_says is not None
-    assert slurm_says.minors == (0, 1)
+    assert slurm_says.gpus == (0, 1)
     assert (slurm_says.job.name, slurm_says.job.user) == ("busy", "root")
     (node,) = parse_nodes(slurm.run("sinfo --json; echo")).values()
     assert (node.name, node.partition, node.gpus) == ("n1", "gpu", 4)

@@ -176,7 +176,7 @@ def test_scontrols_index_counts_the_devices_of_gres_conf(tmp_path: Path) -> None
     assert devices == {"h200": [3, 2, 1, 0], "": [3, 2, 1, 0]}
     job = parse_job(SCONTROL, "n1", devices)
     assert job is not None
-    assert job.minors == (3, 1)
+    assert job.gpus == (3, 1)
     assert (job.job.job_id, job.job.user, job.job.account, job.job.partition) == (
         "12",
         "alice",
@@ -191,7 +191,7 @@ def test_without_gres_conf_the_index_is_the_minor_number(tmp_path: Path) -> None
     """AutoDetect: Slurm sorts the devices by it."""
     job = parse_job(SCONTROL, "n2", gres_minors("n2", tmp_path / "none"))
     assert job is not None
-    assert job.minors == (3,)
+    assert job.gpus == (3,)
 
 
 def test_an_answer_that_is_none_is_an_error() -> None:

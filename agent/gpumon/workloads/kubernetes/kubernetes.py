@@ -13,8 +13,9 @@ from pathlib import Path
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.errors import UnavailableError
 from gpumon.model import Allocation, GpuReading, Holding, Job
-from gpumon.workloads.kubernetes.podgpus import Place, PodGpus
-from gpumon.workloads.kubernetes.podresources import SOCKET, PodDevices, list_pods
+from gpumon.workloads.held import holdings_of
+from gpumon.workloads.kubernetes.podgpus import PodGpus
+from gpumon.workloads.kubernetes.podresources import PodDevices, list_pods
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Kubernetes:
 
     def __init__(
         self,
-        socket: Path = SOCKET,
+        socket: Path,
         *,
         logs: Path = POD_LOGS,
         proc: Path = Path("/proc"),
@@ -178,22 +179,8 @@ def _resolve(pods: Iterable[PodDevices], gpus: PodGpus) -> tuple[Allocation, tup
             jobs[job_id] = Job(
                 job_id=job_id, partition=pod.namespace, name=pod.name, manager=MANAGER
             )
-            holdings += _merged(job_id, places)
+            holdings += holdings_of(job_id, places)
     return Allocation(jobs=jobs, holdings=tuple(holdings)), tuple(sorted(unknown))
-
-
-def _merged(job_id: str, places: Iterable[Place]) -> list[Holding]:
-    """Return one holding for each GPU of a job, of which it may have several parts."""
-    held: dict[str, set[str]] = {}
-    whole: set[str] = set()
-    for place in places:
-        held.setdefault(place.uuid, set()).update(place.mig_uuids)
-        if not place.mig_uuids:
-            whole.add(place.uuid)
-    return [
-        Holding(job_id=job_id, uuid=uuid, mig_uuids=() if uuid in whole else tuple(sorted(parts)))
-        for uuid, parts in held.items()
-    ]
 
 
 def pod_of(cgroup_text: str) -> str | None:

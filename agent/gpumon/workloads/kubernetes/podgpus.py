@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from gpumon.model import GpuReading, GpuState, MigIdentity
+from gpumon.workloads.gpus import KnownGpus, Place
 from gpumon.workloads.kubernetes.podresources import ClaimedDevice, PodDevices
 
 RESOURCES = re.compile(r"nvidia\.com/(?:gpu(?:\.shared)?|mig-.+)")
@@ -26,43 +25,8 @@ _CLAIMED = re.compile(r"(?:.*-)?gpu-(\d+)(?:-mig-(.+)-\d+-\d+)?")
 CDI names the claim's uid stands before (NVIDIA/k8s-dra-driver-gpu: CanonicalName)."""
 
 
-class Place(NamedTuple):
-    """A GPU, or these instances of it."""
-
-    uuid: str
-    mig_uuids: tuple[str, ...] = ()
-
-
-class PodGpus:
-    """The GPUs that pods may hold, by all their names.
-
-    It remembers: a GPU that does not answer is held by its pod all the same, and so are its
-    instances, of which it tells nothing any more.
-    """
-
-    def __init__(self) -> None:
-        """Know no GPUs."""
-        self._gpus: frozenset[str] = frozenset()
-        self._by_index: dict[int, str] = {}
-        self._by_minor: dict[int, str] = {}
-        self._instances: dict[str, tuple[MigIdentity, ...]] = {}
-
-    def see(self, gpus: Sequence[GpuReading]) -> None:
-        """Take in the GPUs there are; where there are none, nobody could read them."""
-        if not gpus:
-            return
-        identities = [gpu.identity for gpu in gpus]
-        self._gpus = frozenset(gpu.uuid for gpu in identities)
-        self._by_index = {gpu.index: gpu.uuid for gpu in identities}
-        self._by_minor = {
-            gpu.minor_number: gpu.uuid for gpu in identities if gpu.minor_number is not None
-        }
-        for gpu in gpus:
-            if gpu.mig or gpu.state is GpuState.OK:
-                self._instances[gpu.identity.uuid] = tuple(one.identity for one in gpu.mig)
-        self._instances = {
-            uuid: those for uuid, those in self._instances.items() if uuid in self._gpus
-        }
+class PodGpus(KnownGpus):
+    """The GPUs that pods may hold, also by the names that device plugins and drivers give them."""
 
     def places(self, pod: PodDevices) -> Iterator[tuple[str, Place | None]]:
         """Yield each GPU that a pod was given, by its name, and where that is, or None."""
@@ -82,44 +46,33 @@ class PodGpus:
         ``name::n`` is the n-th share of a time-sliced one.
         """
         name = name.partition("::")[0]
-        if name in self._gpus:
-            return Place(name)
-        if name.startswith("MIG-"):
-            return self._instance(name)
+        if place := self.named(name):
+            return place
         index, colon, _ = name.partition(":")
         if index.isdecimal():
-            uuid = self._by_index.get(int(index))
+            gpu = self.at_index(int(index))
             # NVML's numbers of instances have gaps where some were taken away: of several it is
             # not known which one is meant.
-            return self._only(uuid) if colon else self._whole(uuid)
+            return self._only(gpu) if colon else gpu
         if gke := _GKE.fullmatch(name):
-            uuid = self._by_minor.get(int(gke[1]))
-            return self._whole(uuid) if gke[2] is None else self._gpu_instance(uuid, int(gke[2]))
+            gpu = self.at_minor(int(gke[1]))
+            return gpu if gke[2] is None else self._gpu_instance(gpu, int(gke[2]))
         if claimed := _CLAIMED.fullmatch(name):
-            uuid = self._by_minor.get(int(claimed[1]))
-            return self._whole(uuid) if claimed[2] is None else self._only(uuid, claimed[2])
+            gpu = self.at_minor(int(claimed[1]))
+            return gpu if claimed[2] is None else self._only(gpu, claimed[2])
         return None
 
-    def _whole(self, uuid: str | None) -> Place | None:
-        return None if uuid is None else Place(uuid)
-
-    def _instance(self, mig_uuid: str) -> Place | None:
-        for uuid, those in self._instances.items():
-            if any(one.mig_uuid == mig_uuid for one in those):
-                return Place(uuid, (mig_uuid,))
-        return None
-
-    def _gpu_instance(self, uuid: str | None, number: int) -> Place | None:
-        those = self._instances.get(uuid or "", ())
+    def _gpu_instance(self, gpu: Place | None, number: int) -> Place | None:
+        those = self.instances(gpu.uuid) if gpu else ()
         held = tuple(one.mig_uuid for one in those if one.gpu_instance == number)
-        return Place(uuid, held) if uuid and held else None
+        return Place(gpu.uuid, held) if gpu and held else None
 
-    def _only(self, uuid: str | None, profile: str | None = None) -> Place | None:
+    def _only(self, gpu: Place | None, profile: str | None = None) -> Place | None:
         """Return the instance (of a profile) where a GPU has just one."""
-        those = self._instances.get(uuid or "", ())
+        those = self.instances(gpu.uuid) if gpu else ()
         if profile is not None:
             those = tuple(one for one in those if _as_dns(one.profile) == profile)
-        return Place(uuid, (those[0].mig_uuid,)) if uuid and len(those) == 1 else None
+        return Place(gpu.uuid, (those[0].mig_uuid,)) if gpu and len(those) == 1 else None
 
 
 def _names(claimed: ClaimedDevice) -> list[str]:

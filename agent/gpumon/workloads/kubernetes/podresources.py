@@ -15,9 +15,6 @@ from pathlib import Path
 
 from gpumon.errors import UnavailableError
 
-SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
-"""Where the kubelet listens, unless its root directory was moved."""
-
 METHOD = "/v1.PodResourcesLister/List"
 
 LARGEST_REPLY = 64 * 2**20

@@ -7,7 +7,8 @@ import json
 import re
 from typing import Any
 
-from gpumon.workloads.slurm.slurmcommand import SlurmError, plain, run_command
+from gpumon.workloads.labels import plain
+from gpumon.workloads.slurm.slurmcommand import SlurmError, run_command
 
 _GPUS = re.compile(r"gpu(?::([^:(,]+))?:(\d+)")
 _MIG = re.compile(r"(?:^|_)\d+g\.")

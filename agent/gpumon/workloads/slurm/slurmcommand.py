@@ -18,37 +18,21 @@ from pathlib import Path
 
 from gpumon.clock import Clock
 from gpumon.model import Job
+from gpumon.workloads.held import HeldJob
+from gpumon.workloads.labels import plain
 from gpumon.workloads.slurm.hostlist import expand, ranges
 
 GRACE_SECONDS = 1.0
 """How long a program that was killed is waited for."""
 
 DEADLINE_SECONDS = 10.0
-LONGEST_TEXT = 64
-"""Characters of a job's name that go onto a label."""
 
 
 class SlurmError(Exception):
     """Slurm did not answer, or answered nonsense."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SlurmJob:
-    """A job and the minor numbers of its GPUs here; times in unix seconds."""
-
-    job: Job
-    minors: tuple[int, ...] = ()
-    since: float | None = None
-    until: float | None = None
-
-
-def plain(text: object) -> str:
-    """Return a user's text as a label takes it: printable, and not long."""
-    kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return kept.strip()[:LONGEST_TEXT]
-
-
-async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> dict[str, SlurmJob]:
+async def ask_jobs(node: str, before: Mapping[str, HeldJob], clock: Clock) -> dict[str, HeldJob]:
     """Return the jobs that hold GPUs of this node; those that were there before now have an end.
 
     Raises SlurmError.
@@ -57,7 +41,7 @@ async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> d
         "squeue", "--noheader", f"--nodelist={node}", "--states=R,CG,S", "-o", "%A"
     )
     devices = gres_minors(node)
-    found: dict[str, SlurmJob] = {}
+    found: dict[str, HeldJob] = {}
     for job_id in sorted({word for word in listed.split() if word.isdigit()}):
         with contextlib.suppress(SlurmError):  # it ended since
             job = parse_job(
@@ -72,7 +56,7 @@ async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> d
     return found
 
 
-def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJob | None:
+def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> HeldJob | None:
     """Return the job of ``scontrol -d show job`` with its GPUs on a node; None where it has none.
 
     ``devices`` are the minor numbers of gres.conf by the gres's type, in its order.
@@ -90,7 +74,7 @@ def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJo
     user = re.search(r"UserId=([^(\s]+)", text)
     if not minors:
         return None
-    return SlurmJob(
+    return HeldJob(
         job=Job(
             job_id=head.group(1),
             user=plain(user.group(1) if user else ""),
@@ -99,7 +83,7 @@ def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJo
             name=plain(head.group(2)),
             manager="slurm",
         ),
-        minors=tuple(dict.fromkeys(minors)),
+        gpus=tuple(dict.fromkeys(minors)),
         since=_time(_field(text, "StartTime")),
     )
 
