@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gpumon import workloads
 from gpumon.workloads.jobfiles.jobfile import parse_job
 from tests.support.jobhooks import DEPLOY, FLUX_JOB, Flux, Pbs, run_hook
 from tests.support.servers import require
@@ -456,6 +460,59 @@ def test_a_flux_that_does_not_answer_is_said_and_fails_nothing(tmp_path: Path) -
     flux.breaks()
     assert "flux does not say which GPUs" in flux.prolog()
     assert not flux.jobs.exists()
+
+
+GUIDE = (DEPLOY.parent / "docs" / "workloads.md").read_text()
+
+
+def example(after: str) -> str:
+    """Return the example in the guide that stands after some words."""
+    lines = GUIDE.split(after, 1)[1].splitlines()
+    block = itertools.takewhile(
+        lambda line: line.startswith("    "),
+        itertools.dropwhile(lambda line: not line.startswith("    "), lines),
+    )
+    return textwrap.dedent("\n".join(block)) + "\n"
+
+
+def test_the_guides_home_made_prolog_and_epilog_work(jobs: Path, tmp_path: Path) -> None:
+    """As they stand there, but for where the script is."""
+    env = {"GPUMON_JOBS_DIR": str(jobs), "JOB_ID": "4711", "JOB_GPUS": "0,2-3", "JOB_USER": "al"}
+    for words in ("The prolog, with", "The epilog:"):
+        script = tmp_path / "script"
+        text = example(words)
+        assert "/usr/local/libexec/gpumon-job.sh" in text
+        script.write_text(text.replace("/usr/local/libexec/gpumon-job.sh", str(WRITER)))
+        script.chmod(0o755)
+        assert run_hook([str(script)], {**env, "JOB_NAME": FORGED}) == ""
+    document = only(jobs)
+    assert (document["job_id"], document["gpus"], document["name"], document["user"]) == (
+        "4711",
+        [0, 2, 3],
+        FORGED,
+        "al",
+    )
+    assert "until" in document
+
+
+def test_the_guides_job_file_is_one_and_its_table_has_what_the_script_writes(jobs: Path) -> None:
+    """A key that is new stands in the guide."""
+    held = parse_job(example("code for it"))
+    assert (held.job.manager, held.job.job_id, held.gpus) == ("ourqueue", "4711", (0, 3))
+    writer(jobs, "begin", "manager=pbs", "job_id=1", "gpus=0")
+    writer(jobs, "end", "manager=pbs", "job_id=1")
+    rows = [line.split("|")[1] for line in GUIDE.splitlines() if line.startswith("| `")]
+    named = {word for row in rows for word in re.findall(r"`(\w+)`", row)}
+    assert only(jobs).keys() <= named
+
+
+def test_the_guides_files_and_managers_are_there() -> None:
+    """Paths lead somewhere; the first table lists the managers in the order of auto."""
+    named = set(re.findall(r"\b(deploy/[\w./-]+\w)", GUIDE))
+    assert {Path(path).parent.name for path in named} == {"flux", "jobs", "pbs"}
+    assert [path for path in named if not (DEPLOY.parent / path).exists()] == []
+    table = re.findall(r"^\| `(\w+)` \|", GUIDE, re.MULTILINE)
+    assert table[:4] == list(workloads.names()[1:])
 
 
 def test_all_scripts_are_clean_and_can_be_run() -> None:

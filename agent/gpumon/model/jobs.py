@@ -8,7 +8,10 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Who a holding belongs to; ``manager`` is slurm, kubernetes or processes."""
+    """Who a holding belongs to.
+
+    ``manager`` is slurm, kubernetes, processes, or what a job file says, such as pbs.
+    """
 
     job_id: str
     user: str = ""
