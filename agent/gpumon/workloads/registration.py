@@ -28,6 +28,14 @@ class Option:
     help: str
     folder: bool = False
 
+    def there(self, settings: Settings) -> bool:
+        """Tell whether the path is there, and this user may know it."""
+        path = self.of(settings)
+        try:
+            return path.is_dir() if self.folder else path.exists()
+        except OSError:
+            return False
+
     @property
     def key(self) -> str:
         """The parameter that the command line makes of the flag."""
@@ -52,11 +60,3 @@ class Registration:
     options: tuple[Option, ...] = ()
     speaks: Callable[[Settings], bool] = lambda _: False
     installed: Callable[[], bool] = lambda: False
-
-
-def exists(path: Path) -> bool:
-    """Tell whether a path is there, and this user may know it."""
-    try:
-        return path.exists()
-    except OSError:
-        return False

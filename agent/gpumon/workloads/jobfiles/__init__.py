@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpumon.workloads.registration import Option, Registration, Settings, exists
+from gpumon.workloads.registration import Option, Registration, Settings
 
 if TYPE_CHECKING:
     from gpumon.workloads.manager import Manager
@@ -29,6 +29,6 @@ REGISTRATION = Registration(
     name="jobfiles",
     summary="files that any manager's prolog writes: PBS, Flux, LSF, a home-made one",
     options=(JOBS_DIR,),
-    speaks=lambda settings: exists(JOBS_DIR.of(settings)),
+    speaks=JOBS_DIR.there,
     make=_make,
 )

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpumon.workloads.registration import Option, Registration, Settings, exists
+from gpumon.workloads.registration import Option, Registration, Settings
 
 if TYPE_CHECKING:
     from gpumon.workloads.manager import Manager
@@ -30,7 +30,7 @@ def _make(settings: Settings) -> Manager:
 
 def _speaks(settings: Settings) -> bool:
     """Tell whether a kubelet runs here and can be asked."""
-    if not exists(KUBELET_SOCKET.of(settings)):
+    if not KUBELET_SOCKET.there(settings):
         return False
     if importlib.util.find_spec("grpc") is not None:
         return True

@@ -6,7 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from gpumon.workloads.jobfiles import JOBS_DIR
-from gpumon.workloads.registration import Registration, Settings, exists
+from gpumon.workloads.registration import Registration, Settings
 
 if TYPE_CHECKING:
     from gpumon.workloads.manager import Manager
@@ -24,12 +24,14 @@ def _speaks(settings: Settings) -> bool:
     """Tell whether there are job files, and Slurm is here or wrote one: others write them too."""
     from gpumon.workloads.jobfiles.jobfolder import JobFolder
 
-    folder = JOBS_DIR.of(settings)
-    if not exists(folder):
+    if not JOBS_DIR.there(settings):
         return False
     if any(shutil.which(program) for program in PROGRAMS):
         return True
-    return any(held.job.manager == REGISTRATION.name for held in JobFolder(folder).read() or [])
+    return any(
+        held.job.manager == REGISTRATION.name
+        for held in JobFolder(JOBS_DIR.of(settings)).read() or []
+    )
 
 
 REGISTRATION = Registration(
