@@ -81,7 +81,7 @@ named() {
     printf '%s-%s' "$manager" "$plain"
 }
 
-# Writes stdin to the file, aside first: whoever reads sees the whole file or none.
+# Writes stdin to the file, aside first: a reader sees the whole file or none.
 write() {
     rm -f "$new"
     if ! (set -C && cat >"$new") || ! mv -f "$new" "$file"; then

@@ -18,7 +18,7 @@ from typing import Any
 import pbs
 
 FOLDER = Path(os.environ.get("GPUMON_PBS_FOLDER", "/usr/local/libexec/gpumon-pbs"))
-"""Where prologue.sh and epilogue.sh are."""
+"""The folder of prologue.sh and epilogue.sh."""
 
 DEADLINE_SECONDS = 15
 """PBS ends a hook after 30 s (its attribute alarm), and fails the job."""
@@ -40,7 +40,7 @@ def _command(event: Any) -> "list[str]":
 
 
 def _environment() -> "dict[str, str]":
-    """Return this process's environment, with where PBS keeps its files."""
+    """Return this process's environment, with PBS's own folders."""
     settings = pbs.get_pbs_conf() or {}
     homes = {name: settings[name] for name in ("PBS_HOME", "PBS_MOM_HOME") if name in settings}
     return dict(os.environ, **homes)

@@ -11,7 +11,7 @@
 #   PBS_HOME/aux/JOB.env    written by the hook pbs_cgroups: CUDA_VISIBLE_DEVICES=GPU-…,GPU-…
 #   TORQUE_HOME/aux/JOBgpu  written by Torque, also $PBS_GPUFILE: a line HOST-gpuN for each
 #   CUDA_VISIBLE_DEVICES    if a hook of the site has set it for the prologue
-# Where they are numbers, both count as the driver does (CUDA_DEVICE_ORDER=PCI_BUS_ID).
+# If they are numbers, both count as the driver does (CUDA_DEVICE_ORDER=PCI_BUS_ID).
 #
 # A prologue that fails requeues or deletes its job, so this one never does.
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}

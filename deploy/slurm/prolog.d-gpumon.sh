@@ -1,5 +1,5 @@
 #!/bin/sh
-# Slurm prolog: tells gpumon which GPUs a job has on this node, and since when.
+# Slurm prolog: reports to gpumon which GPUs a job has on this node, and since when.
 # slurm.conf: Prolog=/etc/slurm/prolog.d/* Epilog=/etc/slurm/epilog.d/* PrologFlags=Alloc
 #
 # A prolog that fails drains its node, so this one never does, whatever happens.
@@ -15,7 +15,7 @@ quoted() {
 umask 022
 mkdir -p "$folder" || exit 0
 new="$folder/.$SLURM_JOB_ID.$$"
-# Written aside and renamed: whoever reads sees the whole file or none.
+# Written aside and renamed: a reader sees the whole file or none.
 if ! printf '{"schema": 1, "manager": "slurm", "job_id": "%s", "user": "%s", "account": "%s", "partition": "%s", "name": "%s", "array_job_id": "%s", "array_task_id": "%s", "gpus": "%s", "began": %s}\n' \
     "$SLURM_JOB_ID" "$(quoted "$SLURM_JOB_USER")" "$(quoted "$SLURM_JOB_ACCOUNT")" \
     "$(quoted "$SLURM_JOB_PARTITION")" "$(quoted "$SLURM_JOB_NAME")" \

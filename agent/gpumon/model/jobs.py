@@ -38,9 +38,9 @@ class Holding:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """Who holds what now; ``stale`` is why this is not news (empty where it is).
+    """Who holds what now; ``stale`` is why this is not news (empty if it is).
 
-    ``pids`` tells whose a process is, where several jobs may share a GPU.
+    ``pids`` says whose a process is, on GPUs that several jobs may share.
     """
 
     jobs: Mapping[str, Job] = dataclasses.field(default_factory=dict)

@@ -22,7 +22,7 @@ MANAGERS: tuple[Registration, ...] = (
 )
 """In the order in which ``auto`` tries them: job files before the kubelet, since somebody put a
 prolog there for gpumon; Slurm before the other writers of such files, since its controller knows
-more. The processes on a GPU are there whoever else is."""
+more. The processes on a GPU are always there."""
 
 AUTO = "auto"
 

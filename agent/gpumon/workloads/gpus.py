@@ -19,7 +19,7 @@ class KnownGpus:
     """The GPUs that jobs may hold.
 
     It remembers: a GPU that does not answer is held by its job all the same, and so are its
-    instances, of which it reports nothing any more.
+    instances, which it no longer reports.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ class Option:
     folder: bool = False
 
     def there(self, settings: Settings) -> bool:
-        """Tell whether the path is there, and this user may know it."""
+        """Return whether the path is there, and this user may know it."""
         path = self.of(settings)
         try:
             return path.is_dir() if self.folder else path.exists()
@@ -50,8 +50,8 @@ class Option:
 class Registration:
     """One workload manager.
 
-    ``speaks`` tells whether it can be heard on this machine: its folder or socket is there.
-    ``installed`` tells whether it is here, though nothing can be heard of it yet.
+    ``speaks`` returns whether it can be heard on this machine: its folder or socket is there.
+    ``installed`` returns whether it is here, though nothing can be heard of it yet.
     """
 
     name: str

@@ -15,7 +15,7 @@ JOBS_DIR = Option(
     default=Path("/run/gpumon/jobs"),
     metavar="FOLDER",
     folder=True,
-    help="Where the prolog and epilog of the workload manager write which job has which GPU.",
+    help="Folder in which the workload manager's prolog and epilog write which job has which GPU.",
 )
 
 

@@ -1,4 +1,4 @@
-"""A folder of job files: read on every tick, whoever writes into it, whatever they write."""
+"""A folder of job files: read on every tick, no matter who writes into it, or what."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class JobFolder:
         return [job for _, job in self._files.values() if job is not None]
 
     def exists(self) -> bool:
-        """Tell whether there are job files, or a folder for them; raises OSError if unknown."""
+        """Return whether there are job files, or a folder for them; raises OSError if unknown."""
         return bool(self._files) or self.path.is_dir()
 
     def read(self) -> list[HeldJob] | None:

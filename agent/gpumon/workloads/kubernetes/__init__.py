@@ -1,4 +1,4 @@
-"""Kubernetes: what the kubelet tells of pods and their devices."""
+"""Kubernetes: what the kubelet reports of pods and their devices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KUBELET_SOCKET = Option(
     flag="--kubelet-socket",
     default=Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
     metavar="SOCKET",
-    help="Where the kubelet tells which pod has which GPU.",
+    help="Socket on which the kubelet reports which pod has which GPU.",
 )
 
 
@@ -29,7 +29,7 @@ def _make(settings: Settings) -> Manager:
 
 
 def _speaks(settings: Settings) -> bool:
-    """Tell whether a kubelet runs here and can be asked."""
+    """Return whether a kubelet runs here and can be asked."""
     if not KUBELET_SOCKET.there(settings):
         return False
     if importlib.util.find_spec("grpc") is not None:

@@ -1,4 +1,4 @@
-"""Which pod holds which GPU, as the node's kubelet tells it."""
+"""Which pod holds which GPU, as the node's kubelet reports it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANAGER = "kubernetes"
 POD_LOGS = Path("/var/log/pods")
 
 PERIOD_SECONDS = 10.0
-"""The kubelet answers a hundred requests a second to all who ask, together."""
+"""The kubelet takes a hundred requests a second to all who ask, together."""
 
 _POD = re.compile(
     r"kubepods[^\n]*?[/-]pod"
@@ -105,13 +105,13 @@ class Kubernetes:
             self.errors += 1
             return
         if self._problem:
-            log.info("the kubelet tells again which pods hold GPUs")
+            log.info("the kubelet reports again which pods hold GPUs")
         self._problem = ""
         self._pods = [pod for pod in pods if pod.devices or pod.claimed]
         self._uids = await asyncio.to_thread(pod_uids, self._logs)
 
     def _warn(self, unknown: tuple[str, ...], gpus: Sequence[GpuReading]) -> None:
-        """Log devices that are no GPUs of this node, once."""
+        """Log devices that are not GPUs of this node, once."""
         if gpus and set(unknown) - set(self.unknown):
             log.warning(
                 "pods hold %d devices that are not known as GPUs of this node: %s",
@@ -138,10 +138,10 @@ class Kubernetes:
 
 
 def pod_uids(logs: Path) -> dict[str, str]:
-    """Return ``namespace/name`` by uid of the pods on this node, of which a socket tells no uids.
+    """Return ``namespace/name`` by uid of this node's pods; the socket does not report uids.
 
     The kubelet names each pod's folder of logs ``NAMESPACE_NAME_UID`` (kuberuntime's
-    BuildPodLogsDirectory); names of pods have no underscore. Empty where there is no such folder.
+    BuildPodLogsDirectory); names of pods have no underscore. Empty if there is no such folder.
     """
     found = {}
     try:
@@ -156,7 +156,7 @@ def pod_uids(logs: Path) -> dict[str, str]:
 
 
 def allocation(pods: Iterable[PodDevices], gpus: Sequence[GpuReading]) -> Allocation:
-    """Tell which of these pods holds which of these GPUs."""
+    """Return which of these pods holds which of these GPUs."""
     known = PodGpus()
     known.see(gpus)
     return _resolve(pods, known)[0]

@@ -41,7 +41,7 @@ class PodGpus(KnownGpus):
                 yield names[0], next((place for place in found if place), None)
 
     def find(self, name: str) -> Place | None:
-        """Return what a device's name means, or None where that is not known for sure.
+        """Return what a device's name means, or None if that is not known for sure.
 
         ``name::n`` is the n-th share of a time-sliced one.
         """
@@ -68,7 +68,7 @@ class PodGpus(KnownGpus):
         return Place(gpu.uuid, held) if gpu and held else None
 
     def _only(self, gpu: Place | None, profile: str | None = None) -> Place | None:
-        """Return the instance (of a profile) where a GPU has just one."""
+        """Return the instance (of a profile) if a GPU has just one."""
         those = self.instances(gpu.uuid) if gpu else ()
         if profile is not None:
             those = tuple(one for one in those if _as_dns(one.profile) == profile)
@@ -76,7 +76,7 @@ class PodGpus(KnownGpus):
 
 
 def _names(claimed: ClaimedDevice) -> list[str]:
-    """Return the names of a claimed device, the driver's own first; none where it is no GPU."""
+    """Return the names of a claimed device, the driver's own first; none if it is not a GPU."""
     names = [claimed.device] if claimed.driver == DRIVER and claimed.device else []
     for qualified in claimed.cdi_names:
         kind, _, name = qualified.partition("=")

@@ -21,7 +21,7 @@ def _make(settings: Settings) -> Manager:
 
 
 def _speaks(settings: Settings) -> bool:
-    """Tell whether there are job files, and Slurm is here or wrote one: others write them too."""
+    """Return whether there are job files, and Slurm is here or wrote one: others write them too."""
     from gpumon.workloads.jobfiles.jobfolder import JobFolder
 
     if not JOBS_DIR.there(settings):

@@ -26,7 +26,7 @@ class SlurmNode:
 
 
 async def ask_nodes() -> dict[str, SlurmNode]:
-    """Return the nodes by name; SlurmError if Slurm does not answer, or answers nonsense."""
+    """Return the nodes by name; SlurmError if Slurm does not answer, or prints nonsense."""
     return parse_nodes(await run_command("sinfo", "--json"))
 
 
@@ -85,7 +85,7 @@ def _node(name: str, states: list[str], partition: str, gres: str) -> SlurmNode:
 
 
 def state_of(states: list[str]) -> str:
-    """Return the one word that matters to whoever looks: down and drained before all others."""
+    """Return the one word that matters most: down and drained before all others."""
     for word in ("down", "drain", "fail", "maint", "reserved"):
         if any(state.startswith(word) for state in states):
             return {"drain": "drained"}.get(word, word)

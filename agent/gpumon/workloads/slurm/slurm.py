@@ -74,7 +74,7 @@ class Slurm:
         )
 
     async def run(self) -> None:
-        """Ask the controller if there are no hooks, and for what the hooks were not told."""
+        """Ask the controller if there are no hooks, and for what the hooks did not know."""
         while True:
             try:
                 if self._folder.exists():
@@ -99,7 +99,7 @@ class Slurm:
         return (held for held in self._folder.jobs if held.job.manager == NAME)
 
     def _incomplete(self) -> list[str]:
-        """Return the jobs whose account or name the prolog was not told (before Slurm 23.02)."""
+        """Return the jobs whose account or name the prolog did not know (before Slurm 23.02)."""
         return [
             held.job.job_id
             for held in self._own()
@@ -109,7 +109,7 @@ class Slurm:
         ]
 
     async def _complete(self) -> None:
-        """Ask the controller what the prolog was not told, once for each job."""
+        """Ask the controller what the prolog did not know, once for each job."""
         wanted = self._incomplete()
         if not wanted:
             return

@@ -2,7 +2,7 @@
 
 ``IDX`` in ``scontrol -d show job`` counts the devices of gres.conf in its order, not the driver's:
 it is mapped by their ``File=`` to the minor number. ``CUDA_VISIBLE_DEVICES`` is renumbered in each
-job and tells nothing.
+job and says nothing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ async def ask_jobs(node: str, before: Mapping[str, HeldJob], clock: Clock) -> di
 
 
 def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> HeldJob | None:
-    """Return the job of ``scontrol -d show job`` with its GPUs on a node; None where it has none.
+    """Return the job of ``scontrol -d show job`` with its GPUs on a node; None if it has none.
 
     ``devices`` are the minor numbers of gres.conf by the gres's type, in its order.
     """
@@ -91,7 +91,7 @@ def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> HeldJob
 def gres_minors(node: str, path: Path | None = None) -> dict[str, list[int]]:
     """Return the minor numbers of gres.conf's GPU files by type, in its order; "" for all.
 
-    Empty where there is no such file, or none with ``File=`` (AutoDetect): then Slurm counts
+    Empty if there is no such file, or none with ``File=`` (AutoDetect): then Slurm counts
     devices by their minor number.
     """
     path = path or Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).with_name(
@@ -135,7 +135,7 @@ def _time(text: str) -> float | None:
 
 
 async def run_command(*command: str) -> str:
-    """Return what a command printed; SlurmError where it failed or took too long."""
+    """Return what a command printed; SlurmError if it failed or took too long."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
