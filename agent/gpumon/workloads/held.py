@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gpumon.model import Allocation, GpuReading, Holding, Job
-from gpumon.workloads.gpus import KnownGpus, Place
+from gpumon.workloads.knowngpus import KnownGpus, Place
 
 log = logging.getLogger(__name__)
 

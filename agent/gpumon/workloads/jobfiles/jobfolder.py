@@ -21,7 +21,7 @@ MOST_BYTES = 65_536
 _NOT_THERE = (FileNotFoundError, NotADirectoryError)
 
 
-class _Seen(NamedTuple):
+class _Stamp(NamedTuple):
     """What changes when a file is written, replaced, or its rights are changed."""
 
     modified: int
@@ -30,7 +30,7 @@ class _Seen(NamedTuple):
     inode: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> _Seen:
+    def of(cls, found: os.stat_result) -> _Stamp:
         return cls(found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
@@ -47,7 +47,7 @@ class JobFolder:
         self.errors = 0
         self._read_once = False
         self._problems: dict[str, str] = {}
-        self._files: dict[str, tuple[_Seen, HeldJob | None]] = {}
+        self._files: dict[str, tuple[_Stamp, HeldJob | None]] = {}
 
     @property
     def problem(self) -> str:
@@ -107,7 +107,7 @@ class JobFolder:
         files = {}
         for name, entry in found[:MOST_JOBS]:
             try:
-                seen = _Seen.of(entry.stat(follow_symlinks=False))
+                seen = _Stamp.of(entry.stat(follow_symlinks=False))
                 known = self._files.get(name)
                 if known is not None and known[0] == seen:
                     files[name] = known

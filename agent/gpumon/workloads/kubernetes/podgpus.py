@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from gpumon.workloads.gpus import KnownGpus, Place
+from gpumon.workloads.knowngpus import KnownGpus, Place
 from gpumon.workloads.kubernetes.podresources import ClaimedDevice, PodDevices
 
 RESOURCES = re.compile(r"nvidia\.com/(?:gpu(?:\.shared)?|mig-.+)")
