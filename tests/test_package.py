@@ -25,6 +25,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
         "gpumon/sources/nvml/library.py",
         "gpumon/_assets/deploy/prometheus/prometheus.yml",
         "gpumon/_assets/deploy/systemd/gpumon-agent.service",
+        "gpumon/_assets/deploy/jobs/gpumon-job.sh",
+        "gpumon/_assets/deploy/pbs/gpumon_pbs_hook.py",
+        "gpumon/_assets/deploy/flux/prolog.d-gpumon.sh",
         "gpumon/_assets/dashboards/json/gpumon-node.json",
     ],
 )

@@ -1,13 +1,17 @@
 #!/bin/sh
-# Slurm epilog: tells gpumon when a job gave its GPUs back. Never fails: that would drain the node.
+# Slurm epilog: reports to gpumon when a job gave its GPUs back. Never fails: that would drain the node.
 folder=${GPUMON_JOBS_DIR:-/run/gpumon/jobs}
 file="$folder/$SLURM_JOB_ID.json"
 if [ -n "$SLURM_JOB_ID" ] && [ -f "$file" ]; then
     new="$folder/.$SLURM_JOB_ID.$$"
-    sed "s/}\$/, \"ended\": $(date +%s.%N)}/" "$file" >"$new" && mv -f "$new" "$file" || rm -f "$new"
+    if ! sed "s/}\$/, \"ended\": $(date +%s.%N)}/" "$file" >"$new" || ! mv -f "$new" "$file"; then
+        rm -f "$new"
+    fi
 fi
-# The agent has seen those that ended an hour ago.
-find "$folder" -maxdepth 1 -type f -mmin +60 -exec grep -ls '"ended"' {} + 2>/dev/null | while read -r old; do
+# The agent has seen those that ended an hour ago. The end is what a line ends with: nothing that a user
+# wrote stands there, and a job may be called "ended".
+find "$folder" -maxdepth 1 -type f -mmin +60 \
+    -exec grep -ls '"\(ended\|until\)": [0-9.]*}$' {} + 2>/dev/null | while read -r old; do
     rm -f "$old"
 done
 exit 0

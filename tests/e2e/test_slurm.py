@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from gpumon.cli import run
-from gpumon.site.slurm import parse_nodes
 from gpumon.times import parse_time
-from gpumon.workloads.slurmcommand import parse_job
+from gpumon.workloads.slurm.sinfo import parse_nodes
+from gpumon.workloads.slurm.slurmcommand import parse_job
 from tests.support.exposition import Exposition
 from tests.support.servers import (
     ROOT,
@@ -94,10 +94,10 @@ def run_both(slurm: Slurm, folder: Path, agent: Agent, jobs: Path) -> tuple[str,
     assert sorted(dict(labels)["gpu"] for labels in told) == ["2", "3"]
     slurm_says = parse_job(slurm.run(f"scontrol -d show job {first}"), "n1", {})
     assert slurm_says is not None
-    assert slurm_says.minors == (0, 1)
+    assert slurm_says.gpus == (0, 1)
     assert (slurm_says.job.name, slurm_says.job.user) == ("busy", "root")
-    (node,) = parse_nodes(slurm.run("sinfo --json; echo"), 9842).values()
-    assert (node.node, node.node_partition, node.expected_gpus) == ("n1", "gpu", 4)
+    (node,) = parse_nodes(slurm.run("sinfo --json; echo")).values()
+    assert (node.name, node.partition, node.gpus) == ("n1", "gpu", 4)
     assert node.state in ("mixed", "allocated")
     wait_for(lambda: "ended" in hooked(jobs, second), 30, "the end of the lazy")
     slurm.run(f"scancel {first}")

@@ -9,8 +9,9 @@ import pytest
 
 from gpumon.errors import GpumonError
 from gpumon.site.config import Site, load_site
-from gpumon.site.slurm import parse_nodes, state_of
-from gpumon.workloads.slurmcommand import SlurmError
+from gpumon.site.nodes import of_slurm
+from gpumon.workloads.slurm.sinfo import parse_nodes, state_of
+from gpumon.workloads.slurm.slurmcommand import SlurmError
 from tests.support.servers import ROOT
 
 EXAMPLE = ROOT / "deploy" / "site" / "site.toml"
@@ -116,7 +117,7 @@ def test_newer_slurms_tell_groups_of_nodes() -> None:
     """From 23.02 on; drained before idle, GPUs of all types together."""
     text = """{"sinfo": [{"node": {"state": ["IDLE", "DRAIN"]}, "nodes": {"nodes": ["n1", "n2"]},
       "partition": {"name": "train"}, "gres": {"total": "gpu:h200:4(S:0-1),gpu:a100:2"}}]}"""
-    found = parse_nodes(text, 9842)
+    found = of_slurm(parse_nodes(text), 9842)
     assert sorted(found) == ["n1", "n2"]
     node = found["n2"]
     assert (node.state, node.node_partition, node.expected_gpus) == ("drained", "train", 6)
@@ -127,7 +128,7 @@ def test_newer_slurms_tell_groups_of_nodes() -> None:
 def test_nonsense_of_slurm_is_an_error(text: str) -> None:
     """Which leaves what was known before."""
     with pytest.raises(SlurmError, match="something else"):
-        parse_nodes(text, 9842)
+        parse_nodes(text)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +160,4 @@ def test_the_state_that_matters_is_told(states: list[str], word: str) -> None:
 def test_slurm_tells_how_many_gpus_a_node_should_have(gres: str, gpus: int | None) -> None:
     """None where there is no gres; not known where GPUs are divided, for instances are no GPUs."""
     text = f'{{"nodes": [{{"name": "n1", "state": "idle", "gres": "{gres}"}}]}}'
-    assert parse_nodes(text, 9842)["n1"].expected_gpus == gpus
+    assert parse_nodes(text)["n1"].gpus == gpus

@@ -26,8 +26,8 @@ from gpumon.model import (
     MigReading,
 )
 from gpumon.workloads import choose
-from gpumon.workloads.kubernetes import Kubernetes, allocation, pod_of
-from gpumon.workloads.podresources import list_pods
+from gpumon.workloads.kubernetes.kubernetes import Kubernetes, allocation, pod_of
+from gpumon.workloads.kubernetes.podresources import list_pods
 
 pytest.importorskip("grpc")
 pytest.importorskip("google.protobuf")
@@ -400,17 +400,19 @@ def test_the_kubelets_socket_decides_where_the_gpus_are_real(
 ) -> None:
     """Slurm's hooks come first; a simulation is in no workload manager; without gRPC: users."""
     path, jobs = tmp_path / "kubelet.sock", tmp_path / "jobs"
-    assert choose("auto", jobs, real=True, kubelet=path).name != "kubernetes"
+    settings = {"jobs_dir": jobs, "kubelet_socket": path}
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/sbin/{name}")
+    assert choose("auto", settings, real=True).name != "kubernetes"
     path.touch()
-    assert choose("auto", jobs, real=True, kubelet=path).name == "kubernetes"
-    assert choose("auto", jobs, real=False, kubelet=path).name == "processes"
-    assert choose("kubernetes", jobs, real=False, kubelet=path).name == "kubernetes"
+    assert choose("auto", settings, real=True).name == "kubernetes"
+    assert choose("auto", settings, real=False).name == "processes"
+    assert choose("kubernetes", settings, real=False).name == "kubernetes"
     with monkeypatch.context() as patch:
         patch.setattr("importlib.util.find_spec", lambda name: None)
         patch.setattr("shutil.which", lambda name: None)
-        assert choose("auto", jobs, real=True, kubelet=path).name == "processes"
+        assert choose("auto", settings, real=True).name == "processes"
     jobs.mkdir()
-    assert choose("auto", jobs, real=True, kubelet=path).name == "slurm"
+    assert choose("auto", settings, real=True).name == "slurm"
 
 
 UID = "7d3f2a1b-0c4d-4e5f-8a9b-0123456789ab"

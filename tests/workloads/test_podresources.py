@@ -8,7 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gpumon.workloads.podresources import ClaimedDevice, PluginDevices, PodDevices, decode
+from gpumon.workloads.kubernetes.podresources import (
+    ClaimedDevice,
+    PluginDevices,
+    PodDevices,
+    decode,
+)
 
 pytest.importorskip("google.protobuf")
 from google.protobuf.message import DecodeError

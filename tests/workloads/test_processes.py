@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from gpumon.model import GpuIdentity, GpuProcess, GpuReading, GpuState
-from gpumon.workloads.processes import Processes
+from gpumon.workloads.processes.processes import Processes
 
 ALICE = GpuProcess(pid=1, kind="compute", user="alice", uid=1000)
 BOB = GpuProcess(pid=2, kind="compute", user="bob", uid=1001)

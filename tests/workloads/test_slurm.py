@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from gpumon.model import GpuIdentity, GpuProcess, GpuReading, GpuState
-from gpumon.workloads import cgroup, slurmcommand
-from gpumon.workloads.cgroup import slurm_job
-from gpumon.workloads.slurm import Slurm
-from gpumon.workloads.slurmcommand import SlurmError, expand, gres_minors, parse_job, ranges
+from gpumon.workloads.slurm import cgroup, slurmcommand
+from gpumon.workloads.slurm.cgroup import slurm_job
+from gpumon.workloads.slurm.hostlist import expand, ranges
+from gpumon.workloads.slurm.slurm import Slurm
+from gpumon.workloads.slurm.slurmcommand import SlurmError, gres_minors, parse_job
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
 
@@ -128,8 +129,8 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
         assert job is not None
         return {"12": job}
 
-    monkeypatch.setattr("gpumon.workloads.slurm.ask_jobs", ask)
-    monkeypatch.setattr("gpumon.workloads.slurm.ASK_SECONDS", 0.0)
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ask_jobs", ask)
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.0)
 
     async def for_a_while() -> None:
         slurm.allocation(gpus(0), {}, 0.0)
@@ -175,7 +176,7 @@ def test_scontrols_index_counts_the_devices_of_gres_conf(tmp_path: Path) -> None
     assert devices == {"h200": [3, 2, 1, 0], "": [3, 2, 1, 0]}
     job = parse_job(SCONTROL, "n1", devices)
     assert job is not None
-    assert job.minors == (3, 1)
+    assert job.gpus == (3, 1)
     assert (job.job.job_id, job.job.user, job.job.account, job.job.partition) == (
         "12",
         "alice",
@@ -190,7 +191,7 @@ def test_without_gres_conf_the_index_is_the_minor_number(tmp_path: Path) -> None
     """AutoDetect: Slurm sorts the devices by it."""
     job = parse_job(SCONTROL, "n2", gres_minors("n2", tmp_path / "none"))
     assert job is not None
-    assert job.minors == (3,)
+    assert job.gpus == (3,)
 
 
 def test_an_answer_that_is_none_is_an_error() -> None:

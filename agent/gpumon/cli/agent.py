@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gpumon.cli.base import Seconds, Watts, declare, default_state_dir, option
+from gpumon import workloads
+from gpumon.cli.base import Function, Seconds, Watts, declare, default_state_dir, option
 from gpumon.cli.completing import models
 from gpumon.errors import UsageError
 from gpumon.web.listen import DEFAULT_PORT
@@ -16,6 +17,22 @@ def _path(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
     if not value.startswith("/") or value == "/":
         raise UsageError(f"--web.telemetry-path {value!r}", "it begins with / and is not /")
     return value
+
+
+def _managers() -> str:
+    """Return the workload managers, each with what it is."""
+    return ", ".join(f"{manager.name} ({manager.summary})" for manager in workloads.MANAGERS)
+
+
+def _workload_options(command: Function) -> Function:
+    """Declare the options of the workload managers."""
+    for one in reversed(workloads.options()):
+        kind = click.Path(file_okay=not one.folder, path_type=Path)
+        declared = option(
+            one.flag, type=kind, default=one.default, metavar=one.metavar, help=one.help
+        )
+        command = declared(command)
+    return command
 
 
 @declare(
@@ -98,27 +115,15 @@ def _path(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
 )
 @option(
     "--workload-manager",
-    type=click.Choice(["auto", "slurm", "kubernetes", "processes"]),
-    default="auto",
-    help="Who tells which job holds which GPU: Slurm, the kubelet, or the processes on it.",
+    type=click.Choice(workloads.names()),
+    default=workloads.AUTO,
+    help=f"What reports which job holds which GPU: {_managers()}. auto takes what is found.",
 )
-@option(
-    "--jobs-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("/run/gpumon/jobs"),
-    metavar="FOLDER",
-    help="Where Slurm's prolog and epilog write which job has which GPU.",
-)
-@option(
-    "--kubelet-socket",
-    type=click.Path(path_type=Path),
-    default=Path("/var/lib/kubelet/pod-resources/kubelet.sock"),
-    metavar="SOCKET",
-    help="Where the kubelet tells which pod has which GPU.",
-)
+@_workload_options
 @click.pass_context
 def agent(
     ctx: click.Context,
+    /,
     source: str,
     listen_address: str,
     telemetry_path: str,
@@ -131,8 +136,7 @@ def agent(
     kernel_log: Path | None,
     node_overhead_watts: float | None,
     workload_manager: str,
-    jobs_dir: Path,
-    kubelet_socket: Path,
+    **workload_settings: Path,
 ) -> None:
     """Read this machine's GPUs and serve them to Prometheus.
 
@@ -162,8 +166,7 @@ def agent(
         kernel_log=_kernel_log(kernel_log, source),
         node_overhead_watts=node_overhead_watts,
         workload_manager=workload_manager,
-        jobs_dir=jobs_dir,
-        kubelet_socket=kubelet_socket,
+        workload_settings=workload_settings,
         node=socket.gethostname(),
     )
     with bind(parse_listen_address(listen_address)) as sock:

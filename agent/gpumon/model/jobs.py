@@ -8,7 +8,10 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Who a holding belongs to; ``manager`` is slurm, kubernetes or processes."""
+    """Who a holding belongs to.
+
+    ``manager`` is slurm, kubernetes, processes, or what a job file says, such as pbs.
+    """
 
     job_id: str
     user: str = ""
@@ -35,9 +38,9 @@ class Holding:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Allocation:
-    """Who holds what now; ``stale`` is why this is not news (empty where it is).
+    """Who holds what now; ``stale`` is why this is not news (empty if it is).
 
-    ``pids`` tells whose a process is, where several jobs may share a GPU.
+    ``pids`` says whose a process is, on GPUs that several jobs may share.
     """
 
     jobs: Mapping[str, Job] = dataclasses.field(default_factory=dict)

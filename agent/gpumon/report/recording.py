@@ -14,7 +14,7 @@ from gpumon.report.meter import Curve
 from gpumon.sources.energy import WINDOW_SECONDS
 from gpumon.sources.replay.source import ReplaySource
 from gpumon.sources.spec import SourceSpec
-from gpumon.workloads.processes import Processes
+from gpumon.workloads.processes.processes import Processes
 
 STEP_SECONDS = 0.1
 """How finely a recording is played, where it is that fine: the boards' own refresh."""

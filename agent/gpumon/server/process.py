@@ -38,9 +38,7 @@ from gpumon.statedb.ledger import LedgerFile, load_books
 from gpumon.times import format_time
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
-from gpumon.workloads import choose
-from gpumon.workloads.podresources import SOCKET
-from gpumon.workloads.slurm import FOLDER
+from gpumon.workloads import AUTO, Settings, choose
 
 if TYPE_CHECKING:
     from gpumon.web.access import Access
@@ -60,9 +58,8 @@ class AgentOptions:
     state_dir: Path | None = None
     kernel_log: Path | None = None
     node_overhead_watts: float | None = None
-    workload_manager: str = "auto"
-    jobs_dir: Path = FOLDER
-    kubelet_socket: Path = SOCKET
+    workload_manager: str = AUTO
+    workload_settings: Settings = dataclasses.field(default_factory=dict)
     web_config: Path | None = None
     expose_users: bool = False
     node: str = ""
@@ -128,9 +125,7 @@ class _Parts:
         real = options.source.row.real
         self.host = Host(overhead_watts=options.node_overhead_watts) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
-        self.manager = choose(
-            options.workload_manager, options.jobs_dir, options.kubelet_socket, real=real
-        )
+        self.manager = choose(options.workload_manager, options.workload_settings, real=real)
         ledger = Ledger(self.state.load(load_books, Books()), LedgerFile(self.state), steady=real)
         parts = NodeParts(
             expected=ExpectedGpus(options.expected_gpus, self.state),

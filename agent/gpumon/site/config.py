@@ -14,7 +14,7 @@ from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, Tariff, read_hours
 from gpumon.site.nodes import PLACES, SiteNode
 from gpumon.site.toml import Table
-from gpumon.workloads.slurmcommand import expand, ranges
+from gpumon.workloads.slurm.hostlist import expand, ranges
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from gpumon.workloads.slurm.sinfo import SlurmNode
+
 PLACES = ("rack", "row", "hall")
 
 
@@ -35,6 +37,20 @@ class SiteNode:
             "node_partition": self.node_partition,
         }
         return {name: value for name, value in labels.items() if value}
+
+
+def of_slurm(nodes: Mapping[str, SlurmNode], port: int) -> dict[str, SiteNode]:
+    """Return Slurm's nodes by name; each one's agent listens on ``port``."""
+    return {
+        name: SiteNode(
+            node=name,
+            address=f"{name}:{port}",
+            node_partition=node.partition,
+            state=node.state,
+            expected_gpus=node.gpus,
+        )
+        for name, node in nodes.items()
+    }
 
 
 def merge(declared: Iterable[SiteNode], scheduled: Mapping[str, SiteNode]) -> tuple[SiteNode, ...]:

@@ -23,12 +23,12 @@ from gpumon.exposition import Encoder, Format, negotiate
 from gpumon.model.site import NodePlace, SiteNodeReading, SiteReading
 from gpumon.site.config import Site, load_site
 from gpumon.site.factors import HOUR_SECONDS, Factor
-from gpumon.site.nodes import SiteNode, merge
-from gpumon.site.slurm import ask_nodes
+from gpumon.site.nodes import SiteNode, merge, of_slurm
 from gpumon.web.answer import answer, json_text_answer
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
-from gpumon.workloads.slurmcommand import SlurmError
+from gpumon.workloads.slurm.sinfo import ask_nodes
+from gpumon.workloads.slurm.slurmcommand import SlurmError
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class SiteFacts:
     async def ask(self) -> None:
         """Ask Slurm for its nodes."""
         try:
-            self._scheduled = await ask_nodes(self.site.port)
+            self._scheduled = of_slurm(await ask_nodes(), self.site.port)
         except SlurmError as error:
             self._fails("slurm", str(error))
             return

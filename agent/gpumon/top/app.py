@@ -356,7 +356,7 @@ class TopApp(App[None]):
 _ON_ROWS = frozenset({"sort", "filter", "unfilter", "tab"})
 
 _NO_JOBS = (
-    "No job is known here. An agent knows the jobs of Slurm and Kubernetes: gpumon top HOST, or "
+    "No job is known here. An agent knows the jobs of its workload manager: gpumon top HOST, or "
     "gpumon agent on this machine."
 )
 

@@ -1,53 +1,69 @@
-"""Who holds which GPU: Slurm, Kubernetes, or, without them, whose processes run on it."""
+"""Who holds which GPU: a workload manager says so, or else the processes on it.
+
+A new manager is a folder (or module) with a ``REGISTRATION``, and its row in ``MANAGERS``. One
+whose prolog can write a file needs neither: ``jobfiles`` reads it.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import logging
-import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gpumon.workloads.kubernetes import Kubernetes
-from gpumon.workloads.manager import Manager
-from gpumon.workloads.podresources import SOCKET
-from gpumon.workloads.processes import Processes
-from gpumon.workloads.slurm import Slurm
+from gpumon.workloads import jobfiles, kubernetes, processes, slurm
+from gpumon.workloads.registration import Option, Registration, Settings
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from gpumon.workloads.manager import Manager
+
+MANAGERS: tuple[Registration, ...] = (
+    slurm.REGISTRATION,
+    jobfiles.REGISTRATION,
+    kubernetes.REGISTRATION,
+    processes.REGISTRATION,
+)
+"""In the order in which ``auto`` tries them: job files before the kubelet, since somebody put a
+prolog there for gpumon; Slurm before the other writers of such files, since its controller knows
+more. The processes on a GPU are always there."""
+
+AUTO = "auto"
 
 
-def choose(wanted: str, jobs_dir: Path, kubelet: Path = SOCKET, *, real: bool) -> Manager:
-    """Return the workload manager of this machine: the one wanted, or with ``auto`` what is there.
+def names() -> tuple[str, ...]:
+    """Return what may be asked for."""
+    return (AUTO, *(manager.name for manager in MANAGERS))
 
-    ``jobs_dir`` is where Slurm's hooks write, ``kubelet`` where Kubernetes' listens. ``real`` where
-    the GPUs are this machine's own: no workload manager knows those of a simulation.
+
+def options() -> tuple[Option, ...]:
+    """Return the options of all managers, each once."""
+    return tuple(dict.fromkeys(option for manager in MANAGERS for option in manager.options))
+
+
+def choose(wanted: str, settings: Settings, *, real: bool) -> Manager:
+    """Return the workload manager of this machine: the one wanted, or with ``auto`` what is found.
+
+    ``real`` if the GPUs are this machine's own: no workload manager knows those of a simulation.
     """
-    if wanted == "auto":
-        wanted = _found(jobs_dir, kubelet) if real else "processes"
-    if wanted == "slurm":
-        return Slurm(jobs_dir)
-    return Kubernetes(kubelet) if wanted == "kubernetes" else Processes()
+    if wanted != AUTO:
+        return next(manager for manager in MANAGERS if manager.name == wanted).make(settings)
+    return (find(settings) if real else processes.REGISTRATION).make(settings)
 
 
-def _found(jobs_dir: Path, kubelet: Path) -> str:
-    """Return what brings jobs to this machine."""
-    if jobs_dir.is_dir():
-        return "slurm"
-    if _exists(kubelet):
-        if importlib.util.find_spec("grpc") is not None:
-            return "kubernetes"
-        log.warning(
-            "a kubelet runs here, but without grpcio it cannot be asked: GPUs are held by users; "
-            "pip install '.[kubernetes]' in gpumon's checkout"
-        )
-    return "slurm" if shutil.which("slurmd") is not None else "processes"
+def find(settings: Settings) -> Registration:
+    """Return what brings jobs to this machine.
+
+    The first that can be heard, else the first that is installed.
+    """
+    heard = (manager for manager in MANAGERS if manager.speaks(settings))
+    installed = (manager for manager in MANAGERS if manager.installed())
+    return next(heard, None) or next(installed)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # its folder is not for us
-        return False
-
-
-__all__ = ["Manager", "choose"]
+__all__ = [
+    "AUTO",
+    "MANAGERS",
+    "Option",
+    "Settings",
+    "choose",
+    "find",
+    "names",
+    "options",
+]

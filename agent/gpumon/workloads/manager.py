@@ -11,9 +11,15 @@ from gpumon.model import Allocation, GpuReading, Job
 class Manager(Protocol):
     """Knows who holds which GPU; asked on every tick, so it never waits."""
 
-    name: str
-    errors: int
-    """How often it could not be asked, or answered nonsense."""
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def errors(self) -> int:
+        """How often it could not be asked, or answered nonsense."""
+        ...
 
     @property
     def success(self) -> bool:

@@ -15,7 +15,7 @@ MANAGER = "processes"
 
 
 class Processes:
-    """Whose processes run where; see ``Manager``."""
+    """Whose processes run on which GPU; see ``Manager``."""
 
     name = MANAGER
     errors = 0
@@ -28,7 +28,7 @@ class Processes:
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
     ) -> Allocation | None:
-        """Return who is on which GPU; one that is silent is still held by whom it was before."""
+        """Return who is on which GPU; one that is silent keeps its last holders."""
         self._last = {
             gpu.identity.uuid: gpu.held_by if gpu.up else self._last.get(gpu.identity.uuid, ())
             for gpu in gpus

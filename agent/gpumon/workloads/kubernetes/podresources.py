@@ -15,14 +15,11 @@ from pathlib import Path
 
 from gpumon.errors import UnavailableError
 
-SOCKET = Path("/var/lib/kubelet/pod-resources/kubelet.sock")
-"""Where the kubelet listens, unless its root directory was moved."""
-
 METHOD = "/v1.PodResourcesLister/List"
 
 LARGEST_REPLY = 64 * 2**20
 """Bytes. gRPC's own limit of 4 MiB may be too little for a node with many CPUs and pods: the reply
-tells of every container its CPUs, memory and devices, GPUs or not."""
+lists each container's CPUs, memory and devices, GPUs or not."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", LARGEST_REPLY),
@@ -48,7 +45,7 @@ class PluginDevices:
 class ClaimedDevice:
     """A device that a container has by a resource claim (Dynamic Resource Allocation).
 
-    ``driver`` and ``device`` are empty from a kubelet that tells the ``cdi_names`` only.
+    ``driver`` and ``device`` are empty from a kubelet that reports the ``cdi_names`` only.
     """
 
     driver: str = ""
@@ -69,7 +66,7 @@ class PodDevices:
 async def list_pods(socket: Path, deadline: float = 5.0) -> list[PodDevices]:
     """Ask the kubelet for the pods of this node and their devices.
 
-    Raises UnavailableError where it does not answer within ``deadline`` seconds, or not sense.
+    Raises UnavailableError if it does not answer within ``deadline`` seconds, or not sense.
     """
     _must_be_there(socket)
     try:
@@ -99,7 +96,7 @@ async def list_pods(socket: Path, deadline: float = 5.0) -> list[PodDevices]:
 
 
 def _must_be_there(socket: Path) -> None:
-    """Raise UnavailableError where there is no socket: gRPC need not be loaded to know."""
+    """Raise UnavailableError if there is no socket: gRPC need not be loaded to know."""
     try:
         there = socket.exists()
     except OSError as error:
@@ -123,7 +120,7 @@ def _first_line(details: str | None) -> str:
 
 
 def decode(reply: bytes) -> list[PodDevices]:
-    """Decode a ListPodResourcesResponse; ValueError where it is none.
+    """Decode a ListPodResourcesResponse; ValueError if it is not one.
 
     What is not known is skipped, as protobuf wants it.
     """

@@ -18,7 +18,7 @@ def slurm_job(cgroup: str) -> str | None:
 
 
 def job_of_process(pid: int, proc: Path = Path("/proc")) -> str | None:
-    """Return the Slurm job of a process, or None where it has none or is gone."""
+    """Return the Slurm job of a process, or None if it has none or is gone."""
     try:
         return slurm_job((proc / str(pid) / "cgroup").read_text())
     except OSError:

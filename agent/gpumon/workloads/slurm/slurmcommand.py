@@ -2,7 +2,7 @@
 
 ``IDX`` in ``scontrol -d show job`` counts the devices of gres.conf in its order, not the driver's:
 it is mapped by their ``File=`` to the minor number. ``CUDA_VISIBLE_DEVICES`` is renumbered in each
-job and tells nothing.
+job and says nothing.
 """
 
 from __future__ import annotations
@@ -18,36 +18,21 @@ from pathlib import Path
 
 from gpumon.clock import Clock
 from gpumon.model import Job
+from gpumon.workloads.held import HeldJob
+from gpumon.workloads.labels import plain
+from gpumon.workloads.slurm.hostlist import expand, ranges
 
 GRACE_SECONDS = 1.0
 """How long a program that was killed is waited for."""
 
 DEADLINE_SECONDS = 10.0
-LONGEST_TEXT = 64
-"""Characters of a job's name that go onto a label."""
 
 
 class SlurmError(Exception):
     """Slurm did not answer, or answered nonsense."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SlurmJob:
-    """A job and the minor numbers of its GPUs here; times in unix seconds."""
-
-    job: Job
-    minors: tuple[int, ...] = ()
-    since: float | None = None
-    until: float | None = None
-
-
-def plain(text: object) -> str:
-    """Return a user's text as a label takes it: printable, and not long."""
-    kept = "".join(letter if letter.isprintable() else " " for letter in str(text))
-    return kept.strip()[:LONGEST_TEXT]
-
-
-async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> dict[str, SlurmJob]:
+async def ask_jobs(node: str, before: Mapping[str, HeldJob], clock: Clock) -> dict[str, HeldJob]:
     """Return the jobs that hold GPUs of this node; those that were there before now have an end.
 
     Raises SlurmError.
@@ -56,7 +41,7 @@ async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> d
         "squeue", "--noheader", f"--nodelist={node}", "--states=R,CG,S", "-o", "%A"
     )
     devices = gres_minors(node)
-    found: dict[str, SlurmJob] = {}
+    found: dict[str, HeldJob] = {}
     for job_id in sorted({word for word in listed.split() if word.isdigit()}):
         with contextlib.suppress(SlurmError):  # it ended since
             job = parse_job(
@@ -71,8 +56,8 @@ async def ask_jobs(node: str, before: Mapping[str, SlurmJob], clock: Clock) -> d
     return found
 
 
-def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJob | None:
-    """Return the job of ``scontrol -d show job`` with its GPUs on a node; None where it has none.
+def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> HeldJob | None:
+    """Return the job of ``scontrol -d show job`` with its GPUs on a node; None if it has none.
 
     ``devices`` are the minor numbers of gres.conf by the gres's type, in its order.
     """
@@ -89,7 +74,7 @@ def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJo
     user = re.search(r"UserId=([^(\s]+)", text)
     if not minors:
         return None
-    return SlurmJob(
+    return HeldJob(
         job=Job(
             job_id=head.group(1),
             user=plain(user.group(1) if user else ""),
@@ -98,43 +83,15 @@ def parse_job(text: str, node: str, devices: Mapping[str, list[int]]) -> SlurmJo
             name=plain(head.group(2)),
             manager="slurm",
         ),
-        minors=tuple(dict.fromkeys(minors)),
+        gpus=tuple(dict.fromkeys(minors)),
         since=_time(_field(text, "StartTime")),
     )
-
-
-def ranges(text: str) -> list[int]:
-    """Return the numbers of ``0-1,3``."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if first.isdigit():
-            found += range(int(first), int(last or first) + 1)
-    return found
-
-
-def expand(nodes: str) -> list[str]:
-    """Return the names of a host list such as ``a1,n[01-03,7]``."""
-    names: list[str] = []
-    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?[^,\[]*", nodes):
-        found = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", part)
-        if found is None:
-            names.append(part)
-            continue
-        for one in found.group(2).split(","):
-            first, _, last = one.partition("-")
-            if first.isdigit() and (last or first).isdigit():
-                names += [
-                    f"{found.group(1)}{number:0{len(first)}d}{found.group(3)}"
-                    for number in range(int(first), int(last or first) + 1)
-                ]
-    return names
 
 
 def gres_minors(node: str, path: Path | None = None) -> dict[str, list[int]]:
     """Return the minor numbers of gres.conf's GPU files by type, in its order; "" for all.
 
-    Empty where there is no such file, or none with ``File=`` (AutoDetect): then Slurm counts
+    Empty if there is no such file, or none with ``File=`` (AutoDetect): then Slurm counts
     devices by their minor number.
     """
     path = path or Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).with_name(
@@ -178,7 +135,7 @@ def _time(text: str) -> float | None:
 
 
 async def run_command(*command: str) -> str:
-    """Return what a command printed; SlurmError where it failed or took too long."""
+    """Return what a command printed; SlurmError if it failed or took too long."""
     try:
         process = await asyncio.create_subprocess_exec(
             *command,

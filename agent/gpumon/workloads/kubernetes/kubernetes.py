@@ -1,4 +1,4 @@
-"""Which pod holds which GPU, as the node's kubelet tells it."""
+"""Which pod holds which GPU, as the node's kubelet reports it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.errors import UnavailableError
 from gpumon.model import Allocation, GpuReading, Holding, Job
-from gpumon.workloads.podgpus import Place, PodGpus
-from gpumon.workloads.podresources import SOCKET, PodDevices, list_pods
+from gpumon.workloads.held import holdings_of
+from gpumon.workloads.kubernetes.podgpus import PodGpus
+from gpumon.workloads.kubernetes.podresources import PodDevices, list_pods
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ MANAGER = "kubernetes"
 POD_LOGS = Path("/var/log/pods")
 
 PERIOD_SECONDS = 10.0
-"""The kubelet answers a hundred requests a second to all who ask, together."""
+"""The kubelet takes a hundred requests a second to all who ask, together."""
 
 _POD = re.compile(
     r"kubepods[^\n]*?[/-]pod"
@@ -47,7 +48,7 @@ class Kubernetes:
 
     def __init__(
         self,
-        socket: Path = SOCKET,
+        socket: Path,
         *,
         logs: Path = POD_LOGS,
         proc: Path = Path("/proc"),
@@ -104,13 +105,13 @@ class Kubernetes:
             self.errors += 1
             return
         if self._problem:
-            log.info("the kubelet tells again which pods hold GPUs")
+            log.info("the kubelet reports again which pods hold GPUs")
         self._problem = ""
         self._pods = [pod for pod in pods if pod.devices or pod.claimed]
         self._uids = await asyncio.to_thread(pod_uids, self._logs)
 
     def _warn(self, unknown: tuple[str, ...], gpus: Sequence[GpuReading]) -> None:
-        """Log devices that are no GPUs of this node, once."""
+        """Log devices that are not GPUs of this node, once."""
         if gpus and set(unknown) - set(self.unknown):
             log.warning(
                 "pods hold %d devices that are not known as GPUs of this node: %s",
@@ -137,10 +138,10 @@ class Kubernetes:
 
 
 def pod_uids(logs: Path) -> dict[str, str]:
-    """Return ``namespace/name`` by uid of the pods on this node, of which a socket tells no uids.
+    """Return ``namespace/name`` by uid of this node's pods; the socket does not report uids.
 
     The kubelet names each pod's folder of logs ``NAMESPACE_NAME_UID`` (kuberuntime's
-    BuildPodLogsDirectory); names of pods have no underscore. Empty where there is no such folder.
+    BuildPodLogsDirectory); names of pods have no underscore. Empty if there is no such folder.
     """
     found = {}
     try:
@@ -155,7 +156,7 @@ def pod_uids(logs: Path) -> dict[str, str]:
 
 
 def allocation(pods: Iterable[PodDevices], gpus: Sequence[GpuReading]) -> Allocation:
-    """Tell which of these pods holds which of these GPUs."""
+    """Return which of these pods holds which of these GPUs."""
     known = PodGpus()
     known.see(gpus)
     return _resolve(pods, known)[0]
@@ -178,22 +179,8 @@ def _resolve(pods: Iterable[PodDevices], gpus: PodGpus) -> tuple[Allocation, tup
             jobs[job_id] = Job(
                 job_id=job_id, partition=pod.namespace, name=pod.name, manager=MANAGER
             )
-            holdings += _merged(job_id, places)
+            holdings += holdings_of(job_id, places)
     return Allocation(jobs=jobs, holdings=tuple(holdings)), tuple(sorted(unknown))
-
-
-def _merged(job_id: str, places: Iterable[Place]) -> list[Holding]:
-    """Return one holding for each GPU of a job, of which it may have several parts."""
-    held: dict[str, set[str]] = {}
-    whole: set[str] = set()
-    for place in places:
-        held.setdefault(place.uuid, set()).update(place.mig_uuids)
-        if not place.mig_uuids:
-            whole.add(place.uuid)
-    return [
-        Holding(job_id=job_id, uuid=uuid, mig_uuids=() if uuid in whole else tuple(sorted(parts)))
-        for uuid, parts in held.items()
-    ]
 
 
 def pod_of(cgroup_text: str) -> str | None:
