@@ -24,9 +24,8 @@ from gpumon.model import GpuProcess, Job, JobGpuReading, JobReading, LedgerState
 from gpumon.prometheus.fleet import QUANTITIES
 from gpumon.server.app import make_app
 from gpumon.server.node import Node
+from gpumon.server.parts import NodeParts
 from gpumon.sources import open_source
-from gpumon.statedb.expected import ExpectedGpus
-from gpumon.statedb.file import StateFile
 from gpumon.targets.several import Look
 from gpumon.thresholds import shipped
 from gpumon.times import format_time
@@ -234,7 +233,7 @@ class NoCost:
 def test_every_answer_of_the_agents_api_is_a_document(snapshot: Snapshot) -> None:
     """Before the first reading, and with one that has no numbers."""
     clock = FakeClock()
-    node = Node("n1", ExpectedGpus(None, StateFile(None)), snapshot.source, clock=clock)
+    node = Node("n1", snapshot.source, NodeParts.bare(clock=clock), clock=clock)
     app = make_app(node, NoCost(), Tier.STANDARD)
     paths = [r.path for r in app.routes if r.path.startswith("/api/")]
     assert {"/api/v1/snapshot", "/api/v1/history"} <= {*paths}
