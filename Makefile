@@ -39,6 +39,7 @@ docs: $(STAMP)  ## Write what is generated: metric reference, rules, lists of al
 	$(BIN)/gpumon rules export --to deploy/prometheus/rules
 	$(BIN)/gpumon rules list -o markdown > docs/alerts.md
 	$(BIN)/python -m tests.e2e.drills
+	$(BIN)/python -m tests.documented
 	$(BIN)/python -m dashboards
 
 guide: $(STAMP) servers  ## Run the user guide's examples, and write what they print

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.checks.model import Finding, Level, Observation, gpu_check, passed, skipped
 from gpumon.model import NOT_ANSWERED_YET, GpuReading, GpuState
 from gpumon.sources.kinds import has_xids
 from gpumon.times import format_age
@@ -28,6 +28,14 @@ _STATES = {
 """The alert and the next step for each state in which a GPU cannot be read."""
 
 
+@gpu_check(
+    name="state",
+    title="the GPU answers: it is not lost, hung, or in need of a reset",
+    fails="lost, hung, in need of a reset, or returning errors; or named (`--gpu`, `--minor`) and "
+    "not there",
+    of_state=True,
+    alerts=("GpuLost", "GpuHung", "GpuResetRequired", "GpuReadError"),
+)
 def state(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge whether the GPU answers."""
     if gpu.up:
@@ -50,6 +58,13 @@ def stale(gpu: GpuReading, seen: Observation) -> bool:
     return gpu.up and age is not None and age > seen.number("monitor.stale_seconds")
 
 
+@gpu_check(
+    name="age",
+    title="its readings are of now",
+    fails="its reading is too old to judge by",
+    alerts=("ReadingsStale",),
+    thresholds=("monitor.stale_seconds",),
+)
 def age(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge how old the reading is."""
     seconds = gpu.age(seen.now)
@@ -71,6 +86,13 @@ _PEERS = ("drain_p2p", "recover_imex_domain")
 """The GPU itself works; its NVLink neighbours do not (GpuSickButSchedulable leaves them out)."""
 
 
+@gpu_check(
+    name="recovery",
+    title="the driver asks for no reset or reboot",
+    fails="the driver asks for a reset or a reboot",
+    warns="it asks to drain its NVLink peers only",
+    alerts=("GpuNeedsReset", "GpuNeedsReboot"),
+)
 def recovery(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge by what the driver itself asks for."""
     action = gpu.recovery_action
@@ -92,6 +114,15 @@ def _asked_for(gpu: GpuReading, seen: Observation) -> str:
     return lasting and f", and has{lasting}"
 
 
+@gpu_check(
+    name="xid",
+    title="no Xid of the hardware or the driver in the last minutes",
+    fails="a critical Xid in the last minutes",
+    warns="another one of the hardware or the driver; an application's passes",
+    of_state=True,
+    alerts=("GpuXidReboot", "GpuXidCritical", "GpuGspTimeout", "GpuXidHardware", "GpuXidDriver"),
+    thresholds=("xid.recent",),
+)
 def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the Xids of the last minutes: by their severity, unless they are an application's."""
     if seen.snapshot is not None and not has_xids(seen.snapshot.source.source):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.checks.model import Finding, Level, Observation, gpu_check, passed, skipped
 from gpumon.model import GpuReading
 
 _BAD_KINDS = frozenset(
@@ -16,6 +16,14 @@ _BAD_KINDS = frozenset(
 """Kinds of NVLink errors that point at a link (those of NvlinkErrors)."""
 
 
+@gpu_check(
+    name="nvlink",
+    title="all NVLinks are up, without a rate of errors",
+    fails="a link is down",
+    warns="a rate of errors (`--window`)",
+    alerts=("NvlinkDown", "NvlinkErrors"),
+    thresholds=("links.nvlink_errors_per_second",),
+)
 def nvlink(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge whether all NVLinks are up, and how fast their errors come."""
     links, active = gpu.nvlink_links, gpu.nvlink_links_active
@@ -55,6 +63,13 @@ def _bad(gpu: GpuReading | None) -> int | None:
     return None if errors is None else sum(n for kind, n in errors.items() if kind in _BAD_KINDS)
 
 
+@gpu_check(
+    name="fabric",
+    title="the NVLink fabric is joined and healthy",
+    fails="not joined, or joining has failed",
+    warns="unhealthy: degraded bandwidth, routes, configuration",
+    alerts=("FabricNotReady", "FabricUnhealthy"),
+)
 def fabric(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge whether the GPU has joined its NVLink fabric, and how that is."""
     if gpu.fabric_state is None:
@@ -80,6 +95,12 @@ def fabric(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     yield passed("it has joined its NVLink fabric")
 
 
+@gpu_check(
+    name="pcie-width",
+    title="PCI Express has all its lanes",
+    warns="fewer lanes than GPU and slot both have",
+    alerts=("PcieWidthReduced",),
+)
 def pcie_width(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the number of PCI Express lanes, which does not change with load."""
     width, most = gpu.pcie_link_width, gpu.pcie_link_width_max
@@ -96,6 +117,13 @@ def pcie_width(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield passed(f"{width} of {most} lanes")
 
 
+@gpu_check(
+    name="pcie-generation",
+    title="PCI Express has its generation, under load",
+    warns="below the highest, under load",
+    alerts=("PcieGenerationReduced",),
+    thresholds=("links.pcie_busy_ratio",),
+)
 def pcie_generation(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the PCI Express generation: below the highest it is judged under load only."""
     now, most = gpu.pcie_link_generation, gpu.pcie_link_generation_max
@@ -118,6 +146,13 @@ def pcie_generation(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         )
 
 
+@gpu_check(
+    name="pcie-replays",
+    title="PCI Express sends few packets again (needs --window)",
+    warns="a rate of packets sent again (`--window`)",
+    alerts=("PcieReplays",),
+    thresholds=("links.replays_per_second",),
+)
 def pcie_replays(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge how often PCI Express sends a packet again."""
     before = seen.before(gpu)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.checks.model import Finding, Level, Observation, gpu_check, passed, skipped
 from gpumon.model import GpuReading
 
 
+@gpu_check(
+    name="ecc",
+    title="no memory errors beyond correction, no storm of corrected ones",
+    fails="new uncorrectable errors (`--window`); more SRAM errors than NVIDIA accepts",
+    warns="uncorrectable errors since the driver was loaded; a storm of corrected ones "
+    "(`--window`)",
+    alerts=("GpuEccUncorrectable", "GpuEccStorm", "GpuSramThresholdExceeded"),
+    thresholds=("memory.corrected_per_second",),
+)
 def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge memory errors: what cannot be corrected, and how fast what can be comes."""
     if gpu.sram_threshold_exceeded:
@@ -56,6 +65,13 @@ def _sum(gpu: GpuReading | None, error: str) -> int | None:
     return sum(told) if told else None
 
 
+@gpu_check(
+    name="remap",
+    title="no memory row waits to be replaced, or could not be",
+    fails="a bad row could not be replaced",
+    warns="one waits for a reset; banks without a spare row",
+    alerts=("GpuRowRemapFailed", "GpuRowRemapPending", "GpuRemapBanksExhausted"),
+)
 def remap(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the replacement of bad rows by spare ones."""
     if gpu.row_remap_failed:

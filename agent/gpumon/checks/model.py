@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gpumon.clock import SYSTEM
 from gpumon.model import GpuReading, Snapshot
@@ -136,6 +136,7 @@ GpuJudge = Callable[[GpuReading, Observation], Iterable[Finding]]
 class Check:
     """One check: of the node (``node``) or of each GPU (``gpu``).
 
+    ``title`` is what holds when it passes, ``fails`` and ``warns`` what is found otherwise.
     ``alerts`` are those it goes with, ``thresholds`` the names of those it compares with. A check
     of GPUs is asked only about those that answer, unless it is ``of_state``: about what is known
     of a GPU however it is.
@@ -146,5 +147,17 @@ class Check:
     node: NodeJudge | None = None
     gpu: GpuJudge | None = None
     of_state: bool = False
+    fails: str = ""
+    warns: str = ""
     alerts: tuple[str, ...] = ()
     thresholds: tuple[str, ...] = ()
+
+
+def node_check(**row: Any) -> Callable[[NodeJudge], Check]:
+    """Make a function that judges the node a Check, with the rest of its row."""
+    return lambda judge: Check(node=judge, **row)
+
+
+def gpu_check(**row: Any) -> Callable[[GpuJudge], Check]:
+    """Make a function that judges each GPU a Check, with the rest of its row."""
+    return lambda judge: Check(gpu=judge, **row)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.checks.model import Finding, Level, Observation, node_check, passed, skipped
 from gpumon.model import GpuState
 
 
+@node_check(
+    name="driver",
+    title="the driver answers",
+    fails="it does not answer, and there should be GPUs",
+    alerts=("SourceDown",),
+)
 def driver(seen: Observation) -> Iterator[Finding]:
     """Judge whether the driver answers at all."""
     snapshot = seen.snapshot
@@ -39,6 +45,12 @@ def _no_driver(why: str) -> Finding:
     )
 
 
+@node_check(
+    name="count",
+    title="as many GPUs are there as should be",
+    fails="fewer GPUs than expected (`--expected-gpus`, else what the agent knows)",
+    alerts=("GpuMissing",),
+)
 def count(seen: Observation) -> Iterator[Finding]:
     """Judge whether as many GPUs are there as should be."""
     expected = _expected(seen)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpumon.checks.model import Finding, Level, Observation, passed, skipped
+from gpumon.checks.model import Finding, Level, Observation, gpu_check, passed, skipped
 from gpumon.model import GpuReading
 
 
+@gpu_check(
+    name="margin",
+    title="degrees are left until it slows down, and its memory is not hot",
+    warns="few degrees left until it slows down; hot memory",
+    alerts=("GpuMarginLow", "GpuMemoryHot"),
+    thresholds=("heat.margin_low_celsius", "heat.hbm_celsius"),
+)
 def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the degrees left to this GPU's own slowdown, and the heat of its memory."""
     left, hbm = gpu.temperature_margin_celsius, gpu.memory_temperature_celsius
@@ -31,6 +38,14 @@ def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield passed(f"{left:.0f} °C from slowing down")
 
 
+@gpu_check(
+    name="throttle",
+    title="neither heat nor the power brake holds its clocks down",
+    fails="the hardware halves the clocks: heat, or the power brake",
+    warns="slowed down by heat; by its peak current (`--window`)",
+    alerts=("GpuHardwareSlowdown", "GpuPowerBrake", "GpuThermalThrottling", "GpuCurrentLimited"),
+    thresholds=("heat.throttled_ratio", "power.edp_time_ratio", "power.edp_power_ratio"),
+)
 def throttle(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge what holds the clocks down, other than the power limit at full load."""
     reasons = gpu.throttle_reasons
@@ -104,6 +119,13 @@ def _slowed_by_current(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         )
 
 
+@gpu_check(
+    name="limit",
+    title="the power limit is the one it comes up with",
+    warns="a power limit below the default",
+    alerts=("PowerLimitBelowDefault",),
+    thresholds=("power.cap_ratio",),
+)
 def limit(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the power limit in force against the one it comes up with."""
     now, default = gpu.power_limit_watts, gpu.power_limit_default_watts
@@ -120,6 +142,11 @@ def limit(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield passed(f"power limit {now:.0f} of {default:.0f} W")
 
 
+@gpu_check(
+    name="persistence",
+    title="the driver keeps the GPU initialised",
+    warns="persistence mode is off",
+)
 def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge whether the driver keeps the GPU initialised; limits are forgotten otherwise."""
     if gpu.persistence_mode is None:
@@ -131,6 +158,13 @@ def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield Finding(Level.WARN, "persistence mode is off", step)
 
 
+@gpu_check(
+    name="clocks",
+    title="the SM clock is not low under load without a reason",
+    warns="a low SM clock under load, and no reason that the GPU names",
+    alerts=("JobStraggler",),
+    thresholds=("clocks.busy_ratio", "clocks.low_ratio"),
+)
 def clocks(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the SM clock under load, where nothing that the GPU names holds it down."""
     now, most = (gpu.clock_hertz or {}).get("sm"), (gpu.clock_max_hertz or {}).get("sm")
