@@ -12,7 +12,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class _LogfmtFormatter(logging.Formatter):
-    """``level=… msg="…"``, with the time where no service manager puts it on.
+    """``level=… msg="…"``, with the time if no service manager puts it on.
 
     A record's ``fields`` (``extra={"fields": {…}}``) follow as ``name=value``.
     """
@@ -49,7 +49,7 @@ def _value(value: object) -> str:
 
 
 def configure_logging(*, debug: bool = False) -> None:
-    """Send the log to stderr; debug messages and other packages' only where asked for."""
+    """Send the log to stderr; debug messages and other packages' only if asked for."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogfmtFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

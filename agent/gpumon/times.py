@@ -16,7 +16,7 @@ def format_time(seconds: float) -> str:
 
 
 def parse_time(text: str) -> float:
-    """Read RFC 3339 as unix seconds; ValueError where it is none."""
+    """Read RFC 3339 as unix seconds; ValueError if it is none."""
     return dt.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
@@ -29,8 +29,8 @@ def format_age(seconds: float) -> str:
 
 
 def parse_duration(text: str) -> float:
-    """Read ``90``, ``90s``, ``30m``, ``1.5h`` or ``2d`` as seconds; ValueError where it is none."""
+    """Read ``90``, ``90s``, ``30m``, ``1.5h`` or ``2d`` as seconds; ValueError if it is none."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no duration: write 90s, 30m, 2h or 1d")
+        raise ValueError(f"{text!r} is not a duration: write 90s, 30m, 2h or 1d")
     return float(match[1]) * _SECONDS_OF[match[2] or "s"]

@@ -28,7 +28,7 @@ action (which is an alert, and a check, by its own reading)."""
 class Xid:
     """One code: ``action`` is what to do now, ``repeat_action`` if it comes back on this GPU.
 
-    ``needs`` is ``reboot`` where no reset reaches the GPU any more, ``reset`` for the other
+    ``needs`` is ``reboot`` if no reset reaches the GPU any more, ``reset`` for the other
     critical ones, else empty.
     """
 
@@ -89,7 +89,7 @@ RECOVERY = {
 def advice(code: int, recovery_action: str | None = None, *, repeated: bool = False) -> str:
     """Return what to do about an Xid, given what the driver asks for at the moment.
 
-    ``recovery_action`` is one of model.RECOVERY_ACTIONS, or None where the driver tells none: what
+    ``recovery_action`` is one of model.RECOVERY_ACTIONS, or None if the driver tells none: what
     it asks for comes before the catalogue, since it knows what it has contained.
     """
     known = xid(code)

@@ -70,7 +70,7 @@ def test_a_healthy_driver_is_told_with_its_gpus(driver: FakeDriver) -> None:
         ("[agent]\nintervall = 2\n", "unknown key 'intervall' in [agent]"),
         ("[agnet]\n", "unknown table [agnet]"),
         ("[agent\n", "line 1"),
-        ('[agent]\nweb.listen-address = "x"\n', "is no listen address"),
+        ('[agent]\nweb.listen-address = "x"\n', "is not a listen address"),
     ],
 )
 def test_a_wrong_configuration_is_a_finding(tmp_path: Path, text: str, words: str) -> None:

@@ -37,7 +37,7 @@ SPACING_SECONDS = 5.0
 
 COARSE_SECONDS = 2.0
 """Over a longer tick the mean of its two ends tells nothing of a load that swings within seconds:
-its samples do, where it has some."""
+its samples do, if it has some."""
 
 HOLE_SECONDS = 60.0
 """Over a longer hole nobody knows the power."""

@@ -61,7 +61,7 @@ class _NodeSum:
         self._recent: collections.deque[tuple[int, float]] = collections.deque()
 
     def add(self, readings: Iterable[GpuReading]) -> _Extremes | None:
-        """Take in one tick's samples; None where no GPU has any."""
+        """Take in one tick's samples; None if no GPU has any."""
         bins: dict[int, dict[str, float]] = {}
         present = set()
         for reading in readings:
@@ -89,7 +89,7 @@ class _NodeSum:
     def _ramp(self, total: tuple[int, float]) -> float | None:
         """Return the greatest change against the sums of the second before, in watts.
 
-        None where there is none: samples more than a second apart tell nothing of a second.
+        None if there is none: samples more than a second apart tell nothing of a second.
         """
         number, watts = total
         if self._recent and number < self._recent[-1][0]:

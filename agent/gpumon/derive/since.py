@@ -50,7 +50,7 @@ class Since:
 
 
 def _conditions(gpu: GpuReading) -> Iterator[str]:
-    """Yield what holds of a GPU now and should not for ever, in the words of its fields."""
+    """Yield what holds of a GPU now and should not forever, in the words of its fields."""
     if gpu.state is not GpuState.OK:
         yield gpu.state.value
     if gpu.recovery_action not in (None, "none"):

@@ -61,7 +61,7 @@ def _read_on(sock: socket.socket, source: Source, spec: SourceSpec, schedule: Sc
 
 
 def _obey(sock: socket.socket, source: Source) -> bool:
-    """Do what the server has ordered, and tell whether it is still there."""
+    """Do what the server has ordered, and return whether it is still there."""
     while select.select([sock], [], [], 0)[0]:
         order = receive_order(sock)
         if order is None:
@@ -71,7 +71,7 @@ def _obey(sock: socket.socket, source: Source) -> bool:
 
 
 def _send(sock: socket.socket, message: Message) -> bool:
-    """Send a message, and tell whether the server is still there to hear it."""
+    """Send a message, and return whether the server is still there to hear it."""
     try:
         send(sock, message)
     except OSError:

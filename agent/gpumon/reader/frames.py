@@ -58,7 +58,7 @@ def send(sock: socket.socket, message: Message) -> None:
 
 
 def receive_order(sock: socket.socket) -> LeaveAlone | None:
-    """Return the server's next order, waiting for it; None where the server is gone."""
+    """Return the server's next order, waiting for it; None if the server is gone."""
     header = exactly(sock, HEADER_BYTES)
     body = exactly(sock, length(header)) if header else b""
     if not body:

@@ -26,9 +26,9 @@ STUCK_SECONDS = 120.0
 def take_place(folder: Path | None = None) -> IO[bytes] | None:
     """Return an open file that holds a place for as long as it, or a child's copy, is open.
 
-    None where no place can be made (a read-only system): then nobody counts. Raises
-    DriverStuckError where so many readers wait in the driver that another one would only join
-    them, and UnavailableError where all places are held for the moment.
+    None if no place can be made (a read-only system): then nobody counts. Raises
+    DriverStuckError if so many readers wait in the driver that another one would only join
+    them, and UnavailableError if all places are held for the moment.
     """
     free: list[IO[bytes]] = []
     try:
@@ -59,7 +59,7 @@ def take_place(folder: Path | None = None) -> IO[bytes] | None:
 
 
 def _try(file: Path) -> IO[bytes] | None:
-    """Return the file of a place that nobody holds, now held; None where somebody does."""
+    """Return the file of a place that nobody holds, now held; None if somebody does."""
     place = file.open("ab")
     try:
         fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -70,7 +70,7 @@ def _try(file: Path) -> IO[bytes] | None:
 
 
 def _folder() -> Path:
-    """Return a folder that is this user's alone, making it; OSError where there cannot be one.
+    """Return a folder that is this user's alone, making it; OSError if there cannot be one.
 
     Not the service's /run/gpumon, which is the user gpumon's.
     """

@@ -1,7 +1,7 @@
 """The server's side of the reader: starts it, hears it, and replaces it, but never waits for it.
 
 A reader that died is started again within two seconds. One that stands still may be waiting in
-the driver, where it cannot be stopped: its socket is closed, so that it ends by itself should its
+the driver, if it cannot be stopped: its socket is closed, so that it ends on its own should its
 call return, and one fresh reader is tried, slowly, and never more than three are alive.
 """
 
@@ -36,7 +36,7 @@ FRESH_READER_SECONDS = 60.0
 
 
 class Listener(Protocol):
-    """Whom the supervisor tells what it hears; silence it has to notice by itself."""
+    """Whom the supervisor tells what it hears; silence it has to notice on its own."""
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Take in a snapshot."""
@@ -79,11 +79,11 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """The process that is read from, or None where there is none."""
+        """The process that is read from, or None if there is none."""
         return self._alive[-1].pid if self._alive else None
 
     async def run(self) -> None:
-        """Read for ever; raises what the source refuses with (a bad file, an unknown model)."""
+        """Read forever; raises what the source refuses with (a bad file, an unknown model)."""
         loop = asyncio.get_running_loop()
         pause = FIRST_RESTART_SECONDS
         while True:
@@ -122,7 +122,7 @@ class Supervisor:
         self._reading.clear()
 
     async def release(self, patience: float = 10.0) -> bool:
-        """Let go of the driver: end the reader and start none; tell whether it has let go.
+        """Let go of the driver: end the reader and start none; return whether it has let go.
 
         A reader that waits in the driver keeps its handles until its call returns.
         """
@@ -139,10 +139,10 @@ class Supervisor:
     async def close(self, patience: float = 3.0) -> None:
         """Give the readers, whose sockets are closed by now, a moment to end; no longer."""
         if not await self._ended(patience):
-            log.warning("a reader waits in the driver; it ends by itself when its call returns")
+            log.warning("a reader waits in the driver; it ends on its own when its call returns")
 
     async def _ended(self, patience: float) -> bool:
-        """Wait for the readers to end, and tell whether all did."""
+        """Wait for the readers to end, and return whether all did."""
         for _ in range(round(patience / 0.05)):
             self._reap()
             if not self._alive:
@@ -222,7 +222,7 @@ async def _how(process: subprocess.Popen[bytes]) -> str:
 
 
 def _stands_still(snapshot: Snapshot) -> bool:
-    """Tell whether every GPU of a snapshot hangs: the driver's global lock is held."""
+    """Return whether every GPU of a snapshot hangs: the driver's global lock is held."""
     states = {gpu.state for gpu in snapshot.gpus}
     return states == {GpuState.HUNG}
 

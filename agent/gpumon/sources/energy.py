@@ -1,4 +1,4 @@
-"""Joules where the device does not count them itself, and how far off any of them may be."""
+"""Joules if the device does not count them itself, and how far off any of them may be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SENSOR_ERROR = 0.05
 board (Yang, Adamek, Armour: arXiv 2312.02741). The device's own counter has the same sensor."""
 
 DUTY_ERROR = 0.10
-"""The same where power is a 25 ms sample out of each 100 ms (A100): what was missed may differ."""
+"""The same if power is a 25 ms sample out of each 100 ms (A100): what was missed may differ."""
 
 
 WINDOW_SECONDS = 1.0
@@ -24,7 +24,7 @@ _GA100 = re.compile(r"\bA(?:100|800|30)(?:X|\b)")
 
 
 def has_duty_samples(name: str) -> bool:
-    """Tell whether a board's power is, or may be, such samples: GA100's, and an unnamed board's."""
+    """Return whether a board's power is, or may be, such samples: GA100's or an unnamed board's."""
     return not name or _GA100.search(name) is not None
 
 
@@ -52,6 +52,6 @@ class PowerIntegral:
 def error_ratio(*, method: str, sampled: bool = False) -> float:
     """Return how far off joules may be, as a share of them.
 
-    ``method`` is that of EnergyInfo; ``sampled`` is true where power is the A100's 25 ms sample.
+    ``method`` is that of EnergyInfo; ``sampled`` is true if power is the A100's 25 ms sample.
     """
     return DUTY_ERROR if method == "integral" and sampled else SENSOR_ERROR

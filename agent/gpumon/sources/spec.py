@@ -26,7 +26,7 @@ class Patience:
 
 
 ENOUGH = Patience()
-"""That of whoever is in no hurry, as the agent."""
+"""That of anyone who is in no hurry, as the agent."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ class SourceSpec:
             value = type(default)(-1)
         if not 0 < value < float("inf"):
             kind = "whole number" if isinstance(default, int) else "number"
-            raise UsageError(f"{self.kind}: {name}={text!r} is no {kind} above 0")
+            raise UsageError(f"{self.kind}: {name}={text!r} is not a {kind} above 0")
         return value
 
     def __str__(self) -> str:

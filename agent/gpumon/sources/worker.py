@@ -1,7 +1,7 @@
 """A thread for each GPU, so that one that never answers costs the others nothing.
 
 A thread that waits in the driver cannot be stopped, so none is: past its deadline the GPU is
-reported hung, and the thread goes on by itself when its call returns. The binding lets go of the
+reported hung, and the thread goes on on its own when its call returns. The binding lets go of the
 interpreter's lock during a call, so the other threads run meanwhile.
 """
 
@@ -76,7 +76,7 @@ class GpuWorker:
         self._thread.start()
 
     def request(self) -> bool:
-        """Ask for a reading, and tell whether one is to be expected.
+        """Ask for a reading, and return whether one is to be expected.
 
         None is while the reading before is not done, it is not time yet to retry, or the GPU is to
         be left alone.
@@ -123,7 +123,7 @@ class GpuWorker:
         self._asked.set()
 
     def join(self, seconds: float | None) -> bool:
-        """Wait for the thread to end, for ever where ``seconds`` is None; tell whether it did."""
+        """Wait for the thread to end, forever if ``seconds`` is None; return whether it did."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -166,7 +166,7 @@ class GpuWorker:
             log.exception("gpu %d (%s) cannot be read", self.index, self._identity.uuid)
             return self._give_up(GpuState.ERROR, f"{type(error).__name__}: {error}")
         if self._reading is not None and self._reading.state is not GpuState.OK:
-            log.warning("gpu %d (%s) answers again", self.index, reading.identity.uuid)
+            log.warning("gpu %d (%s) responds again", self.index, reading.identity.uuid)
         self._identity = reading.identity
         return reading
 

@@ -22,7 +22,7 @@ MOST_HANDSHAKES = 128
 """At once; with more, the oldest makes room."""
 
 _PAUSE_SECONDS = 0.1
-"""After a connection that could not be taken for want of descriptors."""
+"""After a connection that could not be taken for lack of descriptors."""
 
 Context = Callable[[], ssl.SSLContext | None]
 

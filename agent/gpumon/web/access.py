@@ -49,7 +49,7 @@ class Access:
     """The configuration in force; belongs to the agent's event loop."""
 
     def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
-        """Read the file; UsageError where it is wrong."""
+        """Read the file; UsageError if it is wrong."""
         self._path = path
         self._clock = clock
         self._config = load(path)
@@ -82,9 +82,9 @@ class Access:
         log.info("%s was read again", self._path)
 
     async def admits(self, authorization: str) -> bool:
-        """Tell whether a request's Authorization header names a user and its password.
+        """Return whether a request's Authorization header names a user and its password.
 
-        Raises BusyError where too many are being checked already.
+        Raises BusyError if too many are being checked already.
         """
         users = self.config().users
         user, password = _credentials(authorization)
@@ -144,7 +144,7 @@ def _matches(users: Mapping[str, bytes], user: str, password: bytes) -> bool:
 
 
 def _marks(files: tuple[Path, ...]) -> tuple[object, ...]:
-    """Return what tells whether a file has changed."""
+    """Return what returns whether a file has changed."""
 
     def mark(path: Path) -> object:
         try:

@@ -33,7 +33,7 @@ _BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}", re.ASCII)
 class WebConfig:
     """Whom to let in: TLS as it is set up, bcrypt hashes by user, and headers to answer with.
 
-    ``files`` are those that it was made of: when one changes it has to be made anew.
+    ``files`` are those that it was made of: when one changes it has to be made again.
     """
 
     tls: ssl.SSLContext | None = None
@@ -75,10 +75,10 @@ class _Table:
         if node is None or _is_null(node):
             return
         if not isinstance(node, yaml.MappingNode):
-            raise self.wrong(node, f"{name} is no mapping", "write key: value below it")
+            raise self.wrong(node, f"{name} is not a mapping", "write key: value below it")
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise self.wrong(key, "a key is no word", "write key: value")
+                raise self.wrong(key, "a key is not a word", "write key: value")
             if key.value in self._nodes:
                 raise self.wrong(key, f"{key.value!r} is there twice", "remove one of them")
             self._nodes[key.value] = value
@@ -107,7 +107,7 @@ class _Table:
                 )
 
     def table(self, key: str) -> _Table:
-        """Return a mapping below this one, empty where it is not there."""
+        """Return a mapping below this one, empty if it is not there."""
         return _Table(self.path, self._nodes.get(key), key)
 
     def text(self, key: str, default: str = "") -> str:
@@ -116,7 +116,7 @@ class _Table:
         if node is None or _is_null(node):
             return default
         if not isinstance(node, yaml.ScalarNode):
-            raise self.wrong(node, f"{key} is no single value", "write key: value")
+            raise self.wrong(node, f"{key} is not a single value", "write key: value")
         return str(node.value)
 
     def truth(self, key: str, *, default: bool) -> bool:
@@ -127,14 +127,14 @@ class _Table:
         return text == "true"
 
     def texts(self, key: str) -> list[str]:
-        """Return a list of texts, empty where it is not there."""
+        """Return a list of texts, empty if it is not there."""
         node = self._nodes.get(key)
         if node is None or _is_null(node):
             return []
         if not isinstance(node, yaml.SequenceNode) or not all(
             isinstance(item, yaml.ScalarNode) for item in node.value
         ):
-            raise self.wrong(node, f"{key} is no list of words", "write [one, two]")
+            raise self.wrong(node, f"{key} is not a list of words", "write [one, two]")
         return [str(item.value) for item in node.value]
 
 
@@ -174,7 +174,7 @@ def _users(table: _Table) -> dict[str, bytes]:
         if not _BCRYPT.fullmatch(table.text(name)):
             raise table.wrong(
                 table.at(name),
-                f"the password of {name!r} is no bcrypt hash",
+                f"the password of {name!r} is not a bcrypt hash",
                 "make one with: htpasswd -nBC 10 NAME",
             )
         users[name] = table.text(name).encode("ascii")

@@ -28,7 +28,7 @@ class Gatekeeper(Protocol):
         ...
 
     async def admits(self, authorization: str) -> bool:
-        """Tell whether an Authorization header is good."""
+        """Return whether an Authorization header is good."""
         ...
 
 
@@ -41,7 +41,7 @@ class Guard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 where a password is asked for and none is good, else pass the request on."""
+        """Answer 401 if a password is asked for and none is good, else pass the request on."""
         from gpumon.web.access import BusyError
 
         config = self._access.config()
@@ -64,10 +64,10 @@ class Guard:
 
 
 def may_see_users(scope: Scope, *, expose: bool) -> bool:
-    """Tell whether an answer may hold users' names and those of their programs.
+    """Return whether an answer may hold users' names and those of their programs.
 
-    To whoever has proved who they are; on this machine, where they are no secret (but not to a
-    proxy, behind which anybody may be); or to everybody, where the agent was told so.
+    To anyone who has proved who they are; on this machine, where names are not a secret (but not to
+    a proxy, behind which anybody may be); or to everybody, if the agent is set up so.
     """
     if expose or scope.get(AUTHENTICATED):
         return True

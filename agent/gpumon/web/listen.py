@@ -19,11 +19,12 @@ _LISTEN_ADDRESS = re.compile(
 
 
 def parse_listen_address(text: str) -> tuple[str, int]:
-    """Parse ``[HOST]:PORT`` (IPv6 in brackets); UsageError where it is none."""
+    """Parse ``[HOST]:PORT`` (IPv6 in brackets); UsageError if it is none."""
     match = _LISTEN_ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > MOST_PORT or not _is_host(match):
         raise UsageError(
-            f"{text!r} is no listen address", "write HOST:PORT, :PORT or [IPv6]:PORT, as in :9842"
+            f"{text!r} is not a listen address",
+            "write HOST:PORT, :PORT or [IPv6]:PORT, as in :9842",
         )
     return match["ipv6"] or match["host"], int(match["port"])
 
@@ -65,7 +66,7 @@ def bind(address: tuple[str, int]) -> socket.socket:
                 "is an agent running already? Else choose another port",
             ),
             errno.EACCES: ("may not be used", "ports below 1024 need root: choose a higher one"),
-            errno.EADDRNOTAVAIL: ("is no address of this machine", "see ip address"),
+            errno.EADDRNOTAVAIL: ("is not an address of this machine", "see ip address"),
         }
         problem, step = hints.get(error.errno or 0, (f"fails ({error.strerror})", "choose another"))
         raise UnavailableError(f"listening on {shown} {problem}", step) from None

@@ -36,7 +36,7 @@ def stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
 
 
 def allow_connections(count: int = MOST_CONNECTIONS) -> None:
-    """Raise the soft limit of open files, where the hard one allows it, to twice the clients.
+    """Raise the soft limit of open files, if the hard one allows it, to twice the clients.
 
     Where it does not, fewer clients are kept: one that cannot be accepted cannot be refused either.
     """

@@ -87,7 +87,7 @@ def _load_certificate(made: ssl.SSLContext, cert: Path, key: Path) -> None:
         # A key with a passphrase must not ask for it on the terminal.
         made.load_cert_chain(cert, key, password=lambda: b"")
     except (ssl.SSLError, ValueError, OSError):
-        raise TlsError("cert_file", f"{cert} and {key} are no certificate and its key") from None
+        raise TlsError("cert_file", f"{cert} and {key} are not a certificate and its key") from None
 
 
 def _readable(name: str, path: Path) -> None:
@@ -116,7 +116,7 @@ def _ask_clients(made: ssl.SSLContext, settings: TlsSettings) -> None:
     try:
         made.load_verify_locations(settings.client_ca)
     except (ssl.SSLError, ValueError, OSError):
-        raise TlsError("client_ca_file", f"{settings.client_ca} is no certificate") from None
+        raise TlsError("client_ca_file", f"{settings.client_ca} is not a certificate") from None
 
 
 def _choose_ciphers(made: ssl.SSLContext, settings: TlsSettings) -> None:

@@ -42,22 +42,22 @@ def recovery_action(code: int) -> str:
 
 
 def active_links(states: Sequence[int]) -> int:
-    """Count the NVLinks that are up (field 165: 1 active, 2 asleep for want of traffic)."""
+    """Count the NVLinks that are up (field 165: 1 active, 2 asleep for lack of traffic)."""
     return sum(state in (1, 2) for state in states)
 
 
 def link_is_up(state: int) -> bool:
-    """Tell whether an NVLink's state (field 165) is up."""
+    """Return whether an NVLink's state (field 165) is up."""
     return active_links([state]) == 1
 
 
 def mig_mode(modes: Sequence[int]) -> bool:
-    """Tell whether a GPU is divided now, from the modes now and after the next reset."""
+    """Return whether a GPU is divided now, from the modes now and after the next reset."""
     return modes[0] == 1
 
 
 def fabric_state(info: Any) -> str | None:
-    """Name how far a GPU has come in joining its fabric; None where there is none to join."""
+    """Name how far a GPU has come in joining its fabric; None if there is none to join."""
     return FABRIC_STATES[info.state - 1] if 1 <= info.state <= len(FABRIC_STATES) else None
 
 
@@ -77,7 +77,7 @@ def fabric_health(info: Any) -> dict[str, bool] | None:
     """Return which conditions make the fabric unfit, of those that the GPU can tell.
 
     Of an incorrect configuration the mask gives the reason; here it is one condition. Joining may
-    have failed although it is completed: that is the status. None where nothing is told.
+    have failed although it is completed: that is the status. None if nothing is told.
     """
     mask = info.healthMask
     told = {name: mask >> shift & width for name, (shift, width) in _FABRIC_CONDITIONS.items()}

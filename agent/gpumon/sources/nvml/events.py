@@ -67,7 +67,7 @@ class EventThread:
         return tuple(events)
 
     def healthy(self) -> bool | None:
-        """Tell whether events would be heard; None where this driver has none to give."""
+        """Return whether events would be heard; None if this driver has none to give."""
         return False if self._door.overdue() else self.working
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ class EventThread:
         self._news.set()
 
     def join(self, seconds: float | None) -> bool:
-        """Wait for the thread to end, for ever where ``seconds`` is None; tell whether it did."""
+        """Wait for the thread to end, forever if ``seconds`` is None; return whether it did."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -124,7 +124,7 @@ class EventThread:
                 self._door.call("nvmlEventSetFree", event_set)
 
     def _register(self, handle: Any, event_set: Any) -> bool:
-        """Register a GPU for Xids; tell whether it has any to tell."""
+        """Register a GPU for Xids; return whether it has any to tell."""
         try:
             # If one type of a mask is not supported, none is registered (nvml.h).
             supported = self._door.get("nvmlDeviceGetSupportedEventTypes", handle)

@@ -32,7 +32,7 @@ class GpmReader:
     def __init__(
         self, door: Door, handle: Any, metric_ids: Sequence[int], gpu_instance: int | None = None
     ) -> None:
-        """Allocate both samples; raises FaultError where no room is left.
+        """Allocate both samples; raises FaultError if no room is left.
 
         ``handle`` is the GPU's, of which ``gpu_instance`` may name a part.
         """
@@ -54,13 +54,13 @@ class GpmReader:
 
     @staticmethod
     def supported(door: Door, handle: Any) -> bool:
-        """Tell whether this GPU has GPM; raises FaultError where even that cannot be asked."""
+        """Return whether this GPU has GPM; raises FaultError if even that cannot be asked."""
         return bool(door.get("nvmlGpmQueryDeviceSupport", handle).isSupportedDevice)
 
     def read(self, monotonic: float) -> dict[int, float]:
         """Return the mean of each metric since the last reading, in NVML's unit, by metric id.
 
-        Empty on the first reading; where less than 0.1 s passed, the means of the one before.
+        Empty on the first reading; if less than 0.1 s passed, the means of the one before.
         """
         if self._taken is not None and monotonic - self._taken < MIN_INTERVAL:
             return self._means

@@ -118,7 +118,7 @@ class Gpu:
         )
 
     def _look_again(self) -> None:
-        """Read the identity anew, and probe again where something was not ready before."""
+        """Read the identity again, and probe again if something was not ready before."""
         self.identity = _identity(self._door, self.handle, self.identity.index)
         if self._plan.refusals.passing:
             self._replan()
@@ -168,7 +168,7 @@ class Gpu:
         return known
 
     def _probe_samples(self) -> int | None:
-        """Return the time from which power samples are new, or None where there is no buffer."""
+        """Return the time from which power samples are new, or None if there is no buffer."""
         try:
             samples = self._door.power_samples(self.handle, 0)
         except FaultError as fault:

@@ -116,7 +116,7 @@ class Library:
             return
 
     def version(self) -> tuple[str, str, str]:
-        """Return the versions of driver, NVML and CUDA; empty where it is not told."""
+        """Return the versions of driver, NVML and CUDA; empty if it is not told."""
         return (
             _or_empty(pynvml.nvmlSystemGetDriverVersion),
             _or_empty(pynvml.nvmlSystemGetNVMLVersion),
@@ -238,7 +238,7 @@ _NEXT_STEPS = {
     ),
     Code.DRIVER_NOT_LOADED: (
         "the NVIDIA kernel driver is not loaded",
-        "load it (modprobe nvidia) and check that nvidia-smi answers",
+        "load it (modprobe nvidia) and check that nvidia-smi responds",
     ),
     Code.LIB_RM_VERSION_MISMATCH: (
         "libnvidia-ml.so.1 and the loaded kernel driver are of different versions",
@@ -255,4 +255,4 @@ def _unavailable(code: int) -> UnavailableError:
     if code in _NEXT_STEPS:
         return UnavailableError(*_NEXT_STEPS[Code(code)])
     text = pynvml.NVMLError(code)
-    return UnavailableError(f"NVML does not start ({text})", "check that nvidia-smi answers")
+    return UnavailableError(f"NVML does not start ({text})", "check that nvidia-smi responds")

@@ -32,7 +32,7 @@ def milli(value: int) -> float:
 
 
 def milli_or_none(value: int) -> float | None:
-    """Milliwatts to watts, where 0 means that there is no sensor."""
+    """Milliwatts to watts; 0 means that there is no sensor."""
     return value / 1000 if value else None
 
 
@@ -86,7 +86,7 @@ class Links:
 
 @dataclasses.dataclass(frozen=True)
 class PerLink:
-    """A field value of each NVLink by itself; the link's number is the metric's last label."""
+    """A field value of each NVLink on its own; the link's number is the metric's last label."""
 
     id: int
     convert: Convert = same

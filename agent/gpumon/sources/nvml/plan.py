@@ -71,7 +71,7 @@ class Slot:
 class _Batch:
     """Fields to read in one call: what is asked, and which answers belong to which origin.
 
-    What two origins want (the state of each link, counted and by itself) is asked once.
+    What two origins want (the state of each link, counted and on its own) is asked once.
     """
 
     asked: tuple[tuple[int, int], ...]
@@ -183,7 +183,7 @@ class Plan:
         self._rounds: dict[frozenset[Cadence], _Round] = {}
 
     def origin(self, field: str) -> Origin | None:
-        """Return where the value of a reading's field comes from, or None where it is absent."""
+        """Return where the value of a reading's field comes from, or None if it is absent."""
         return next((slot.origin for slot in self.slots if slot.field == field), None)
 
     def origins(self) -> dict[str, str]:
@@ -194,7 +194,7 @@ class Plan:
     def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
         """Read the slots whose cadence is due.
 
-        A value that is refused this time is left out. FaultError is raised where the answer
+        A value that is refused this time is left out. FaultError is raised if the answer
         speaks of the whole GPU or driver, and where no field at all is answered any more.
         """
         round_ = self._rounds.get(due)

@@ -48,7 +48,7 @@ class ProcessReader:
         return "process lists" if self._kinds else ""
 
     def read(self) -> tuple[GpuProcess, ...] | None:
-        """Return the processes, or None where this GPU does not tell."""
+        """Return the processes, or None if this GPU does not tell."""
         listed = {kind: self._listed(kind) for kind in self._kinds}
         found = {
             (entry.pid, entry.gpuInstanceId): (kind, entry)
@@ -114,7 +114,7 @@ def _instance(number: int) -> int | None:
 
 
 def _who(pid: int) -> _Who:
-    """Return whose a process is; empty where it is not to be seen from here."""
+    """Return whose a process is; empty if it is not to be seen from here."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():

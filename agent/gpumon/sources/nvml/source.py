@@ -81,10 +81,10 @@ class NvmlSource:
         self._retry_at = 0.0
 
     def read(self) -> Snapshot:
-        """Return what every GPU said last; raises UnavailableError where there is no driver.
+        """Return what every GPU said last; raises UnavailableError if there is no driver.
 
-        Raises SourceBrokenError where the driver was reloaded while a call hangs in the old one:
-        then only a new process can begin anew.
+        Raises SourceBrokenError if the driver was reloaded while a call hangs in the old one:
+        then only a new process can begin again.
         """
         if self._driver_gone():
             log.warning("the driver was reloaded: starting again")
@@ -168,7 +168,7 @@ class NvmlSource:
         return self._info
 
     def _count(self) -> None:
-        """Make a worker for each GPU; where there is none, look again now and then."""
+        """Make a worker for each GPU; if there is none, look again now and then."""
         if self._clock.monotonic() < self._retry_at:
             return
         self._retry_at = self._clock.monotonic() + COUNT_RETRY_SECONDS
@@ -178,7 +178,7 @@ class NvmlSource:
             self._library.stop()
             self._info = None
             raise UnavailableError(
-                f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L answers"
+                f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L responds"
             ) from None
         self._workers = [self._worker(index) for index in range(count)]
         for index, reason in self._left_alone.items():

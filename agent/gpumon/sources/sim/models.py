@@ -39,7 +39,7 @@ class PowerModel:
 
     ``context`` is what an attached process costs, the others what an activity of 1 adds.
     ``dram_idle`` is the part of ``idle`` that the memory's own sensor shows (nvidia-smi captures;
-    H200's is assumed to be H100's), None where there is no such sensor.
+    H200's is assumed to be H100's), None if there is no such sensor.
     """
 
     idle: float

@@ -88,7 +88,7 @@ def _subject(subject: str) -> tuple[GpuModel, int]:
 def _seed(spec: SourceSpec) -> int:
     text = spec.options.get("seed", "0")
     if not (text.isascii() and text.isdigit()):
-        raise UsageError(f"sim: seed={text!r} is no whole number", "for example seed=7")
+        raise UsageError(f"sim: seed={text!r} is not a whole number", "for example seed=7")
     return int(text)
 
 
@@ -111,7 +111,7 @@ class _Range:
     unit: str
 
     def read(self, spec: SourceSpec, name: str, default: float) -> float:
-        """Return the option's value; UsageError where it is outside."""
+        """Return the option's value; UsageError if it is outside."""
         text = spec.options.get(name)
         if text is None:
             return default
@@ -139,5 +139,5 @@ def _start(spec: SourceSpec) -> float | None:
         return time.timestamp()
     except (ValueError, OverflowError):
         raise UsageError(
-            f"sim: start={text!r} is no time", "for example start=2026-01-01T00:00:00Z"
+            f"sim: start={text!r} is not a time", "for example start=2026-01-01T00:00:00Z"
         ) from None

@@ -24,7 +24,7 @@ _FINE_BACKLOG = 5000
 
 _FINE_END = 30.0
 """Seconds before now that are simulated finely even at the end of a backlog: all that peaks and
-means look at (fewer where there are more than 166 GPUs)."""
+means look at (fewer if there are more than 166 GPUs)."""
 
 _BACKLOG = 60_000
 """GPU-seconds that one reading catches up with: below a second."""
@@ -45,7 +45,7 @@ class SimSource:
     """
 
     def __init__(self, spec: SourceSpec, clock: Clock) -> None:
-        """Open the node of a specification, warm; UsageError where it makes no sense."""
+        """Open the node of a specification, warm; UsageError if it makes no sense."""
         options = SimOptions.parse(spec)
         self._clock = clock
         self._count = options.count

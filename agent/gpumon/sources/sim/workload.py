@@ -3,7 +3,7 @@
 A program runs on one GPU or, in step, on all GPUs of a job. It knows nothing of watts and degrees
 but what power it is meant to ask for. Shapes and shares follow arXiv 2508.14318 (training: compute
 near the limit, then a dip of all GPUs at once while they exchange gradients) and, for inference,
-prefill bursts on a plateau of memory-bound decoding. Levels are assumed where not stated there.
+prefill bursts on a plateau of memory-bound decoding. Levels are assumed if not stated there.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def smoothed(pieces: Sequence[tuple[int, Load]], tick: int, stride: int) -> list
 
 
 class Steady(Program):
-    """One load for ever."""
+    """One load forever."""
 
     def __init__(self, tick: int, load: Load, memory_used: float) -> None:
         """Run ``load`` from ``tick`` on."""
@@ -337,7 +337,7 @@ def _decode(model: GpuModel) -> tuple[Load, ...]:
 
 
 def stuck(model: GpuModel) -> Load:
-    """Return the load of a collective that waits for ever: resident, without work.
+    """Return the load of a collective that waits forever: resident, without work.
 
     The signature is 100 % utilisation, no tensor activity and a tenth more than an attached
     process draws idle: a few SMs spin on a flag.
