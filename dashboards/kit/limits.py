@@ -12,7 +12,7 @@ from gpumon.thresholds import shipped
 
 def limit(name: str) -> float:
     """Return a threshold that ships, by ``section.name``."""
-    number = shipped()[name]
+    number = shipped().values[name]
     assert not isinstance(number, str), name
     return number
 

@@ -35,6 +35,7 @@ from gpumon.sources.spec import SourceSpec
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile, state_file_name
 from gpumon.statedb.ledger import LedgerFile, load_books
+from gpumon.thresholds import Thresholds, shipped
 from gpumon.times import format_time
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
@@ -62,6 +63,7 @@ class AgentOptions:
     workload_settings: Settings = dataclasses.field(default_factory=dict)
     web_config: Path | None = None
     expose_users: bool = False
+    thresholds: Thresholds = dataclasses.field(default_factory=shipped)
     node: str = ""
 
 
@@ -134,6 +136,7 @@ class _Parts:
             books=BookKeeper(ledger, self.manager, chronicle=self.chronicle, host=self.host),
             host=self.host,
             kernel_log=self.kernel_log,
+            thresholds=options.thresholds,
         )
         source = SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2])
         self.node = Node(options.node, source, parts, interval=options.interval)

@@ -105,6 +105,7 @@ class FleetNode:
                 clock=clock,
             ),
             host=self._host,
+            thresholds=plan.site.thresholds,
         )
         self._agent = Node(place.node, self._info, parts, interval=GAP_SECONDS, clock=clock)
         self._faults: tuple[Fault, ...] = ()
