@@ -98,7 +98,12 @@ class FleetNode:
             xids=self._xids,
             chronicle=chronicle,
             books=BookKeeper(
-                Ledger(Books(), Forgetful(), gap_seconds=GAP_SECONDS),
+                Ledger(
+                    Books(),
+                    Forgetful(),
+                    active_ratio=plan.site.thresholds.number("activity.idle_ratio"),
+                    gap_seconds=GAP_SECONDS,
+                ),
                 self._scheduler,
                 chronicle=chronicle,
                 host=self._host,
