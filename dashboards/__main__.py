@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboards.write import FOLDER, files
+from dashboards.write import FOLDER, THRESHOLDS, files, thresholds_file
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
             stale.unlink()
     for name, text in wanted.items():
         (FOLDER / name).write_text(text, "utf-8")
+    THRESHOLDS.write_text(thresholds_file(), "utf-8")
 
 
 if __name__ == "__main__":

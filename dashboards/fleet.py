@@ -182,7 +182,7 @@ def _where() -> tuple[Panel, ...]:
                 "The ten nodes worst off",
                 "The score counts a missing GPU a hundredfold, one that asks for a reset or "
                 "reboot tenfold, and once each of heat, links that are down or narrow, kinds of "
-                "Xids of the last day that are no program's own, and memory rows to replace. "
+                f"Xids {limits.XIDS_LAST} that are no program's own, and memory rows to replace. "
                 "Where the agent is silent all its GPUs are missing, and the rest is not known. "
                 "Empty when all is well.",
             ),
@@ -300,7 +300,7 @@ def _health() -> tuple[Panel, ...]:
             Text(
                 "Xids in an hour, by class",
                 "Application: a program's own doing. Hardware and driver: ours to see to. Marks "
-                "on the graphs are codes that a node has not had for a day.",
+                f"on the graphs are codes that a node has not had {limits.XIDS_FOR}.",
             ),
             Size(8),
             {
@@ -313,7 +313,7 @@ def _health() -> tuple[Panel, ...]:
             Text(
                 "Lowest temperature margin",
                 "Of the GPU nearest to its own slowdown. Normal: above "
-                f"{limits.LOW_MARGIN:.0f} degrees.",
+                f"{limits.LOW_MARGIN} degrees.",
             ),
             Size(8),
             {

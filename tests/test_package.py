@@ -29,6 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
         "gpumon/_assets/deploy/pbs/gpumon_pbs_hook.py",
         "gpumon/_assets/deploy/flux/prolog.d-gpumon.sh",
         "gpumon/_assets/dashboards/json/gpumon-node.json",
+        "gpumon/_assets/dashboards/thresholds.json",
     ],
 )
 def test_the_wheel_holds_what_runs_and_what_ships(wheel: zipfile.Path, name: str) -> None:

@@ -1,6 +1,9 @@
 """Configuration: flag, then environment, then file, then default.
 
-The file is TOML with a table for each command, whose keys are the command's flags::
+The file is TOML with a table for each command, whose keys are the command's flags. What holds for
+all commands stands before the first table::
+
+    thresholds = "thresholds.toml"
 
     [agent]
     source = "nvml"
@@ -45,25 +48,56 @@ def load(path: Path | None) -> dict[str, Any]:
         raise UsageError(f"{file}: {error}", "mend the line, or leave out --config") from None
 
 
+COMMON = ("thresholds",)
+"""The keys of all commands. They are files, whose paths are relative to the configuration's."""
+
+
+def common(tables: Mapping[str, Any], command: str, file: Path | None) -> dict[str, str]:
+    """Return the values that hold for all commands, or for this one in its own table.
+
+    ``file`` is where the tables are from, as ``load`` takes it. Raises UsageError for a value that
+    is not a path.
+    """
+    found = {}
+    own = tables.get(command, {})
+    for key in COMMON:
+        value = own.get(key, tables.get(key)) if isinstance(own, Mapping) else tables.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value:
+            raise UsageError(
+                f"configuration: {key} is not a path", f'write {key} = "FILE" before the tables'
+            )
+        found[key] = str((file or DEFAULT_FILE).parent / value)
+    return found
+
+
+def tables_of(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of a file, without what holds for all commands."""
+    return {name: table for name, table in whole.items() if name not in COMMON}
+
+
 def section(
     tables: Mapping[str, Any], command: str, commands: Iterable[str], flags: Iterable[str]
 ) -> dict[str, Any]:
     """Return a command's values by flag (``web.listen-address``); UsageError for unknown keys."""
-    known_commands, known = sorted(commands), sorted(flags)
-    for name, table in tables.items():
+    known_commands, known_flags = sorted(commands), sorted(flags)
+    for name, table in tables_of(tables).items():
         if name not in known_commands:
+            words = f"table [{name}]" if isinstance(table, Mapping) else f"key {name!r}"
+            known = [*COMMON, *known_commands]
             raise UsageError(
-                f"configuration: unknown table [{name}]",
-                f"known are {', '.join(known_commands)}{hint(name, known_commands)}",
+                f"configuration: unknown {words}",
+                f"known are {', '.join(known)}{hint(name, known)}",
             )
         if not isinstance(table, Mapping):
             raise UsageError(f"configuration: {name} is no table", f"write [{name}]")
     values = dict(_flatten(tables.get(command, {})))
     for key in values:
-        if key not in known:
+        if key not in known_flags:
             raise UsageError(
                 f"configuration: unknown key {key!r} in [{command}]",
-                f"known are {', '.join(known)}{hint(key, known)}",
+                f"known are {', '.join(known_flags)}{hint(key, known_flags)}",
             )
     return values
 

@@ -1,12 +1,19 @@
-"""When something is wrong: the numbers of ``thresholds.toml``, in one place for all who judge."""
+"""When something is wrong: the numbers of ``thresholds.toml``, in one object for all who judge.
+
+A site puts its own into a file of the same form, of which it names what differs. Whoever judges
+takes a ``Thresholds``; no second place holds one of these numbers (``tests/thresholds``).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import importlib.resources
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.times import parse_duration
@@ -23,45 +30,88 @@ Value = float | int | str
 """A number, or a duration as text (``15m``)."""
 
 
-@functools.cache
-def shipped() -> Mapping[str, Value]:
-    """Return the thresholds that ship, by ``section.name``."""
-    text = importlib.resources.files("gpumon").joinpath("thresholds.toml").read_text("utf-8")
-    return _flat(tomllib.loads(text))
+@dataclasses.dataclass(frozen=True, slots=True)
+class Thresholds:
+    """All thresholds that are in force, by ``section.name``.
 
-
-def with_site(path: Path | None) -> Mapping[str, Value]:
-    """Return the shipped thresholds with a site's own in their place.
-
-    Raises UnavailableError where the file cannot be read, UsageError where it names a threshold
-    that is not there or gives it another kind of value.
+    They are read once, when a command or the agent starts; a lookup reads no file.
     """
-    if path is None:
-        return shipped()
+
+    values: Mapping[str, Value]
+    digest: str = dataclasses.field(init=False, compare=False)
+    """Sixteen hexadecimal digits: the same for what judges the same, however it is written.
+
+    ``15m`` and ``900s`` are one value, and so are 5 and 5.0.
+    """
+
+    def __post_init__(self) -> None:
+        """Work the digest out, which each scrape of an agent reports."""
+        text = "".join(
+            f"{name} {self.seconds(name) if isinstance(value, str) else float(value)!r}\n"
+            for name, value in sorted(self.values.items())
+        )
+        object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def number(self, name: str) -> float:
+        """Return a threshold that is a number."""
+        return float(self.values[name])
+
+    def seconds(self, name: str) -> float:
+        """Return a threshold that is a duration, in seconds."""
+        return parse_duration(str(self.values[name]))
+
+    def durations(self) -> dict[str, float]:
+        """Return those that are durations, in seconds."""
+        return {name: self.seconds(name) for name, v in self.values.items() if isinstance(v, str)}
+
+
+@functools.cache
+def shipped() -> Thresholds:
+    """Return the thresholds that ship."""
+    text = importlib.resources.files("gpumon").joinpath("thresholds.toml").read_text("utf-8")
+    return Thresholds(MappingProxyType(_flat(tomllib.loads(text))))
+
+
+def load_thresholds(path: Path) -> Thresholds:
+    """Return the shipped thresholds with those of a site's file in their place.
+
+    Raises UnavailableError if the file cannot be read, and UsageError if it names a threshold that
+    does not exist or gives it another kind of value.
+    """
     try:
         own = _flat(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
-        raise UnavailableError(f"cannot read {path} ({error.strerror})", "name another") from None
+        raise UnavailableError(
+            f"cannot read the thresholds in {path} ({error.strerror})", "name another file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
         raise UsageError(f"{path}: {error}", "write it as gpumon/thresholds.toml is") from None
+    known = shipped().values
     for name, value in own.items():
-        if name not in shipped():
+        if name not in known:
             raise UsageError(
                 f"{path}: unknown threshold {name}",
-                f"gpumon rules thresholds lists them{hint(name, list(shipped()))}",
+                f"gpumon rules thresholds lists them{hint(name, list(known))}",
             )
-        _check(path, name, value)
-    return {**shipped(), **own}
+        wanted = wrong(name, value)
+        if wanted:
+            raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}")
+    return with_own(own)
 
 
-def _check(path: Path, name: str, value: Value) -> None:
-    """Raise UsageError where a value is not of its threshold's kind."""
-    if isinstance(shipped()[name], str):
-        right, wanted = _is_duration(value), 'a duration such as "15m"'
-    else:
-        right, wanted = _is_number(value), "a number from 0"
-    if not right:
-        raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}")
+def with_own(own: Mapping[str, Value]) -> Thresholds:
+    """Return the shipped thresholds with some in their place, which are known to be right."""
+    return Thresholds(MappingProxyType({**shipped().values, **own}))
+
+
+def wrong(name: str, value: object) -> str:
+    """Return what a known threshold's value has to be if this one is not it; else nothing."""
+    if isinstance(shipped().values[name], str):
+        return "" if _is_duration(value) else 'a duration such as "15m"'
+    if name.endswith("_ratio"):
+        # 5 for 5 % would make every GPU idle, and bill it.
+        return "" if _is_number(value, 1.0) else "a number from 0 to 1"
+    return "" if _is_number(value, MOST) else "a number from 0"
 
 
 def _is_duration(value: object) -> bool:
@@ -71,10 +121,10 @@ def _is_duration(value: object) -> bool:
         return False
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object, most: float) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return 0 <= value < MOST
+    return 0 <= value <= most
 
 
 def _flat(tables: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:

@@ -61,7 +61,7 @@ def activity() -> tuple[Panel, ...]:
             Text(
                 "Straggler score in its job",
                 "Distance of its power from the job's median, in robust standard deviations. "
-                f"Beyond {limits.STRAGGLES:.0f} (dashed), either way, it works otherwise than its "
+                f"Beyond {limits.STRAGGLES} (dashed), either way, it works otherwise than its "
                 "peers. Absent while nobody holds it.",
             ),
             Size(8, 7),

@@ -55,8 +55,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Margin to the slowdown",
-                f"Normal: above {limits.LOW_MARGIN:.0f} degrees. Below "
-                f"{limits.LOWEST_MARGIN:.0f} look at the cooling now.",
+                f"Normal: above {limits.LOW_MARGIN} degrees. Below "
+                f"{limits.LOWEST_MARGIN} look at the cooling now.",
             ),
             Size(3, 4),
             {"margin": gpu("gpumon_gpu_temperature_margin_celsius")},
@@ -97,7 +97,7 @@ def now() -> tuple[Panel, ...]:
             Text(
                 "Age of its reading",
                 "Normal: about a second, the agent's interval, and after "
-                f"{limits.STALE:.0f} s it is not the present any more.",
+                f"{limits.STALE} s it is not the present any more.",
             ),
             Size(3, 4),
             {"age": gpu("gpumon_gpu_sample_age_seconds")},

@@ -137,7 +137,7 @@ def heat() -> tuple[Panel, ...]:
             Text(
                 "Temperatures",
                 "Normal depends on model and cooling: look at the margin. Memory: absent where it "
-                f"has no sensor; from {limits.MEMORY_HOT:.0f} degrees on (dashed) it slows the GPU "
+                f"has no sensor; from {limits.MEMORY_HOT} degrees on (dashed) it slows the GPU "
                 "down too.",
             ),
             Size(9),
@@ -150,7 +150,7 @@ def heat() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Temperature margin",
-                f"Low is bad, whatever the model. Normal: above {limits.LOW_MARGIN:.0f} degrees; "
+                f"Low is bad, whatever the model. Normal: above {limits.LOW_MARGIN} degrees; "
                 "at 0 the GPU slows itself down.",
             ),
             Size(9),

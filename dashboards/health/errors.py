@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 from dashboards.health.now import whole
 from dashboards.health.trends import CLASS_COLORS, peaks
 from dashboards.health.which import worst_nodes
-from dashboards.kit import keys, panels, style, tables
+from dashboards.kit import keys, limits, panels, style, tables
 from dashboards.kit import xids as codes
 from dashboards.kit.fleet_series import BY_NODE, by_node
 from dashboards.kit.limits import limit
@@ -37,9 +37,9 @@ def xids() -> tuple[Panel, ...]:
         ),
         tables.listing(
             Text(
-                "Xids by code, within a day",
+                f"Xids by code, {limits.XIDS_WITHIN}",
                 "How many GPUs and nodes had each. Vermilion codes ask for a reset or a reboot; "
-                f"one code on {MANY_NODES:.0f} nodes and more has a common cause: fabric, driver "
+                f"one code on {MANY_NODES} nodes and more has a common cause: fabric, driver "
                 "or power. Empty when all is well.",
             ),
             Size(10, 10),
@@ -57,7 +57,7 @@ def xids() -> tuple[Panel, ...]:
         ),
         tables.listing(
             Text(
-                "Nodes by Xid, within a day",
+                f"Nodes by Xid, {limits.XIDS_WITHIN}",
                 "GPUs of the node that had this code; the fifty lines with most. Click on the "
                 "node to see which GPU. Empty when all is well.",
             ),
@@ -162,7 +162,7 @@ def _corrected_by_board() -> Panel:
         Text(
             "GPUs with corrected errors",
             "Over the time shown, noted every ten minutes. A handful is ordinary; from "
-            f"{CORRECTED:,.0f} a day on somebody is told, for drivers slow down under them and "
+            f"{CORRECTED:grouped} a day on somebody is told, for drivers slow down under them and "
             "rows may be about to fail. Empty when all is well.",
         ),
         Size(8),

@@ -104,7 +104,7 @@ def offenders() -> tuple[Panel, ...]:
             Text(
                 "Boards with hardware Xids",
                 "At how many times of ten minutes, over the time shown; node and GPU are where it "
-                f"stood in that time. From {OFFENDER:.0f} in a week on the board should be "
+                f"stood in that time. From {OFFENDER} in a week on the board should be "
                 "replaced. Empty when all is well.",
             ),
             Size(14),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Panel
 
-from dashboards.kit import alerts, keys, panels, style, tables, troubles
+from dashboards.kit import alerts, keys, limits, panels, style, tables, troubles
 from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import FLEET, Expr, where
 from dashboards.kit.tables import Column
@@ -33,8 +33,8 @@ def _sick_nodes() -> Panel:
             "Nodes with most troubles",
             "GPUs missing (neither answering nor released on purpose, or their agent is silent), "
             "that ask for a repair, or are hot; NVLinks down, PCI Express links that are narrow; "
-            "kinds of Xids of the last day that are no program's own; memory rows to replace. The "
-            "score is that of the fleet's dashboard. Empty when all is well.",
+            f"kinds of Xids {limits.XIDS_LAST} that are no program's own; memory rows to replace. "
+            "The score is that of the fleet's dashboard. Empty when all is well.",
         ),
         Size(13, 10),
         (

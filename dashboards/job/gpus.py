@@ -97,7 +97,7 @@ def side_by_side() -> tuple[Panel, ...]:
             Text(
                 "Straggler score",
                 "Distance of a GPU's power from the job's median, in robust standard deviations. "
-                f"Beyond {limits.STRAGGLES:.0f} (dashed), either way, it works otherwise than its "
+                f"Beyond {limits.STRAGGLES} (dashed), either way, it works otherwise than its "
                 "peers: drawing more, it works while they wait for it.",
             ),
             Size(12, 9),
@@ -129,7 +129,7 @@ def side_by_side() -> tuple[Panel, ...]:
         ),
         _compared(
             "Temperature margin, GPU by GPU",
-            f"Degrees to the slowdown. Normal: above {limits.LOW_MARGIN:.0f}; at 0 the GPU slows "
+            f"Degrees to the slowdown. Normal: above {limits.LOW_MARGIN}; at 0 the GPU slows "
             "itself down, and the job with it.",
             Size(8, 9),
             here("gpumon_gpu_temperature_margin_celsius"),

@@ -85,13 +85,13 @@ def now() -> tuple[Panel, ...]:
             ),
             Size(2, 4),
             {"activity": ACTIVITY},
-            thresholds=style.thresholds(style.BAD, (limits.IDLE, style.WARNING), (0.3, style.WELL)),
+            thresholds=limits.activity(style.WELL),
             absent="holds none now",
         ),
         panels.value(
             Text(
                 "Idle",
-                "GPUs that it holds and has not used for ten minutes on end. Normal: 0. Else it "
+                f"GPUs that it holds and has not used {limits.IDLE_FOR}. Normal: 0. Else it "
                 "asked for more than its program uses.",
             ),
             Size(2, 4),
@@ -103,8 +103,8 @@ def now() -> tuple[Panel, ...]:
             Text(
                 "Worst straggler",
                 "How far the GPU that differs most is from the job's median, in robust standard "
-                f"deviations. Above {limits.STRAGGLES:.0f} it is a straggler, in jobs of "
-                f"{LEAST_GPUS:.0f} GPUs and more. Below, the graphs say which.",
+                f"deviations. Above {limits.STRAGGLES} it is a straggler, in jobs of "
+                f"{LEAST_GPUS} GPUs and more. Below, the graphs say which.",
             ),
             Size(3, 4),
             {"score": aggregate("max", recorded("job_id:gpumon_gpu_straggler_score:max"))},

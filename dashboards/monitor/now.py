@@ -94,7 +94,7 @@ def _freshness() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Oldest reading",
-                f"Of any GPU. Normal: a second or two. From {STALE:.0f} s on it is not the "
+                f"Of any GPU. Normal: a second or two. From {STALE} s on it is not the "
                 "present, and somebody is told.",
             ),
             Size(3, 4),
@@ -105,7 +105,7 @@ def _freshness() -> tuple[Panel, ...]:
             Text(
                 "Slowest scrape",
                 "Normal: below 0.1 s, for an agent serves what it has and reads nothing. From "
-                f"{SLOW:.0f} s on its node has no CPU time left, or the network is slow.",
+                f"{SLOW} s on its node has no CPU time left, or the network is slow.",
             ),
             Size(3, 4),
             {"scrape": aggregate("max", fleet("cluster:gpumon_scrape_duration_seconds:max"))},

@@ -103,8 +103,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Lowest temperature margin",
-                f"Of the GPU nearest to a slowdown. Normal: above {limits.LOW_MARGIN:.0f} degrees. "
-                f"Below {limits.LOWEST_MARGIN:.0f} look at the cooling now.",
+                f"Of the GPU nearest to a slowdown. Normal: above {limits.LOW_MARGIN} degrees. "
+                f"Below {limits.LOWEST_MARGIN} look at the cooling now.",
             ),
             Size(3, 4),
             {"margin": aggregate("min", node("gpumon_gpu_temperature_margin_celsius"))},
@@ -221,7 +221,7 @@ def heat() -> tuple[Panel, ...]:
             Text(
                 "Temperature margin by GPU",
                 "The one to watch: low is bad, whatever the model. Normal: above "
-                f"{limits.LOW_MARGIN:.0f} degrees; at 0 the GPU slows itself down.",
+                f"{limits.LOW_MARGIN} degrees; at 0 the GPU slows itself down.",
             ),
             Size(9),
             {GPU: node("gpumon_gpu_temperature_margin_celsius")},
@@ -243,7 +243,7 @@ def heat() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Memory temperature by GPU",
-                f"Absent where the memory has no sensor. From {limits.MEMORY_HOT:.0f} degrees on "
+                f"Absent where the memory has no sensor. From {limits.MEMORY_HOT} degrees on "
                 "(dashed) hot memory slows the GPU down too.",
             ),
             Size(5),

@@ -40,8 +40,8 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Lowest margin",
-                f"Of the GPU nearest to its own slowdown. Normal: above {LOW_MARGIN:.0f} degrees. "
-                f"Below {LOWEST_MARGIN:.0f} look at the cooling now.",
+                f"Of the GPU nearest to its own slowdown. Normal: above {LOW_MARGIN} degrees. "
+                f"Below {LOWEST_MARGIN} look at the cooling now.",
             ),
             Size(3, 4),
             {"margin": _lowest()},
@@ -50,7 +50,7 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Hot GPUs",
-                f"Within {LOWEST_MARGIN:.0f} degrees of their slowdown, where an alert is given. "
+                f"Within {LOWEST_MARGIN} degrees of their slowdown, where an alert is given. "
                 "Normal: none. The tables below say where.",
             ),
             Size(2, 4),
@@ -89,7 +89,7 @@ def heat() -> tuple[Panel, ...]:
             Text(
                 "Nodes by temperature margin",
                 "How many nodes have their hottest GPU within so many degrees of its slowdown; "
-                f"low is bad. Normal: nothing below {LOW_MARGIN:.0f}. A fleet that sinks together "
+                f"low is bad. Normal: nothing below {LOW_MARGIN}. A fleet that sinks together "
                 "is the cooling plant; a few nodes that sink are a rack or a loop.",
             ),
             Size(8, 9),
@@ -99,7 +99,7 @@ def heat() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Lowest margin by hall",
-                f"Of the GPU nearest to its slowdown. Normal: above {LOW_MARGIN:.0f} degrees; at "
+                f"Of the GPU nearest to its slowdown. Normal: above {LOW_MARGIN} degrees; at "
                 "0 it slows itself down.",
             ),
             Size(8, 9),
@@ -153,7 +153,7 @@ def racks() -> tuple[Panel, ...]:
         panels.lines(
             Text(
                 "Hot GPUs by hall",
-                f"Within {LOWEST_MARGIN:.0f} degrees of their slowdown. Normal: none. A step in "
+                f"Within {LOWEST_MARGIN} degrees of their slowdown. Normal: none. A step in "
                 "one hall is its cooling.",
             ),
             Size(12),
@@ -164,7 +164,7 @@ def racks() -> tuple[Panel, ...]:
             Text(
                 "Hottest memory by hall",
                 "Of the GPU with the hottest HBM. An A100's may reach "
-                f"{limits.MEMORY_HOT:.0f} degrees; later ones tell no limit. Hot memory slows a "
+                f"{limits.MEMORY_HOT} degrees; later ones tell no limit. Hot memory slows a "
                 "GPU down as a hot die does.",
             ),
             Size(12),

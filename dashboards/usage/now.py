@@ -74,7 +74,7 @@ def now() -> tuple[Panel, ...]:
         panels.value(
             Text(
                 "Idle",
-                "Of the held GPUs, those that have done nothing for ten minutes on end. Normal: "
+                f"Of the held GPUs, those that have done nothing {limits.IDLE_FOR}. Normal: "
                 "below 5 %. The table below says whose.",
             ),
             Size(2, 4),

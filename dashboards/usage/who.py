@@ -128,7 +128,7 @@ def jobs() -> tuple[Panel, ...]:
             Size(6, 11),
             "{{job_id}}",
             worst(10, aggregate("avg", activity, *BY_JOB), lowest=True),
-            style.thresholds(style.BAD, (limits.IDLE, style.WARNING), (0.3, style.WELL)),
+            limits.activity(style.WELL),
             most=1,
             link=links.JOB,
             absent="no jobs",
@@ -172,7 +172,7 @@ def _most() -> Panel:
             Column(
                 "Activity",
                 now_of("job_id:gpumon_job_activity_ratio:avg"),
-                style.thresholds(style.BAD, (limits.IDLE, style.WARNING), (0.3, style.NEUTRAL)),
+                limits.activity(style.NEUTRAL),
             ),
             Column(
                 "Waste",

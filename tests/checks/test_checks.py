@@ -23,7 +23,7 @@ from gpumon.model import (
 )
 from gpumon.rules import load
 from gpumon.sources import open_source
-from gpumon.thresholds import shipped, with_site
+from gpumon.thresholds import load_thresholds, shipped
 from gpumon.xids import xids
 from tests.support.clock import FakeClock
 from tests.support.servers import ROOT
@@ -51,6 +51,7 @@ def observed(
         gpus = (first, second.changed(**earlier))
         before = dataclasses.replace(NODE, time=NODE.time - seconds, gpus=gpus)
     snapshot = dataclasses.replace(NODE, gpus=(first, second), gpus_expected=2)
+    settings.setdefault("thresholds", shipped())
     return Observation(snapshot=snapshot, earlier=before, now=NOW, **settings)
 
 
@@ -389,13 +390,18 @@ class TestNode:
     def test_without_a_snapshot_nothing_is_told(self) -> None:
         """Whatever was asked for, the reason is there, and the exit code is 3."""
         for only in ([], ["ecc"], ["count"]):
-            report = judge(Observation(snapshot=None, problem="no answer"), chosen(only, []))
+            report = judge(
+                Observation(snapshot=None, problem="no answer", thresholds=shipped()),
+                chosen(only, []),
+            )
             assert report.exit_code == 3
             assert "no answer" in [v.evidence for v in report.untold]
 
     def test_a_driver_that_is_at_fault_fails(self) -> None:
         """It is not that nobody could ask."""
-        report = judge(Observation(snapshot=None, problem="stuck", broken=True), CHECKS)
+        report = judge(
+            Observation(snapshot=None, problem="stuck", broken=True, thresholds=shipped()), CHECKS
+        )
         assert [v.alert for v in report.of(Level.FAIL)] == ["SourceDown"]
         assert report.exit_code == 1
 
@@ -405,7 +411,7 @@ class TestNode:
         down = Snapshot(
             time=TIME, source=NODE.source, up=False, gpus_expected=expected, errors=("no library",)
         )
-        report = judge(Observation(snapshot=down), CHECKS)
+        report = judge(Observation(snapshot=down, thresholds=shipped()), CHECKS)
         assert report.exit_code == code
         assert "no library" in [v.evidence for v in report.verdicts if v.check == "driver"]
 
@@ -427,7 +433,7 @@ class TestAge:
         own = tmp_path / "own.toml"
         own.write_text("[monitor]\nstale_seconds = 5\n")
         assert verdict({"read_at": NOW - 10}, "age").level is Level.PASS
-        found = verdict({"read_at": NOW - 10}, "age", thresholds=with_site(own))
+        found = verdict({"read_at": NOW - 10}, "age", thresholds=load_thresholds(own))
         assert found.level is Level.FAIL
 
 
@@ -458,7 +464,7 @@ class TestSelection:
                 ),
             ),
         )
-        seen = Observation(snapshot=swapped, now=NOW)
+        seen = Observation(snapshot=swapped, now=NOW, thresholds=shipped())
         assert judge(seen, CHECKS, gpus=Selection(minors=[0])).exit_code == 1
         assert judge(seen, CHECKS, gpus=Selection(minors=[1])).exit_code == 0
 

@@ -241,9 +241,9 @@ print("LOADED", sorted(heavy & set(sys.modules)), len(commands))
     [
         ("gpumon ", 0),
         ("gpumon st", 0),
-        ("gpumon status --", 4),
-        ("gpumon status sim:", 4),
-        ("gpumon check --only st", 3),
+        ("gpumon status --", 5),
+        ("gpumon status sim:", 5),
+        ("gpumon check --only st", 4),
         ("gpumon doctor --", 2),
     ],
 )

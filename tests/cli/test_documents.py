@@ -152,7 +152,7 @@ def test_every_command_that_prints_json_is_among_them() -> None:
 
 def test_every_document_of_the_schema_is_printed_or_served() -> None:
     """A definition that nothing is held against says nothing."""
-    of_servers = {"history", "error", "faults", "fleet_jobs", "ended"}
+    of_servers = {"history", "error", "faults", "fleet_jobs", "ended", "thresholds"}
     of_prometheus = {"fleet"}
     names = {way["$ref"].removeprefix("#/$defs/") for way in published()["anyOf"]}
     held = {*DOCUMENTS.values(), *ELSEWHERE.values(), *LINES.values()}

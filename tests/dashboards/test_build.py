@@ -11,7 +11,7 @@ if sys.version_info < (3, 11):
     pytest.skip("grafana-foundation-sdk needs Python 3.11", allow_module_level=True)
 
 from dashboards import write
-from dashboards.kit import metrics, promql
+from dashboards.kit import limits, metrics, promql
 from dashboards.node import activity, health
 from gpumon.model.metric import UNITS
 from gpumon.model.terms import GPU_STATES, RECOVERY_ACTIONS, THROTTLE_REASONS
@@ -103,3 +103,29 @@ def test_no_state_is_forgotten() -> None:
     assert set(health.STATES) == set(GPU_STATES)
     assert set(health.ACTIONS) == set(RECOVERY_ACTIONS)
     assert health.STATES["ok"] == health.ACTIONS["none"] == 0
+
+
+def test_the_committed_thresholds_are_fresh() -> None:
+    """Where they stand in the dashboards is what the code builds: else run ``make docs``."""
+    assert write.THRESHOLDS.read_text("utf-8") == write.thresholds_file()
+
+
+def test_a_limit_goes_by_its_name_through_the_builders() -> None:
+    """As a number it is what ships; in a text, and what is reckoned from it, it keeps its name."""
+    margin, stale = limits.limit("heat.margin_low_celsius"), limits.limit("monitor.stale_seconds")
+    assert margin == 5
+    assert f"{margin}" == f"{margin!s}" == "<<heat.margin_low_celsius>>"
+    assert f"{2 * margin}" == f"{margin * 2}" == "<<2*heat.margin_low_celsius>>"
+    assert (2 * margin, stale / 4, 1 - margin, -margin, margin - 5) == (10, 15, -4, -5, 0)
+    assert (stale / 4).placeholder == "<<0.25*monitor.stale_seconds>>"
+    assert (1 - 2 * margin).placeholder == "<<-2*heat.margin_low_celsius+1>>"
+    assert (margin * stale).placeholder == "<<heat.margin_low_celsius*monitor.stale_seconds>>"
+    assert f"{margin:percent}" == "<<heat.margin_low_celsius|percent>>"
+
+
+def test_a_threshold_that_is_none_stops_the_build() -> None:
+    """And so does a way to write it that there is not: ``.0f`` would round a site's own away."""
+    with pytest.raises(KeyError):
+        limits.limit("heat.margin_lo_celsius")
+    with pytest.raises(ValueError, match=r"WORDS"):
+        f"{limits.limit('heat.margin_low_celsius'):.0f}"

@@ -25,7 +25,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def configured(config: Path | None = None) -> tuple[Place, Finding]:
     """Return the place, and what is found of the configuration."""
-    return module._configured(config)
+    place, _, found = module._configured(config)
+    return place, found
 
 
 def test_the_services_variables_go_before_the_file(service: Path, tmp_path: Path) -> None:

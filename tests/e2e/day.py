@@ -41,6 +41,9 @@ from gpumon.sources.nvml.source import NvmlSource
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 from gpumon.statedb.ledger import LedgerFile, load_books
+from gpumon.thresholds import shipped
+
+ACTIVE_RATIO = shipped().number("activity.idle_ratio")
 
 HALF_HOUR = 1800.0
 SCRAPE_SECONDS = 16.0
@@ -109,7 +112,7 @@ def serve(sock: socket.socket, state: Path) -> None:
     file = StateFile(state / "state.db")
     source = SourceInfo("nvml")
     chronicle = Chronicle(file, clock)
-    ledger = Ledger(file.load(load_books, Books()), LedgerFile(file))
+    ledger = Ledger(file.load(load_books, Books()), LedgerFile(file), active_ratio=ACTIVE_RATIO)
     parts = NodeParts(
         expected=ExpectedGpus(None, file),
         xids=XidMemory(file, clock),

@@ -115,3 +115,13 @@ def test_what_it_shows_can_be_taken_as_it_stands(tmp_path: Path) -> None:
         "interval": 1.0,
         "web": {"expose-users": False, "config": {"file": "FILE"}},
     }
+
+
+def test_what_is_of_all_commands_stands_before_the_tables(tmp_path: Path) -> None:
+    """In the agent's table it would be the agent's only."""
+    file = tmp_path / "gpumon.toml"
+    settings = [*SETTINGS, Setting("thresholds", "A site's own.", None, "FILE")]
+    file.write_text(configuration(settings, {}))
+    assert file.read_text().index('#thresholds = "FILE"') < file.read_text().index("[agent]")
+    file.write_text(configuration(settings, {"thresholds": "/etc/gpumon/own.toml"}))
+    assert config.load(file) == {"thresholds": "/etc/gpumon/own.toml", "agent": {}}

@@ -23,6 +23,7 @@ from gpumon.model import (
 )
 from gpumon.statedb.file import StateFile
 from gpumon.statedb.ledger import LedgerFile, load_books
+from gpumon.thresholds import shipped
 
 KILLS = 100
 WATTS = 500
@@ -31,6 +32,8 @@ TICK_SECONDS = 0.003
 ALLOCATION = Allocation(
     jobs={"1": Job(job_id="1", manager="slurm")}, holdings=(Holding(job_id="1", uuid="GPU-0"),)
 )
+
+ACTIVE_RATIO = shipped().number("activity.idle_ratio")
 
 
 def reading(began: float) -> GpuReading:
@@ -60,7 +63,9 @@ def tick(ledger: Ledger, began: float) -> GpuReading:
 def keep_books(path: Path, began: float) -> None:
     """Be an agent until killed."""
     state = StateFile(path)
-    ledger = Ledger(state.load(load_books, Books()), LedgerFile(state), steady=True)
+    ledger = Ledger(
+        state.load(load_books, Books()), LedgerFile(state), steady=True, active_ratio=ACTIVE_RATIO
+    )
     while True:
         tick(ledger, began)
         time.sleep(TICK_SECONDS)
@@ -70,7 +75,9 @@ def test_killed_a_hundred_times_nothing_is_lost_and_nothing_counted_twice(tmp_pa
     """The job's joules are what the device counted since the first tick, to the millijoule."""
     path, began, dice = tmp_path / "state.db", time.time(), random.Random(1)
     first_agent = StateFile(path)
-    first = tick(Ledger(Books(), LedgerFile(first_agent), steady=True), began)
+    first = tick(
+        Ledger(Books(), LedgerFile(first_agent), steady=True, active_ratio=ACTIVE_RATIO), began
+    )
     first_agent.close()
     assert first.energy_joules is not None
     for _ in range(KILLS):

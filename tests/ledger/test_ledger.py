@@ -33,7 +33,10 @@ from gpumon.model import (
 from gpumon.statedb import file as statefile
 from gpumon.statedb.file import StateFile
 from gpumon.statedb.ledger import LedgerFile, load_books
+from gpumon.thresholds import shipped
 from tests.support.servers import wait_for
+
+ACTIVE_RATIO = shipped().number("activity.idle_ratio")
 
 START = 1_790_000_000.0
 LIMIT = 700.0
@@ -83,7 +86,9 @@ class Bench:
     """A ledger of one GPU that is told a tick at a time."""
 
     ledger: Ledger = dataclasses.field(
-        default_factory=lambda: Ledger(Books(), LedgerFile(StateFile(None)))
+        default_factory=lambda: Ledger(
+            Books(), LedgerFile(StateFile(None)), active_ratio=ACTIVE_RATIO
+        )
     )
     time: float = START
     joules: float = 1000.0
@@ -236,7 +241,7 @@ def test_a_counter_that_leaps_beyond_the_limit_is_rejected() -> None:
 
 def test_a_gpu_without_a_counter_has_the_integral_of_its_power() -> None:
     """Trapezoids of its readings."""
-    ledger = Ledger(Books(), LedgerFile(StateFile(None)))
+    ledger = Ledger(Books(), LedgerFile(StateFile(None)), active_ratio=ACTIVE_RATIO)
     for second, watts in enumerate((100.0, 200.0, 300.0)):
         gpu = reading(time=START + second, joules=None, watts=watts)
         ledger.update(snapshot(gpu), held(by("1")), START + second)
@@ -245,7 +250,7 @@ def test_a_gpu_without_a_counter_has_the_integral_of_its_power() -> None:
 
 def test_a_module_is_counted_once() -> None:
     """Two GPUs of one GB200 module tell the same joules."""
-    ledger = Ledger(Books(), LedgerFile(StateFile(None)))
+    ledger = Ledger(Books(), LedgerFile(StateFile(None)), active_ratio=ACTIVE_RATIO)
     for second in range(2):
         gpus = [
             dataclasses.replace(
@@ -284,7 +289,7 @@ def test_nothing_heard_yet_leaves_the_last_holders_in_force() -> None:
 
 def test_a_job_has_its_part_of_what_the_node_draws_beyond_its_gpus() -> None:
     """By the share of the GPUs that it holds, and by how it is known."""
-    ledger = Ledger(Books(), LedgerFile(StateFile(None)))
+    ledger = Ledger(Books(), LedgerFile(StateFile(None)), active_ratio=ACTIVE_RATIO)
     for second in range(3):
         gpus = [reading(index, time=START + second, joules=100.0 * second) for index in range(4)]
         ledger.update(
@@ -370,7 +375,9 @@ def test_the_books_close_whatever_happens(tmp_path_factory: Any, events: list[An
 
 def _opened(path: Path) -> tuple[StateFile, Ledger]:
     state = StateFile(path)
-    return state, Ledger(state.load(load_books, Books()), LedgerFile(state), steady=True)
+    return state, Ledger(
+        state.load(load_books, Books()), LedgerFile(state), steady=True, active_ratio=ACTIVE_RATIO
+    )
 
 
 def _instances(index: int, shares: list[float]) -> tuple[MigReading, ...]:
@@ -413,7 +420,9 @@ def _sum_of_hours(db: Any) -> int:
 def test_hours_are_kept_by_gpu_and_job(tmp_path: Path) -> None:
     """A gap over two full hours is in both; what nobody held says why."""
     state = StateFile(tmp_path / "state.db")
-    bench = Bench(Ledger(Books(), LedgerFile(state)), time=3600.0 * 500_000)
+    bench = Bench(
+        Ledger(Books(), LedgerFile(state), active_ratio=ACTIVE_RATIO), time=3600.0 * 500_000
+    )
     bench.tick(held(by("1")), seconds=0)
     bench.tick(held(by("1")), seconds=7200, joules=7200.0, activity=0.0)
     bench.tick(held(by("2")), seconds=3600, joules=10.0)

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from gpumon.cli import run
+from gpumon.documents.snapshot import to_document
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
 from gpumon.model import (
@@ -28,9 +29,14 @@ from gpumon.model import (
     SourceInfo,
 )
 from gpumon.site.factors import parse_factor
+from gpumon.sources import open_source
 from gpumon.statedb.file import MIGRATIONS, StateFile
 from gpumon.statedb.ledger import LedgerFile
+from gpumon.thresholds import shipped
 from gpumon.times import format_time
+from tests.support.clock import FakeClock
+
+ACTIVE_RATIO = shipped().number("activity.idle_ratio")
 
 HOUR = 3600.0
 NOW = (time.time() // HOUR) * HOUR
@@ -44,7 +50,7 @@ BOB = Job(job_id="2", user="bob", account="physics", partition="gpu", name="b", 
 def state_dir(tmp_path: Path) -> Path:
     """Five hours of two GPUs at 360 W: alice has one, active; bob one for three hours, idle."""
     state = StateFile(tmp_path / "state.db")
-    ledger = Ledger(Books(), LedgerFile(state))
+    ledger = Ledger(Books(), LedgerFile(state), active_ratio=ACTIVE_RATIO)
     for tick in range(5 * 360 + 1):
         now = BEGIN + tick * 10
         gpus = tuple(
@@ -242,3 +248,33 @@ def test_a_file_of_an_older_agent_is_said(tmp_path: Path, command: str) -> None:
         db.executescript(MIGRATIONS[0])
     said = call([command, "--state-dir", str(tmp_path)], 3)
     assert "is of an older agent: restart gpumon agent" in said
+
+
+def test_a_report_says_what_counted_as_idle(state_dir: Path) -> None:
+    """Waste is money: with the line it was told by, and since when if that was changed."""
+    document = json.loads(report(state_dir, "--since", "1d", "-o", "json"))
+    assert document["active_lines"] == [{"since": format_time(BEGIN), "ratio": 0.05}]
+    assert "waste is held and idle (activity below 5 %)." in report(state_dir, "--since", "1d")
+    with contextlib.closing(sqlite3.connect(state_dir / "state.db")) as db, db:
+        db.execute("INSERT INTO active_lines (time, ratio) VALUES (?, 0.1)", (BEGIN + HOUR,))
+    told = " ".join(report(state_dir, "--since", "1d").split())
+    changed = f"(activity below 5 %, from {format_time(BEGIN + HOUR)[:16]}Z on below 10 %)"
+    assert f"waste is held and idle {changed}." in told
+
+
+def test_what_is_idle_in_a_recording_is_for_its_reader_to_say(tmp_path: Path) -> None:
+    """A recording has no agent that has decided it."""
+    file, own = tmp_path / "run.ndjson", tmp_path / "own.toml"
+    own.write_text("[activity]\nidle_ratio = 0.99\n")
+    clock = FakeClock()
+    source = open_source("sim:1xH100,workload=training", clock)
+    with file.open("w") as written:
+        for _ in range(5):
+            clock.pass_(1)
+            written.write(json.dumps(to_document(source.read())) + "\n")
+    argv = ["report", f"replay:{file}", "-o", "json"]
+    usual = json.loads(call(argv, 0))
+    strict = json.loads(call([*argv, "--thresholds", str(own)], 0))
+    assert usual["total"]["active_seconds"] == usual["total"]["held_seconds"] > 0
+    assert strict["total"]["active_seconds"] == 0
+    assert [line["ratio"] for line in strict["active_lines"]] == [0.99]

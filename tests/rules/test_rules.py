@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gpumon.checks import CHECKS
 from gpumon.cli import COMMANDS
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.ledger.ledger import ACTIVE_RATIO
 from gpumon.model import RECOVERY_ACTIONS
 from gpumon.rules import Alert, Recording, Rendering, load, render
 from gpumon.rules.check import problems_of_files, problems_of_ours
 from gpumon.rules.source import scaled
-from gpumon.thresholds import shipped, with_site
+from gpumon.thresholds import load_thresholds, shipped, with_own
 from gpumon.times import parse_duration
 from gpumon.xids import xids
 from tests.support.servers import ROOT, require
@@ -150,12 +148,12 @@ def test_every_recovery_action_has_an_alert() -> None:
 
 
 def test_every_threshold_is_used() -> None:
-    """A number that nothing reads is gone; the ledger's own is the same as the rules'."""
-    folder = ROOT / "agent" / "gpumon" / "rules" / "source"
-    text = "".join(file.read_text("utf-8") for file in folder.glob("*.yml"))
-    by_checks = {name for check in CHECKS for name in check.thresholds}
-    assert [n for n in shipped() if f"<<{n}" not in text and n not in by_checks] == []
-    assert shipped()["activity.idle_ratio"] == ACTIVE_RATIO
+    """A number that nothing reads is gone: neither rule nor check, nor a view, nor the page."""
+    package = ROOT / "agent" / "gpumon"
+    rules = "".join(file.read_text("utf-8") for file in package.glob("rules/source/*.yml"))
+    code = "".join(file.read_text("utf-8") for file in package.rglob("*.py"))
+    code += (package / "server" / "page.html").read_text("utf-8")
+    assert [n for n in shipped().values if f"<<{n}" not in rules and f'"{n}"' not in code] == []
 
 
 class TestThresholds:
@@ -165,7 +163,7 @@ class TestThresholds:
         """A changed margin is in the rules, and everything else as it was."""
         own = tmp_path / "own.toml"
         own.write_text("[heat]\nmargin_low_celsius = 9\nmargin_for = '3m'\n")
-        alert = {a.alert: a for g in load(with_site(own)) for a in g.alerts}["GpuMarginLow"]
+        alert = {a.alert: a for g in load(load_thresholds(own)) for a in g.alerts}["GpuMarginLow"]
         assert alert.expr == "gpumon_gpu_temperature_margin_celsius < 9"
         assert alert.hold == "3m"
 
@@ -179,7 +177,7 @@ class TestThresholds:
         """It knows no fractions, no blanks, and no number without a unit."""
         own = tmp_path / "own.toml"
         own.write_text(f"[heat]\nmargin_for = '{given}'\n[memory]\ncorrected_per_day = 1234567\n")
-        alerts = {a.alert: a for g in load(with_site(own)) for a in g.alerts}
+        alerts = {a.alert: a for g in load(load_thresholds(own)) for a in g.alerts}
         assert alerts["GpuMarginLow"].hold == written
         assert alerts["GpuEccCorrectedTrend"].expr.endswith("> 1234567")
 
@@ -206,12 +204,12 @@ class TestThresholds:
         own = tmp_path / "own.toml"
         own.write_text(text)
         with pytest.raises(UsageError, match=re.escape(says)):
-            with_site(own)
+            load_thresholds(own)
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         """It could not be told: no usage error."""
         with pytest.raises(UnavailableError):
-            with_site(tmp_path / "none.toml")
+            load_thresholds(tmp_path / "none.toml")
 
 
 class TestTimeScale:
@@ -331,9 +329,9 @@ def test_no_text_tells_the_time_of_a_threshold_by_heart() -> None:
     """With every duration changed, no text speaks of the old one."""
     doubled = {
         name: f"{int(parse_duration(value)) + 7}s" if isinstance(value, str) else value
-        for name, value in shipped().items()
+        for name, value in shipped().values.items()
     }
-    for group in load(doubled):
+    for group in load(with_own(doubled)):
         for alert in group.alerts:
             words = f"{alert.summary} {alert.description}"
             assert "an hour" not in words.replace("within an hour", ""), alert.alert

@@ -7,8 +7,10 @@ import dataclasses
 import pytest
 
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.model.agent import ThresholdsInfo
 from gpumon.server.node import Node
 from gpumon.server.parts import NodeParts
+from gpumon.thresholds import shipped, with_own
 from tests.support.clock import FakeClock
 
 SOURCE = SourceInfo("nvml", driver_version="580")
@@ -135,3 +137,19 @@ def test_the_page_gets_the_last_minutes(node: Node, clock: FakeClock) -> None:
     assert len(history["GPU-0"]) == 300
     node.snapshot(snapshot(clock, count=1))
     assert set(node.history()) == {"GPU-0"}
+
+
+def test_it_is_ready_by_the_sites_own_age_and_says_which_thresholds_it_has(
+    clock: FakeClock,
+) -> None:
+    """A reading of four seconds is fresh by what ships, and not by this site."""
+    site = with_own({"monitor.fresh_seconds": 3})
+    usual = Node("n1", SOURCE, NodeParts.bare(clock=clock), clock=clock)
+    own = Node("n1", SOURCE, NodeParts.bare(thresholds=site, clock=clock), clock=clock)
+    for node in (usual, own):
+        node.snapshot(snapshot(clock))
+    clock.pass_(4)
+    assert usual.ready() == ""
+    assert own.ready() == "no GPU has been read in the last 3 s"
+    assert own.agent_reading().thresholds_info == ThresholdsInfo(site.digest)
+    assert usual.agent_reading().thresholds_info == ThresholdsInfo(shipped().digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 
@@ -11,6 +12,7 @@ from gpumon.exposition import Format
 from gpumon.simulate.clock import SteppedClock
 from gpumon.simulate.fleet import Fleet
 from gpumon.simulate.plan import plan_fleet
+from gpumon.thresholds import Thresholds, shipped
 
 START = 1_800_000_000.0
 
@@ -26,10 +28,13 @@ class SteppedFleet:
         seed: int = 3,
         model: str = "H100",
         stride: int | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         """Open it."""
         self.clock = SteppedClock(START)
         plan = plan_fleet(nodes=nodes, gpus=gpus, model=model, seed=seed, site=None)
+        site = dataclasses.replace(plan.site, thresholds=thresholds or shipped())
+        plan = dataclasses.replace(plan, site=site)
         self.fleet = Fleet(plan, self.clock, stride=stride)
 
     def after(self, seconds: float, step: float = 5.0) -> None:

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from gpumon.simulate.service import make_fleet_app
+from gpumon.thresholds import with_own
 from tests.simulate.conftest import SteppedFleet
 from tests.support.documents import definition
 
@@ -194,3 +195,21 @@ def test_jobs_are_listed(fleet: SteppedFleet, make_fleet: Callable[..., SteppedF
     jobs = told(Client(fleet), "GET", "/jobs", "fleet_jobs")["jobs"]
     assert {"job_id", "user", "nodes", "gpus", "kind"} <= jobs[0].keys()
     assert sum(job["gpus"] for job in jobs) <= 36
+
+
+def test_the_fleets_agents_have_the_thresholds_of_their_site() -> None:
+    """In each node's ledger and metrics, in the site's, and at the endpoint."""
+    site = with_own({"activity.idle_ratio": 1.0})
+    fleet = SteppedFleet(nodes=2, thresholds=site)
+    client = Client(fleet)
+    fleet.after(60)
+    name = next(iter(fleet.fleet.nodes))
+    held = fleet.values(name, "gpumon_job_gpu_seconds_total")
+    idle = fleet.values(name, "gpumon_job_gpu_seconds_total{.*idle.*")
+    assert sum(held) == sum(idle) > 0
+    assert f'gpumon_thresholds_info{{digest="{site.digest}"}} 1' in fleet.text(name)
+    told = client("GET", "/site/metrics").text
+    assert f'gpumon_site_thresholds_info{{digest="{site.digest}"}} 1' in told
+    document = client("GET", "/api/v1/thresholds").json()
+    assert document["digest"] == site.digest
+    assert document["values"]["activity.idle_ratio"] == 1.0

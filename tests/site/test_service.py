@@ -11,10 +11,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from gpumon.site.service import SiteFacts
+from gpumon.site.service import SiteFacts, make_site_app
+from gpumon.thresholds import with_own
 from tests.support.clock import FakeClock
 from tests.support.exposition import Exposition
 from tests.support.servers import (
@@ -223,3 +226,44 @@ def test_a_broken_file_at_the_start_is_said(folder: Path) -> None:
     assert done.returncode == 2
     assert "did you mean cluster" in done.stderr
     assert json.dumps(done.stderr).count("\\n") == 1
+
+
+def test_the_sites_thresholds_are_told_and_followed(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a digest, and at an address; a file that is replaced holds at once, a broken one never."""
+    with (folder / "site.toml").open("r+") as file:
+        text = file.read()
+        file.seek(0)
+        file.write(f'thresholds = "own.toml"\n{text}')
+    own = folder / "own.toml"
+    touch(own, "[heat]\nmargin_low_celsius = 8\n", 10)
+    facts = SiteFacts(folder / "site.toml", clock=FakeClock())
+
+    def told() -> tuple[str, float]:
+        info, answer = facts.reading().thresholds_info, asked(facts, "/api/v1/thresholds")
+        assert info is not None
+        assert info.digest == answer["digest"]
+        return info.digest, answer["values"]["heat.margin_low_celsius"]
+
+    assert told() == (with_own({"heat.margin_low_celsius": 8}).digest, 8)
+    touch(own, "[heat]\nmargin_low_celsius = 9\n", 20)
+    facts.look()
+    assert told() == (with_own({"heat.margin_low_celsius": 9}).digest, 9)
+    touch(own, "[heat]\nmargin_lo_celsius = 10\n", 30)
+    facts.look()
+    assert told()[1] == 9
+    assert "own.toml: unknown threshold heat.margin_lo_celsius" in caplog.text
+    assert facts.reading().collector_success == {"config": 0}
+
+
+def asked(facts: SiteFacts, path: str) -> dict[str, Any]:
+    """Return what the service answers at a path."""
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=make_site_app(facts))
+        async with httpx.AsyncClient(transport=transport, base_url="http://site:9843") as client:
+            return await client.get(path)
+
+    document: dict[str, Any] = asyncio.run(ask()).json()
+    return document

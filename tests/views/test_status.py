@@ -12,6 +12,7 @@ from gpumon.clock import SYSTEM
 from gpumon.errors import UsageError
 from gpumon.model import GpuReading, GpuState, Job, JobReading, LedgerState, Snapshot
 from gpumon.sources import open_source
+from gpumon.thresholds import shipped
 from gpumon.views import status
 from gpumon.views.orders import GPU_ORDERS
 from gpumon.views.select import only
@@ -48,7 +49,7 @@ def changed(snapshot: Snapshot, index: int, **changes: object) -> Snapshot:
 def shown(snapshot: Snapshot, width: int = 200, sort: str = "worst") -> list[str]:
     """Return the lines of a terminal of a width."""
     console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None)
-    status.show(console, snapshot, sort=sort)
+    status.show(console, snapshot, shipped(), sort=sort)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -186,6 +187,6 @@ def test_much_that_is_wrong_leaves_room_for_the_gpus(snapshot: Snapshot) -> None
     assert sum(line.startswith("FAIL") for line in lines) == status.MOST_LINES
     assert "and 8 more: gpumon check" in lines
     console = Console(width=1000, file=io.StringIO())
-    status.show(console, many)
+    status.show(console, many, shipped())
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().count("FAIL") == 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from gpumon.clock import SYSTEM
 from gpumon.model import GpuReading, Snapshot
-from gpumon.thresholds import Value, shipped
-from gpumon.times import format_age, parse_duration
+from gpumon.thresholds import Thresholds
+from gpumon.times import format_age
 
 TELLING_SECONDS = 10.0
 """What has lasted for less is of now."""
@@ -82,16 +82,16 @@ class Observation:
     broken: bool = False
     earlier: Snapshot | None = None
     expected: int | None = None
-    thresholds: Mapping[str, Value] = dataclasses.field(default_factory=shipped)
+    thresholds: Thresholds
     now: float = dataclasses.field(default_factory=SYSTEM.monotonic)
 
     def number(self, threshold: str) -> float:
         """Return a threshold that is a number."""
-        return float(self.thresholds[threshold])
+        return self.thresholds.number(threshold)
 
     def seconds(self, threshold: str) -> float:
         """Return a threshold that is a duration, in seconds."""
-        return parse_duration(str(self.thresholds[threshold]))
+        return self.thresholds.seconds(threshold)
 
     @property
     def window_seconds(self) -> float:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpumon import workloads
 from gpumon.cli.base import Function, Seconds, Watts, declare, default_state_dir, option
 from gpumon.cli.completing import models
+from gpumon.cli.thresholds import chosen, thresholds_option
 from gpumon.errors import UsageError
 from gpumon.web.listen import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 
 def _path(_ctx: click.Context, _option: click.Parameter, value: str) -> str:
@@ -120,6 +125,10 @@ def _workload_options(command: Function) -> Function:
     help=f"What reports which job holds which GPU: {_managers()}. auto takes what is found.",
 )
 @_workload_options
+@thresholds_option(
+    "A site's own thresholds (TOML): of the page, of the ledger's line between active and idle, and"
+    " of viewers that ask this agent."
+)
 @click.pass_context
 def agent(
     ctx: click.Context,
@@ -136,6 +145,7 @@ def agent(
     kernel_log: Path | None,
     node_overhead_watts: float | None,
     workload_manager: str,
+    thresholds: Thresholds | None,
     **workload_settings: Path,
 ) -> None:
     """Read this machine's GPUs and serve them to Prometheus.
@@ -167,6 +177,7 @@ def agent(
         node_overhead_watts=node_overhead_watts,
         workload_manager=workload_manager,
         workload_settings=workload_settings,
+        thresholds=chosen(thresholds),
         node=socket.gethostname(),
     )
     with bind(parse_listen_address(listen_address)) as sock:

@@ -64,26 +64,69 @@ class Command(click.Command):
         # Help and TAB are for whoever has a wrong file, too.
         if completing or not {"-h", "--help"}.isdisjoint(args):
             return super().make_context(info_name, args, parent, **extra)
-        file = parent.params.get("config_file") if parent else None
-        tables = config.load(Path(file) if file else None)
-        names = {
-            long.removeprefix("--"): parameter.name
-            for parameter in self.params
-            for long in parameter.opts
-            if isinstance(parameter, click.Option) and long.startswith("--")
+        file, tables = _configuration(parent)
+        names = _flags(self)
+        values = {
+            **config.section(tables, str(self.name), COMMANDS, names),
+            **config.common(tables, str(self.name), file),
         }
-        values = config.section(tables, str(self.name), COMMANDS, names)
-        extra["default_map"] = {names[flag]: value for flag, value in values.items()}
+        extra["default_map"] = {names[f]: value for f, value in values.items() if f in names}
         _check_environment({str(p.envvar) for p in self.params if p.envvar})
         return super().make_context(info_name, args, parent, **extra)
 
 
+class InnerCommand(click.Command):
+    """A command of a group: of the configuration file it takes what holds for all commands."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the configuration if anything of it is for this command."""
+        names = _flags(self)
+        completing = extra.get("resilient_parsing") or not {"-h", "--help"}.isdisjoint(args)
+        if parent is not None and not completing and not names.keys().isdisjoint(config.COMMON):
+            file, tables = _configuration(parent.parent)
+            values = config.common(tables, str(parent.info_name), file)
+            extra["default_map"] = {names[f]: value for f, value in values.items() if f in names}
+        return super().make_context(info_name, args, parent, **extra)
+
+
+class Group(click.Group):
+    """A command that has commands of its own."""
+
+    command_class = InnerCommand
+
+
+def _configuration(top: click.Context | None) -> tuple[Path | None, dict[str, Any]]:
+    """Return the configuration file that was named, if any, and what is in it."""
+    named = top.params.get("config_file") if top else None
+    file = Path(named) if named else None
+    return file, config.load(file)
+
+
+def _flags(command: click.Command) -> dict[str, str]:
+    """Return the parameters of a command by their long flags, without the dashes."""
+    return {
+        long.removeprefix("--"): str(parameter.name)
+        for parameter in command.params
+        for long in parameter.opts
+        if isinstance(parameter, click.Option) and long.startswith("--")
+    }
+
+
 def _check_environment(known: set[str]) -> None:
-    """Raise UsageError for a GPUMON_ variable that a command with such variables does not know."""
-    if not known:
+    """Raise UsageError for a GPUMON_ variable that a command with such variables does not know.
+
+    Those of all commands are known to each, and are no reason to look at the others.
+    """
+    if not known - _COMMON_VARIABLES:
         return
     for name in os.environ:
-        others = name == "GPUMON_CONFIG" or name.startswith(
+        others = name in _COMMON_VARIABLES or name.startswith(
             ("GPUMON_TEST_", "GPUMON_TARGET_", "GPUMON_GRAFANA_")
         )
         if name.startswith("GPUMON_") and name not in known and not others:
@@ -91,6 +134,9 @@ def _check_environment(known: set[str]) -> None:
                 f"environment: unknown variable {name}",
                 f"known are {', '.join(sorted(known))}{hint(name, sorted(known))}",
             )
+
+
+_COMMON_VARIABLES = {"GPUMON_CONFIG", "GPUMON_THRESHOLDS"}
 
 
 def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -108,7 +154,7 @@ def declare_unconfigured(name: str, example: str) -> Callable[[Callable[..., Any
 def declare_group(name: str, example: str) -> Callable[[Callable[..., Any]], click.Group]:
     """Declare a command that has commands of its own, with examples of their use for the help."""
     lines = "\n".join(f"  {line}" for line in example.splitlines())
-    return click.group(name, epilog=f"Examples:\n\n\b\n{lines}")
+    return click.group(name, cls=Group, epilog=f"Examples:\n\n\b\n{lines}")
 
 
 def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Function]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 import typing
-from pathlib import Path
 
 import click
 
 from gpumon.cli.base import Seconds, declare, output
 from gpumon.cli.completing import models
 from gpumon.cli.printing import whoever_reads
+from gpumon.cli.thresholds import chosen as chosen_thresholds
+from gpumon.cli.thresholds import thresholds_option
 
 if typing.TYPE_CHECKING:
     from gpumon.checks import Observation, Report
     from gpumon.checks.report import Selection
+    from gpumon.thresholds import Thresholds
 
 ANSWER_SECONDS = 1.5
 """Within two seconds of being typed, the start of this process and its end included."""
@@ -57,13 +59,7 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     metavar="N",
     help="How many GPUs there should be.  [default: what the agent knows]",
 )
-@click.option(
-    "--thresholds",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A site's own thresholds (TOML), as for gpumon rules export.",
-)
+@thresholds_option("A site's own thresholds (TOML).  [default: the agent's that is asked]")
 @click.option(
     "--timeout",
     "seconds",
@@ -100,7 +96,7 @@ def check(
     gpus: str | None,
     minors: str | None,
     expected: int | None,
-    path: Path | None,
+    thresholds: Thresholds | None,
     seconds: float,
     window: float | None,
     form: str,
@@ -115,7 +111,6 @@ def check(
     """
     until = time.monotonic() + seconds
     from gpumon.checks import Level, chosen, judge
-    from gpumon.thresholds import with_site
 
     checks = chosen(_words(only), _words(skip))
     if listed:
@@ -124,14 +119,17 @@ def check(
         click.echo(to_list(checks, form), nl=False)
         return 0
     selection = _selection(gpus, minors)
-    thresholds = with_site(path)
-    seen = _look(target, until, window, expected=expected, thresholds=thresholds)
+    seen = _look(target, until, window, thresholds, expected)
     report = judge(seen, checks, gpus=selection, level=Level(level))
     return _tell(report, seen, form, verbose=verbose)
 
 
 def _look(
-    target: str | None, until: float, window: float | None, **settings: typing.Any
+    target: str | None,
+    until: float,
+    window: float | None,
+    given: Thresholds | None,
+    expected: int | None,
 ) -> Observation:
     """Look at a target once, or twice; what kept it from being seen is part of the observation."""
     from gpumon.checks import Observation
@@ -139,20 +137,27 @@ def _look(
     from gpumon.targets.target import open_target
 
     snapshot = earlier = None
+    thresholds = chosen_thresholds(given)
     try:
         left = max(0.1, until - time.monotonic())
-        with open_target(target, at_once=window is None, seconds=left) as source:
+        with open_target(target, at_once=window is None, seconds=left, thresholds=given) as source:
             snapshot = source.read()
             if window is not None:
                 earlier = snapshot
                 time.sleep(window)
                 snapshot = source.read()
+            thresholds = source.thresholds()
     except UnavailableError as error:
         # A node that is to have no GPUs needs no driver.
-        missed = isinstance(error, DriverError) and bool(settings["expected"])
-        broken = missed or isinstance(error, DriverStuckError)
-        return Observation(snapshot=None, problem=str(error), broken=broken, **settings)
-    return Observation(snapshot=snapshot, earlier=earlier, **settings)
+        missed = isinstance(error, DriverError) and bool(expected)
+        return Observation(
+            snapshot=None,
+            problem=str(error),
+            broken=missed or isinstance(error, DriverStuckError),
+            expected=expected,
+            thresholds=thresholds,
+        )
+    return Observation(snapshot=snapshot, earlier=earlier, expected=expected, thresholds=thresholds)
 
 
 def _tell(report: Report, seen: Observation, form: str, *, verbose: bool) -> int:

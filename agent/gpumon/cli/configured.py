@@ -31,11 +31,12 @@ class Place:
 class Configured:
     """Where the agent should be, and what says so: a file's tables and the service's variables.
 
-    ``values`` are all of the agent's parameters.
+    ``common`` are the file's keys of all commands, ``values`` all of the agent's parameters.
     """
 
     place: Place
     values: Mapping[str, Any]
+    common: tuple[str, ...]
     tables: tuple[str, ...]
     variables: tuple[str, ...]
 
@@ -47,7 +48,7 @@ def read(file: Path | None, *, for_service: bool = False) -> Configured:
     Raises UsageError, and UnavailableError where the file cannot be read.
     """
     tables = config.load(file)
-    for name in tables:
+    for name in config.tables_of(tables):
         config.section(tables, name, COMMANDS, [key for key, _ in options(name)])
     variables = service_variables()
     agent = cli.get_command(click.Context(cli), "agent")
@@ -60,7 +61,9 @@ def read(file: Path | None, *, for_service: bool = False) -> Configured:
     except click.UsageError as error:
         raise UsageError(error.format_message().rstrip("."), "see gpumon agent --help") from None
     place = Place(_url(values["listen_address"]), values["telemetry_path"], values["state_dir"])
-    return Configured(place, values, tuple(tables), tuple(sorted(variables)))
+    own = tuple(config.tables_of(tables))
+    shared = tuple(key for key in tables if key not in own)
+    return Configured(place, values, shared, own, tuple(sorted(variables)))
 
 
 def table(name: str, values: Mapping[str, Any]) -> dict[str, str]:

@@ -10,14 +10,18 @@ import click
 
 from gpumon.cli.base import declare_group, output
 from gpumon.cli.printing import say
+from gpumon.cli.thresholds import thresholds_option
 from gpumon.grafana.access import DEFAULT_URL
 
 if TYPE_CHECKING:
-    pass
+    from gpumon.thresholds import Thresholds
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _NAMES = click.argument("names", nargs=-1, metavar="[DASHBOARD]...")
+
+
+_THRESHOLDS = thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
 
 
 def _of_a_grafana(function: Function) -> Function:
@@ -51,6 +55,7 @@ def _of_a_grafana(function: Function) -> Function:
                 metavar="NAME",
                 help="The folder they belong into, by title or uid; made where there is none.",
             ),
+            _THRESHOLDS,
             click.option(
                 "--datasource",
                 "source",
@@ -101,7 +106,13 @@ def list_(form: str) -> None:
     metavar="UID",
     help="The uid of the Prometheus they choose when opened.  [default: gpumon-prometheus]",
 )
-def export(names: tuple[str, ...], folder: Path | None, source: str | None) -> None:
+@_THRESHOLDS
+def export(
+    names: tuple[str, ...],
+    folder: Path | None,
+    source: str | None,
+    thresholds: Thresholds | None,
+) -> None:
     """Write the dashboards out as files, for Grafana's provisioning or an import by hand.
 
     Files of the same names are replaced.
@@ -110,7 +121,8 @@ def export(names: tuple[str, ...], folder: Path | None, source: str | None) -> N
     from gpumon.grafana.shipped import load
 
     chosen = [
-        dashboard.choosing(source, source) if source else dashboard for dashboard in load(names)
+        dashboard.choosing(source, source) if source else dashboard
+        for dashboard in load(names, thresholds)
     ]
     if folder is None:
         if len(chosen) != 1:
@@ -141,6 +153,7 @@ def push(
     url: str,
     token_file: Path | None,
     title: str,
+    thresholds: Thresholds | None,
     source: str | None,
     dry_run: bool,
     force: bool,
@@ -157,7 +170,7 @@ def push(
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import place, tell
 
-    ours = load(names)
+    ours = load(names, thresholds)
     alone = 0
     with connect(read_access(url, token_file)) as grafana:
         folder, changes = changes_in(grafana, ours, title, source)
@@ -181,6 +194,7 @@ def diff(
     url: str,
     token_file: Path | None,
     title: str,
+    thresholds: Thresholds | None,
     source: str | None,
 ) -> int:
     """Show what a push would change in a running Grafana, and what somebody edited there.
@@ -193,7 +207,7 @@ def diff(
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import place
 
-    ours = load(names)
+    ours = load(names, thresholds)
     with connect(read_access(url, token_file)) as grafana:
         folder, changes = changes_in(grafana, ours, title, source)
     differing = [change for change in changes if change.kind is not Kind.UNCHANGED]

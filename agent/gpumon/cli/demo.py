@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gpumon.cli.base import Seconds, declare, option
 from gpumon.cli.completing import models
+from gpumon.cli.thresholds import chosen, thresholds_option
 from gpumon.web.listen import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 
 @declare("demo", "gpumon demo\ngpumon demo --duration 20\ngpumon demo --source sim:8xB200")
@@ -35,6 +41,7 @@ from gpumon.web.listen import DEFAULT_PORT
     show_default=True,
     help="Start Prometheus too, where it is on the PATH.",
 )
+@thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
 @click.pass_context
 def demo(
     ctx: click.Context,
@@ -42,6 +49,7 @@ def demo(
     listen_address: str,
     duration: float | None,
     prometheus: bool,
+    thresholds: Thresholds | None,
 ) -> None:
     """Show a live node: its GPUs, or simulated ones.
 
@@ -61,6 +69,7 @@ def demo(
             parse_listen_address(listen_address),
             duration,
             with_prometheus=prometheus,
+            thresholds=chosen(thresholds),
             say=click.echo,
         )
     )

@@ -17,6 +17,8 @@ from gpumon.cli.printing import whoever_reads
 if typing.TYPE_CHECKING:
     from gpumon.cli.configured import Place
     from gpumon.doctor import Finding, Question
+    from gpumon.doctor.facts import Grafana
+    from gpumon.thresholds import Thresholds
 
 ANSWER_SECONDS = 8.0
 """Eight GPUs without persistence mode take some seconds to start."""
@@ -101,9 +103,9 @@ def doctor(
         from gpumon.errors import UsageError
 
         raise UsageError("--anonymous is of an archive", "name one with --bundle")
-    asked = [*_prometheus(prometheus), *_grafana(grafana, token_file)]
     file = _file(ctx)
-    place, configured = _configured(file)
+    place, thresholds, configured = _configured(file)
+    asked = [*_prometheus(prometheus), *_grafana(grafana, token_file, thresholds)]
     place = dataclasses.replace(
         place,
         url=(url or place.url).rstrip("/"),
@@ -150,24 +152,27 @@ def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
     ]
 
 
-def _configured(file: Path | None) -> tuple[Place, Finding]:
-    """Return where the agent should be, and how the configuration is."""
+def _configured(file: Path | None) -> tuple[Place, Thresholds, Finding]:
+    """Return where the agent should be, its thresholds, and how the configuration is."""
     from gpumon import config
     from gpumon.cli import configured
     from gpumon.doctor.finding import bad, good
     from gpumon.errors import GpumonError
     from gpumon.install import service
+    from gpumon.thresholds import shipped
 
     try:
         found = configured.read(file)
     except GpumonError as error:
-        return configured.Place(), bad("configuration", error.problem, error.next_step)
+        wrong = bad("configuration", error.problem, error.next_step)
+        return configured.Place(), shipped(), wrong
     file = file or config.DEFAULT_FILE
-    tables = ", ".join(f"[{name}]" for name in found.tables)
+    tables = ", ".join([*found.common, *(f"[{name}]" for name in found.tables)])
     shown = f"{file}: {tables}" if tables else f"no {file}"
     names = f"; {service.ENVIRONMENT}: {', '.join(found.variables)}" if found.variables else ""
     rest = "" if tables or names else ": everything is at its default"
-    return found.place, good("configuration", f"{shown}{names}{rest}")
+    thresholds = found.values["thresholds"] or shipped()
+    return found.place, thresholds, good("configuration", f"{shown}{names}{rest}")
 
 
 Asked = typing.Callable[[str], "Question[typing.Any]"]
@@ -196,7 +201,7 @@ def _prometheus(url: str | None) -> list[Asked]:
     return [ask]
 
 
-def _grafana(url: str | None, token_file: Path | None) -> list[Asked]:
+def _grafana(url: str | None, token_file: Path | None, thresholds: Thresholds) -> list[Asked]:
     if url is None:
         return []
     from gpumon.doctor import Question, judge_servers, servers
@@ -207,7 +212,11 @@ def _grafana(url: str | None, token_file: Path | None) -> list[Asked]:
         access = read_access(url, token_file)
     except UsageError as error:  # it speaks of the option of gpumon dashboards
         raise UsageError(error.problem.replace("--url", "--grafana"), error.next_step) from None
-    return [lambda _: Question("grafana", lambda: servers.grafana(access), judge_servers.grafana)]
+
+    def gather() -> Grafana:
+        return servers.grafana(access, thresholds)
+
+    return [lambda _: Question("grafana", gather, judge_servers.grafana)]
 
 
 def _not_asked(prometheus: str | None, grafana: str | None) -> list[Finding]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from gpumon.cli.base import declare
+from gpumon.cli.thresholds import chosen, thresholds_option
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 
 def _names(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
@@ -26,14 +32,15 @@ def _names(context: click.Context, _parameter: click.Parameter, begun: str) -> l
     "gpumon explain sw_power_cap",
 )
 @click.argument("words", nargs=-1, required=True, metavar="WORD", shell_complete=_names)
-def explain(words: tuple[str, ...]) -> None:
+@thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
+def explain(words: tuple[str, ...], thresholds: Thresholds | None) -> None:
     """Say what an alert, a check, a metric, an Xid or a reason means, and what to do.
 
     Of an alert it is the runbook and the rule.
     """
     from gpumon.views.explain import explain as text_of
 
-    click.echo(text_of(words), nl=False)
+    click.echo(text_of(words, chosen(thresholds)), nl=False)
 
 
 command = explain

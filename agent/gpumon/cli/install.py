@@ -91,6 +91,8 @@ def _chosen(pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--set {pair}", "write KEY=VALUE, such as tier=full")
         chosen[key] = value
     chosen = configured.table("agent", chosen)
+    if "thresholds" in chosen and not Path(chosen["thresholds"]).is_absolute():
+        raise UsageError(f"--set thresholds={chosen['thresholds']}", "write the whole path")
     if "state-dir" in chosen:
         raise UsageError("--set state-dir: the unit says where", f"systemctl edit {UNIT}")
     for key, option in configured.options("agent"):
@@ -112,7 +114,9 @@ def _present() -> dict[str, str] | None:
     if not config.DEFAULT_FILE.exists():
         return None
     _check(config.DEFAULT_FILE)
-    return configured.table("agent", config.load(None).get("agent", {}))
+    whole = config.load(None)
+    own = configured.table("agent", whole.get("agent", {}))
+    return {**own, **config.common(whole, "agent", None)}
 
 
 def _settings() -> list[Setting]:

@@ -10,12 +10,14 @@ from pathlib import Path
 import click
 
 from gpumon.cli.base import declare, moment, output, state_file
+from gpumon.cli.thresholds import chosen, thresholds_option
 
 if typing.TYPE_CHECKING:
     from gpumon.ledger.hours import Hours, Progress
     from gpumon.report.render import Sheet
     from gpumon.report.sums import Terms
     from gpumon.site.config import Site
+    from gpumon.thresholds import Thresholds
 
 
 @declare(
@@ -77,9 +79,14 @@ if typing.TYPE_CHECKING:
     help="Where the agent's memory is.  [default: the service's, else this user's]",
 )
 @click.option("--source", default="nvml", show_default=True, help="Which source's ledger.")
+@thresholds_option(
+    "A site's own thresholds (TOML), for a recording: what counts as idle in it. In the other two,"
+    " agents have decided that."
+)
 @output("table", "json", "csv", "html")
 def report(
     words: tuple[str, ...],
+    thresholds: Thresholds | None,
     by: str,
     since: str,
     until: str | None,
@@ -125,6 +132,7 @@ def report(
             by_gpu=by == "gpu",
             job_id=job_id,
         ),
+        active_ratio=chosen(thresholds).number("activity.idle_ratio"),
     )
     with _progress() as progress:
         gathered = gather(wanted, progress)

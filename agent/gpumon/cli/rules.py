@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpumon.cli.base import Finite, declare_group, option, output
 from gpumon.cli.printing import say
+from gpumon.cli.thresholds import chosen, thresholds_option
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 FORMATS = ("prometheus", "vmalert", "kubernetes")
 
-_THRESHOLDS = option(
-    "--thresholds",
-    "path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A site's own thresholds (TOML), in place of those that ship.",
-)
+_THRESHOLDS = thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
 _TIME_SCALE = click.option(
     "--time-scale",
     type=Finite(min=1, max=3600),
@@ -41,23 +40,20 @@ def rules() -> None:
 @rules.command("list")
 @_THRESHOLDS
 @output("table", "json", "markdown")
-def list_(path: Path | None, form: str) -> None:
+def list_(thresholds: Thresholds | None, form: str) -> None:
     """List the alerts: name, severity, whose it is, after how long, and why."""
     from gpumon.rules import load
-    from gpumon.thresholds import with_site
     from gpumon.views.rules import render_alerts
 
-    alerts = [alert for group in load(with_site(path)) for alert in group.alerts]
+    alerts = [alert for group in load(chosen(thresholds)) for alert in group.alerts]
     click.echo(render_alerts(alerts, form), nl=False)
 
 
 @rules.command("thresholds")
 @_THRESHOLDS
-def thresholds(path: Path | None) -> None:
+def thresholds_(thresholds: Thresholds | None) -> None:
     """List the thresholds by name, with their values."""
-    from gpumon.thresholds import with_site
-
-    for name, value in with_site(path).items():
+    for name, value in chosen(thresholds).values.items():
         click.echo(f"{name} = {value!r}" if isinstance(value, str) else f"{name} = {value:g}")
 
 
@@ -85,7 +81,7 @@ def thresholds(path: Path | None) -> None:
 )
 @_TIME_SCALE
 def export(
-    path: Path | None,
+    thresholds: Thresholds | None,
     form: str,
     folder: Path | None,
     runbook_url: str | None,
@@ -95,12 +91,11 @@ def export(
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.rules import Rendering, load, render, render_one
     from gpumon.rules.render import RUNBOOK_URL
-    from gpumon.thresholds import with_site
 
     url = runbook_url or RUNBOOK_URL
     if "{alert}" not in url:
         raise UsageError(f"--runbook-url {url!r}", "it has {alert} where the alert's name goes")
-    groups = load(with_site(path), time_scale)
+    groups = load(chosen(thresholds), time_scale)
     rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale)
     if folder is None:
         click.echo(render_one(groups, rendering), nl=False)
@@ -122,15 +117,14 @@ def export(
 @rules.command("check")
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_THRESHOLDS
-def check(files: tuple[Path, ...], path: Path | None) -> int:
+def check(files: tuple[Path, ...], thresholds: Thresholds | None) -> int:
     """Check rule files, or the rules as they would be written; with promtool, where it is found.
 
     Exits with 1 where something is wrong, and 3 where a file cannot be read.
     """
     from gpumon.rules.check import problems_of_files, problems_of_ours
-    from gpumon.thresholds import with_site
 
-    problems = problems_of_files(files) if files else problems_of_ours(with_site(path))
+    problems = problems_of_files(files) if files else problems_of_ours(chosen(thresholds))
     for problem in problems.found:
         say(problem)
     say(problems.verdict, err=True)

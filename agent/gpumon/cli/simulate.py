@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpumon.cli.base import Finite, declare, option
+from gpumon.cli.thresholds import in_site, thresholds_option
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 
 @declare(
@@ -61,6 +66,9 @@ from gpumon.cli.base import Finite, declare, option
     metavar="ADDRESS",
     help="HOST:PORT, :PORT or [IPv6]:PORT to serve on.",
 )
+@thresholds_option(
+    "The thresholds (TOML) of the nodes' agents, in place of those that site.toml names."
+)
 @click.pass_context
 def simulate(
     ctx: click.Context,
@@ -75,6 +83,7 @@ def simulate(
     faults: tuple[str, ...],
     schedule: Path | None,
     listen_address: str,
+    thresholds: Thresholds | None,
     *,
     list_faults: bool,
 ) -> None:
@@ -84,6 +93,7 @@ def simulate(
     at /site/metrics; POST to /faults to break something. Everything says that it is simulated.
     """
     import asyncio
+    import dataclasses
     import logging
 
     from gpumon.simulate.faults import KINDS
@@ -104,6 +114,7 @@ def simulate(
     from gpumon.web.listen import bind, parse_listen_address, url_of
 
     plan = plan_fleet(nodes=nodes, gpus=gpus, model=model, seed=seed, site=site)
+    plan = dataclasses.replace(plan, site=in_site(ctx, thresholds, plan.site))
     opening = _start(start)
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     with bind(parse_listen_address(listen_address)) as sock:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpumon.cli.base import declare, option
+from gpumon.cli.thresholds import in_site, thresholds_option
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 
 @declare(
@@ -36,9 +42,16 @@ from gpumon.cli.base import declare, option
     metavar="FILE",
     help="TLS, client certificates and passwords (exporter-toolkit's format).",
 )
+@thresholds_option("The site's own thresholds (TOML), in place of those that site.toml names.")
 @click.pass_context
 def site(
-    ctx: click.Context, path: Path, listen_address: str, web_config: Path | None, *, check: bool
+    ctx: click.Context,
+    path: Path,
+    listen_address: str,
+    web_config: Path | None,
+    thresholds: Thresholds | None,
+    *,
+    check: bool,
 ) -> None:
     """Serve a site's nodes, budgets, prices and factors to Prometheus.
 
@@ -63,10 +76,11 @@ def site(
         return
     from gpumon.site.service import serve_site
 
+    complete = functools.partial(in_site, ctx, thresholds)
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     with bind(parse_listen_address(listen_address)) as sock:
         logging.getLogger("gpumon").info("serving %s on %s", path, url_of(sock))
-        asyncio.run(serve_site(path, sock, web_config))
+        asyncio.run(serve_site(path, sock, web_config, complete))
 
 
 command = site

@@ -8,11 +8,12 @@ import click
 
 from gpumon.cli.base import Seconds, declare, output
 from gpumon.cli.completing import models
+from gpumon.cli.thresholds import thresholds_option
 from gpumon.cli.watch import again, watch
 from gpumon.views.orders import GPU_ORDERS
 
 if typing.TYPE_CHECKING:
-    from gpumon.model import Snapshot
+    from gpumon.thresholds import Thresholds
 
 
 @declare(
@@ -26,6 +27,7 @@ if typing.TYPE_CHECKING:
     "gpumon status -w 2",
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=models)
+@thresholds_option("A site's own thresholds (TOML).  [default: those of the agents that are asked]")
 @output("table", "json", "csv", "ndjson", "prom")
 @watch
 @click.option(
@@ -52,6 +54,7 @@ if typing.TYPE_CHECKING:
 )
 def status(
     targets: tuple[str, ...],
+    thresholds: Thresholds | None,
     form: str,
     seconds: float | None,
     sort: str,
@@ -77,48 +80,51 @@ def status(
     if fleets:
         look = _fleet(fleets[0], form, timeout, most)
     elif len(targets) > 1:
-        look = _nodes(targets, form, timeout)
+        look = _nodes(targets, form, timeout, thresholds)
     else:
-        return _node(targets[0] if targets else None, form, seconds, sort, names)
+        return _node(targets[0] if targets else None, thresholds, form, seconds, sort, names)
     return again(look, seconds)
 
 
 def _node(
-    target: str | None, form: str, seconds: float | None, sort: str, gpus: tuple[str, ...]
+    target: str | None,
+    thresholds: Thresholds | None,
+    form: str,
+    seconds: float | None,
+    sort: str,
+    gpus: tuple[str, ...],
 ) -> int:
     from gpumon.targets.target import open_target
     from gpumon.views.select import only
 
-    with open_target(target, at_once=seconds is None, interval=seconds or 1.0) as source:
+    with open_target(
+        target, at_once=seconds is None, interval=seconds or 1.0, thresholds=thresholds
+    ) as source:
 
         def look(first: bool) -> int:
             snapshot = only(source.read(), gpus)
-            _write(snapshot, form, sort, header=first)
+            if form == "table":
+                from gpumon.views import status as view
+                from gpumon.views.console import make_console
+
+                view.show(make_console(), snapshot, source.thresholds(), sort=sort)
+            else:
+                from gpumon.views import records
+
+                click.echo(records.render(snapshot, form, header=first), nl=False)
             return 0 if snapshot.up else 3  # nothing could be told, and the view says why
 
         return again(look, seconds)
 
 
-def _write(snapshot: Snapshot, form: str, sort: str, *, header: bool) -> None:
-    if form == "table":
-        from gpumon.views import status as view
-        from gpumon.views.console import make_console
-
-        view.show(make_console(), snapshot, sort=sort)
-    else:
-        from gpumon.views import records
-
-        click.echo(records.render(snapshot, form, header=header), nl=False)
-
-
 def _nodes(
-    targets: tuple[str, ...], form: str, timeout: float | None
+    targets: tuple[str, ...], form: str, timeout: float | None, thresholds: Thresholds | None
 ) -> typing.Callable[[bool], int]:
     from gpumon.targets.several import SEVERAL_SECONDS, ask_all
     from gpumon.views import nodes
 
     def look(first: bool) -> int:
-        seen = ask_all(targets, timeout or SEVERAL_SECONDS)
+        seen = ask_all(targets, timeout or SEVERAL_SECONDS, thresholds)
         nodes.write(seen, form, header=first)
         return 0 if all(each.snapshot and each.snapshot.up for each in seen) else 3
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from gpumon.cli.base import Seconds, declare
 from gpumon.cli.completing import models
+from gpumon.cli.thresholds import thresholds_option
 from gpumon.views.orders import GPU_ORDERS
+
+if TYPE_CHECKING:
+    from gpumon.thresholds import Thresholds
 
 
 @declare(
@@ -37,7 +42,8 @@ from gpumon.views.orders import GPU_ORDERS
     show_default=True,
     help="Which GPUs come first.",
 )
-def top(target: str | None, seconds: float, sort: str) -> int:
+@thresholds_option("A site's own thresholds (TOML).  [default: the agent's that is asked]")
+def top(target: str | None, seconds: float, sort: str, thresholds: Thresholds | None) -> int:
     """Show the GPUs, processes and jobs of a node live: graphs, sorting, zoom.
 
     It reads only; ? tells the keys. TARGET is as for gpumon status, one node at a time.
@@ -57,7 +63,7 @@ def top(target: str | None, seconds: float, sort: str) -> int:
             f"top needs {error.name}, which is not installed",
             "pip install '.[ops]' in gpumon's checkout",
         ) from None
-    app = TopApp(Looking(target, seconds), sort)
+    app = TopApp(Looking(target, seconds, thresholds), sort)
     app.run()
     if app.problem is not None:
         raise app.problem

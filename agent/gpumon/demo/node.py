@@ -18,6 +18,7 @@ from gpumon.sources import open_source
 from gpumon.sources.kinds import DEFAULT
 from gpumon.sources.spec import SourceSpec
 from gpumon.targets.target import open_target
+from gpumon.thresholds import Thresholds
 from gpumon.web.listen import DEFAULT_PORT, bind, url_of
 
 SIMULATED = "sim:8xH100,workload=mixed"
@@ -42,6 +43,7 @@ async def run(
     duration: float | None,
     *,
     with_prometheus: bool,
+    thresholds: Thresholds,
     say: Callable[[str], None],
 ) -> None:
     """Serve a node for ``duration`` seconds, or until a signal; ``say`` gets lines for people.
@@ -62,7 +64,10 @@ async def run(
                 asyncio.get_running_loop().call_later(duration, stop.set)
 
         options = AgentOptions(
-            source=source, state_dir=Path(folder) / "state", node=socket.gethostname()
+            source=source,
+            state_dir=Path(folder) / "state",
+            thresholds=thresholds,
+            node=socket.gethostname(),
         )
         async with _prometheus(url, Path(folder), say) if with_prometheus else _nothing():
             await serve(options, sock, stop=stop, started=started)

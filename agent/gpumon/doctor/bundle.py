@@ -64,6 +64,7 @@ def gather(sources: Sources, secrets: Collection[str] = (), hosts: Collection[st
     ways: dict[str, Callable[[], str]] = {
         "versions.txt": _versions,
         **{name: functools.partial(_settings, path) for name, path in sources.files.items()},
+        "thresholds.json": lambda: _fetched(sources.agent_url, "/api/v1/thresholds"),
         "snapshot.json": lambda: _fetched(sources.agent_url, "/api/v1/snapshot"),
         "metrics.txt": lambda: _fetched(sources.agent_url, sources.metrics),
         "kernel.txt": _kernel_log,

@@ -12,6 +12,7 @@ from gpumon.errors import UnavailableError
 from gpumon.grafana.access import Access
 from gpumon.prometheus.api import PrometheusApi
 from gpumon.rules import Alert
+from gpumon.thresholds import Thresholds, shipped
 
 
 def own(agent_url: str, prometheus_url: str) -> Own:
@@ -55,7 +56,6 @@ def _told(api: PrometheusApi, path: str, key: str) -> tuple[Told, float | None]:
 
 def _shipped_rules() -> Mapping[str, frozenset[str]]:
     from gpumon.rules import load
-    from gpumon.thresholds import shipped
 
     return {
         group.name: frozenset(
@@ -65,12 +65,15 @@ def _shipped_rules() -> Mapping[str, frozenset[str]]:
     }
 
 
-def grafana(access: Access) -> Grafana:
-    """Ask a Grafana what a push of the dashboards would do; nothing is pushed."""
+def grafana(access: Access, thresholds: Thresholds) -> Grafana:
+    """Ask a Grafana what a push of the dashboards would do; nothing is pushed.
+
+    They would be pushed with a site's thresholds in them.
+    """
     from gpumon.grafana.push import changes_in
     from gpumon.grafana.server import connect
     from gpumon.grafana.shipped import FOLDER, load
 
     with connect(access) as server:
-        _, changes = changes_in(server, load(()), FOLDER, None)
+        _, changes = changes_in(server, load((), thresholds), FOLDER, None)
     return Grafana(access.url, tuple(change.kind.value for change in changes))

@@ -13,6 +13,8 @@ from typing import Any
 from gpumon import __version__
 from gpumon.assets import asset
 from gpumon.errors import UnavailableError, UsageError, hint
+from gpumon.grafana import limits
+from gpumon.thresholds import Thresholds
 
 _MARK = re.compile(r"gpumon \S+: sha256:([0-9a-f]{64})")
 
@@ -100,10 +102,11 @@ FOLDER = "gpumon"
 """Where they belong in a Grafana, unless somebody says otherwise."""
 
 
-def load(names: Sequence[str] = ()) -> tuple[Dashboard, ...]:
+def load(names: Sequence[str] = (), thresholds: Thresholds | None = None) -> tuple[Dashboard, ...]:
     """Return the dashboards that ship, by uid; of these uids or titles, where any are named.
 
-    Raises UsageError for a name that none has, and UnavailableError where they are missing.
+    ``thresholds`` are a site's own, which they then hold in place of those that ship. Raises
+    UsageError for a name that none has, and UnavailableError where they are missing.
     """
     folder = asset("dashboards/json")
     try:
@@ -112,6 +115,8 @@ def load(names: Sequence[str] = ()) -> tuple[Dashboard, ...]:
         documents = []
     if not documents:
         raise UnavailableError(f"cannot read {folder}", "install gpumon again")
+    if thresholds is not None:
+        documents = _with_thresholds(documents, thresholds)
     dashboards = tuple(Dashboard(document) for document in documents)
     wanted = {name.casefold() for name in names}
     known = [dashboard.uid for dashboard in dashboards]
@@ -124,6 +129,20 @@ def load(names: Sequence[str] = ()) -> tuple[Dashboard, ...]:
     return tuple(
         d for d in dashboards if not names or {d.uid.casefold(), d.title.casefold()} & wanted
     )
+
+
+def _with_thresholds(
+    documents: Sequence[Mapping[str, Any]], thresholds: Thresholds
+) -> list[dict[str, Any]]:
+    """Return dashboards with a site's thresholds; UnavailableError if it is not known where."""
+    try:
+        templates = json.loads(asset(limits.FILE).read_text("utf-8"))
+        return [
+            limits.with_thresholds(document, templates[document["uid"]], thresholds)
+            for document in documents
+        ]
+    except (OSError, ValueError, LookupError):
+        raise UnavailableError(f"cannot use {limits.FILE}", "install gpumon again") from None
 
 
 def _source_variables(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gpumon import __version__
 from gpumon.assets import asset
+from gpumon.config import COMMON
 from gpumon.install.service import UNIT
 
 WANTED = Path(f"/etc/systemd/system/multi-user.target.wants/{UNIT}.service")
@@ -89,24 +90,25 @@ class Setting:
 
 def configuration(settings: Sequence[Setting], chosen: Mapping[str, str]) -> str:
     """Return a configuration file with the chosen values, and all others behind a #."""
-    lines = [_HEAD]
-    for setting in settings:
-        lines.append(f"# {setting.help}")
-        if setting.key in chosen:
-            lines.append(f"{setting.key} = {_toml(typed(chosen[setting.key]))}")
-        else:
-            value = setting.example if setting.default is None else setting.default
-            lines.append(f"#{setting.key} = {_toml(value)}")
-        lines.append("")
-    return "\n".join(lines)
+    common = [line for s in settings if s.key in COMMON for line in _lines(s, chosen)]
+    own = [line for s in settings if s.key not in COMMON for line in _lines(s, chosen)]
+    return "\n".join([_HEAD, *common, "[agent]\n", *own])
+
+
+def _lines(setting: Setting, chosen: Mapping[str, str]) -> list[str]:
+    if setting.key in chosen:
+        line = f"{setting.key} = {_toml(typed(chosen[setting.key]))}"
+    else:
+        value = setting.example if setting.default is None else setting.default
+        line = f"#{setting.key} = {_toml(value)}"
+    return [f"# {setting.help}", line, ""]
 
 
 _HEAD = """\
 # The configuration of gpumon on this machine. A key is a flag of the command that its table is
-# named for. What stands behind a # is the default, or an example where there is none.
+# named for; what stands before the first table is of all commands. What stands behind a # is the
+# default, or an example where there is none.
 # After a change: systemctl restart gpumon-agent
-
-[agent]
 """
 
 

@@ -63,13 +63,22 @@ class Demand:
     watts: float
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ActiveLine:
+    """From which activity on a held GPU was active, since when (unix seconds)."""
+
+    since: float
+    ratio: float
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Hours:
     """All rows of a span, and what is not in them.
 
     ``without_data_ratio`` is the share of the hours of GPUs (or nodes) of which nothing is known,
     ``missing`` says of which, worst first. ``demands`` are by boundary, where they are known;
-    ``error_ratio`` is how far off the GPUs' joules may be.
+    ``error_ratio`` is how far off the GPUs' joules may be. ``active_lines`` are those by which GPUs
+    were active or idle in the span, oldest first; none if that is not known.
     """
 
     rows: tuple[HourRow, ...]
@@ -77,3 +86,4 @@ class Hours:
     missing: tuple[str, ...] = ()
     demands: Mapping[str, Demand] = dataclasses.field(default_factory=dict)
     error_ratio: float = 0.05
+    active_lines: tuple[ActiveLine, ...] = ()

@@ -22,9 +22,6 @@ from gpumon.model.ledger import (
     LedgerState,
 )
 
-ACTIVE_RATIO = 0.05
-"""From this activity on a held GPU is active (design section 1)."""
-
 GAP_SECONDS = 15.0
 """Longer without a reading is a gap: the slowest tick is 5 s, and a GPU that hung is asked again
 after 10 s."""
@@ -73,16 +70,23 @@ class Journal(Protocol):
     def job(self, job: OpenJob, *, shown: bool) -> None:
         """Keep a job's facts and times, and whether its series are still shown."""
 
+    def active_line(self, time: float, ratio: float) -> None:
+        """Keep from which activity on a held GPU is active, from a time (unix seconds) on."""
+
     def commit(self, time: float) -> None:
         """Write all that was kept since, as one."""
 
 
 @dataclasses.dataclass(slots=True)
 class Books:
-    """What a ledger goes on from."""
+    """What a ledger goes on from.
+
+    ``active_ratio`` is from which activity on a held GPU was active, as far as that is known.
+    """
 
     accounts: dict[str, Account] = dataclasses.field(default_factory=dict)
     jobs: dict[str, OpenJob] = dataclasses.field(default_factory=dict)
+    active_ratio: float | None = None
 
 
 class Ledger:
@@ -93,11 +97,14 @@ class Ledger:
         books: Books,
         journal: Journal,
         *,
+        active_ratio: float,
         steady: bool = False,
         gap_seconds: float = GAP_SECONDS,
     ) -> None:
         """Go on from what an earlier ledger left.
 
+        ``active_ratio``: from this activity on a held GPU is active. What was entered by another
+        line stays as it was; the journal keeps which one held when.
         ``gap_seconds``: longer without a reading is a gap.
         ``steady`` where readings are taken in this machine's own time: how long a tick was is then
         told by the monotonic clock, which nobody sets, and the source's time only says when.
@@ -105,6 +112,8 @@ class Ledger:
         self._accounts = books.accounts
         self._jobs = books.jobs
         self._journal = journal
+        self._active_ratio = active_ratio
+        self._journaled_ratio = books.active_ratio
         self._steady = steady
         self._gap_seconds = gap_seconds
         self._read_at: dict[str, float] = {}
@@ -142,6 +151,7 @@ class Ledger:
         self._corrected = []
         longest = 0.0
         counted = _each_once(snapshot.gpus)
+        self._keep_active_line(counted)
         for gpu in counted:
             holdings = [h for h in allocation.holdings if h.uuid == gpu.identity.uuid]
             longest = max(longest, self._enter(gpu, holdings, allocation.pids))
@@ -193,6 +203,12 @@ class Ledger:
         """Return the ids of the jobs that hold each GPU, by its uuid."""
         return {uuid: account.holders for uuid, account in self._accounts.items()}
 
+    def _keep_active_line(self, counted: Sequence[GpuReading]) -> None:
+        """Have the journal keep the line from the first reading on that is entered by it."""
+        if counted and self._active_ratio != self._journaled_ratio:
+            self._journaled_ratio = self._active_ratio
+            self._journal.active_line(min(gpu.time for gpu in counted), self._active_ratio)
+
     def _enter(
         self, gpu: GpuReading, holdings: Sequence[Holding], pids: Mapping[int, str]
     ) -> float:
@@ -240,7 +256,7 @@ class Ledger:
                 reason = "gap"
                 self._correct(account, "gap")
             parts = [Part(NOBODY, amount.millijoules, tick.seconds)]
-        active = (_activity(gpu) or 0.0) >= ACTIVE_RATIO
+        active = (_activity(gpu) or 0.0) >= self._active_ratio
         for part in parts:
             self._post(account, part, (tick.begin, tick.end), reason, active=active)
 

@@ -26,6 +26,13 @@ class WorkloadInfo:
     manager: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ThresholdsInfo:
+    """Which thresholds are in force: the same digest, the same values."""
+
+    digest: str
+
+
 @metric_group(prefix="gpumon")
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class AgentReading:
@@ -38,6 +45,11 @@ class AgentReading:
         'Where the readings come from; source="sim" is simulated data.',
         labels=("source", "detail", "driver_version", "nvml_version", "cuda_version"),
         name="source",
+    )
+    thresholds_info: ThresholdsInfo | None = info(
+        "Which thresholds are in force, as a digest of their values; /api/v1/thresholds has these.",
+        labels=("digest",),
+        name="thresholds",
     )
     source_up: bool = gauge(
         "1 while the source can be read; 0 without a driver, or when all its calls stand still.",

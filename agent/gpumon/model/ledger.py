@@ -25,7 +25,7 @@ class JobReading:
     )
     gpu_seconds: Mapping[str, float] | None = counter(
         "Time in which the job held a GPU, summed over its GPUs here: active, or idle (activity "
-        "below 5 %).",
+        "below the threshold activity.idle_ratio).",
         tier=Tier.CORE,
         labels=["state"],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from gpumon.model.agent import ThresholdsInfo
 from gpumon.model.metric import gauge, info, metric_group
 
 
@@ -62,6 +63,11 @@ class SiteReading:
         "How old such a fact may be before it is out of date: an hour's value two hours, a "
         "contract or a year's mean more than a year.",
         labels=["fact"],
+    )
+    thresholds_info: ThresholdsInfo | None = info(
+        "The site's thresholds, as a digest of their values; agents with another have others.",
+        labels=("digest",),
+        name="thresholds",
     )
     collector_success: Mapping[str, int] | None = gauge(
         "1 where a source of facts could be read last time; what it said before holds meanwhile.",

@@ -26,7 +26,8 @@ class Wanted:
     """What is asked for: hours since 1970, ``until`` excluded.
 
     ``target`` is ``prom:URL``, ``replay:FILE``, or empty for the state file at ``memory``. Only a
-    Prometheus is asked for less than all, as ``scope`` says.
+    Prometheus is asked for less than all, as ``scope`` says. In a recording, a GPU that was held is
+    active from ``active_ratio`` on; elsewhere an agent has decided that.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Wanted:
     memory: Path
     node: str
     scope: Scope
+    active_ratio: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def gather(wanted: Wanted, progress: Progress = silent) -> Gathered:
             hours = load_prometheus(api, wanted.since, wanted.until, wanted.scope, progress)
         return Gathered(hours=hours, since=wanted.since, until=wanted.until)
     if kind == "replay":
-        recorded = load_recording(SourceSpec.parse(wanted.target))
+        recorded = load_recording(SourceSpec.parse(wanted.target), wanted.active_ratio)
         since, until = hours_of_span(recorded.since, recorded.until)
         fine = Reckoned(
             curve=recorded.curve,

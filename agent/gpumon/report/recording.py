@@ -7,7 +7,7 @@ import dataclasses
 from gpumon.clock import SYSTEM
 from gpumon.ledger import Ledger
 from gpumon.ledger.account import Account, JobAccount
-from gpumon.ledger.hours import HOUR_SECONDS, Demand, HourRow, Hours
+from gpumon.ledger.hours import HOUR_SECONDS, ActiveLine, Demand, HourRow, Hours
 from gpumon.ledger.ledger import HOST, Books, OpenJob
 from gpumon.model import Allocation, Holding, Job, Snapshot
 from gpumon.report.meter import Curve
@@ -37,11 +37,14 @@ class Recorded:
     edge_joules: float
 
 
-def load_recording(spec: SourceSpec) -> Recorded:
-    """Play a recording into a ledger; raises what opening and reading it raise."""
+def load_recording(spec: SourceSpec, active_ratio: float) -> Recorded:
+    """Play a recording into a ledger; raises what opening and reading it raise.
+
+    From ``active_ratio`` on a held GPU is active.
+    """
     source = ReplaySource(spec, SYSTEM)
     journal = _Journal()
-    ledger = Ledger(Books(), journal)
+    ledger = Ledger(Books(), journal, active_ratio=active_ratio)
     holders = _Holders()
     points: list[tuple[float, float]] = []
     gpus: dict[str, int] = {}
@@ -65,6 +68,7 @@ def load_recording(spec: SourceSpec) -> Recorded:
         rows=tuple(_rows(journal, gpus, node)),
         demands=_demands(curve),
         error_ratio=error,
+        active_lines=(ActiveLine(since, active_ratio),),
     )
     # A trailing mean over w moves at most w/2 times the swing of power across an edge.
     edge = WINDOW_SECONDS / 2 * (highest - lowest) if mean else 0.0
@@ -96,6 +100,9 @@ class _Journal:
 
     def job(self, job: OpenJob, *, shown: bool) -> None:
         self.jobs[job.job.job_id] = job.job
+
+    def active_line(self, time: float, ratio: float) -> None:
+        """One line holds for all of it."""
 
     def commit(self, time: float) -> None:
         """Nothing is written."""

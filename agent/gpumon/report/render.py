@@ -66,6 +66,9 @@ def to_json(sheet: Sheet) -> str:
         "without_data_ratio": report.without_data_ratio,
         "missing": list(report.missing),
         "unpriced_joules": report.unpriced_joules,
+        "active_lines": [
+            {"since": format_time(line.since), "ratio": line.ratio} for line in report.active_lines
+        ],
         "node_known_ratio": round(report.host_known_ratio, 6),
         "currency": sheet.currency or None,
         "price_source": terms.price.source if terms.price else None,
@@ -174,7 +177,8 @@ def notes(sheet: Sheet) -> Iterator[str]:
     charged = " and charged" if terms.price or terms.carbon else ""
     yield f"Boundary{charged}: {BOUNDARIES[terms.boundary]}."
     within = f"GPU joules to within {report.error_ratio:.0%} (the boards' own sensors); "
-    yield f"{'' if sheet.simulated else within}waste is held and idle."
+    idle = _idle(report)
+    yield f"{'' if sheet.simulated else within}waste is held and idle{idle}."
     if report.by == "user" and any(line.key == UNKNOWN for line in report.lines):
         yield (
             "Unknown users: agents show whose a job is only with --web.expose-users, or to a "
@@ -197,6 +201,16 @@ def notes(sheet: Sheet) -> Iterator[str]:
         yield f"{kilowatt_hours:.3f} kWh are of hours without a price or carbon value."
     if sheet.meter:
         yield from _meter_notes(sheet.meter)
+
+
+def _idle(report: Report) -> str:
+    """Return below which activity a GPU was idle, and since when if that was changed."""
+    if not report.active_lines:
+        return ""
+    first, *later = report.active_lines
+    told = [f"activity below {100 * first.ratio:g} %"]
+    told += [f"from {format_time(r.since)[:16]}Z on below {100 * r.ratio:g} %" for r in later]
+    return f" ({', '.join(told)})"
 
 
 def _node_notes(report: Report) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 
-from gpumon.ledger.hours import Demand, HourRow, Hours
+from gpumon.ledger.hours import ActiveLine, Demand, HourRow, Hours
 from gpumon.site.factors import Factor
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000.0
@@ -123,7 +123,8 @@ class Report:
     ``error_ratio`` is how far off the GPUs' joules may be; ``without_data_ratio`` the share of the
     hours of which nothing is known, ``missing`` where; ``unpriced_joules`` those of hours without a
     factor. ``host_known_ratio`` is the share of the GPUs' joules drawn in hours in which it is
-    known what their node drew beyond them. ``by_hour`` are the GPUs' joules of each hour.
+    known what their node drew beyond them. ``by_hour`` are the GPUs' joules of each hour,
+    ``active_lines`` say from which activity on a held GPU was active.
     """
 
     by: str
@@ -139,6 +140,7 @@ class Report:
     host_known_ratio: float
     demands: Mapping[str, Demand]
     by_hour: Mapping[int, float]
+    active_lines: tuple[ActiveLine, ...]
 
 
 def make_report(hours: Hours, by: str, since: int, until: int, terms: Terms) -> Report:
@@ -172,6 +174,7 @@ def make_report(hours: Hours, by: str, since: int, until: int, terms: Terms) -> 
         unpriced_joules=unpriced,
         host_known_ratio=_host_known(hours.rows),
         demands=hours.demands,
+        active_lines=hours.active_lines,
         by_hour=dict(sorted(by_hour.items())),
     )
 
@@ -179,7 +182,7 @@ def make_report(hours: Hours, by: str, since: int, until: int, terms: Terms) -> 
 def of_job(hours: Hours, job_id: str) -> Hours:
     """Return a job's hours; what nobody has and what is missing is not its business."""
     rows = tuple(row for row in hours.rows if row.job is not None and row.job.job_id == job_id)
-    return Hours(rows=rows, error_ratio=hours.error_ratio)
+    return Hours(rows=rows, error_ratio=hours.error_ratio, active_lines=hours.active_lines)
 
 
 def _host_known(rows: Iterable[HourRow]) -> float:

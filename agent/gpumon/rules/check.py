@@ -16,7 +16,7 @@ import yaml
 from gpumon.errors import UnavailableError
 from gpumon.rules.render import Rendering, render
 from gpumon.rules.source import load
-from gpumon.thresholds import Value
+from gpumon.thresholds import Thresholds
 
 PROMTOOL_SECONDS = 60.0
 
@@ -46,7 +46,7 @@ class Problems:
     verdict: str
 
 
-def problems_of_ours(thresholds: Mapping[str, Value]) -> Problems:
+def problems_of_ours(thresholds: Thresholds) -> Problems:
     """Return what is wrong with the rules as they would be written for these thresholds."""
     with tempfile.TemporaryDirectory() as folder:
         paths = []

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, Group, Recording, Rule
-from gpumon.thresholds import Value
+from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
 from gpumon.xids import FOLLOWING, Xid, xids
 
@@ -62,7 +62,7 @@ class RuleError(Exception):
     """A source is wrong: a bug of ours, which the tests find."""
 
 
-def load(thresholds: Mapping[str, Value], time_scale: float = 1.0) -> tuple[Group, ...]:
+def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[Group, ...]:
     """Return all groups with a site's thresholds in place.
 
     ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
@@ -84,8 +84,8 @@ def load(thresholds: Mapping[str, Value], time_scale: float = 1.0) -> tuple[Grou
 class _Fill:
     """Puts thresholds, codes and words in place of their names."""
 
-    def __init__(self, thresholds: Mapping[str, Value], time_scale: float) -> None:
-        self._values = thresholds
+    def __init__(self, thresholds: Thresholds, time_scale: float) -> None:
+        self._values = thresholds.values
         self._scale = time_scale
 
     def text(self, text: str) -> str:

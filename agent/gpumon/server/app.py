@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from starlette.routing import Route
 
 from gpumon.clock import SYSTEM
 from gpumon.documents.snapshot import to_document
+from gpumon.documents.thresholds import DIGEST_HEADER
+from gpumon.documents.thresholds import to_document as thresholds_document
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, Format, negotiate
 from gpumon.exposition.owners import owners_of
@@ -47,6 +50,7 @@ def make_app(
     encoders = {format_: Encoder(format_, tier) for format_ in Format}
     text = importlib.resources.files("gpumon.server").joinpath("page.html").read_text("utf-8")
     page = text.replace("{{metrics_path}}", metrics_path).encode()
+    digest = {DIGEST_HEADER: node.thresholds.digest}
 
     async def metrics(request: Request) -> Response:
         format_ = negotiate(request.headers.get("accept", ""))
@@ -68,9 +72,8 @@ def make_app(
             return json_answer(request, {"error": "no reading yet: try again in a second"}, 503)
         if not may_see_users(request.scope, expose=expose_users):
             now = _without_users(now)
-        return json_answer(
-            request, to_document(now, samples=request.query_params.get("samples") == "1")
-        )
+        document = to_document(now, samples=request.query_params.get("samples") == "1")
+        return json_answer(request, document, headers=digest)
 
     async def history(request: Request) -> Response:
         points = {
@@ -93,10 +96,20 @@ def make_app(
         "/-/ready": ready,
         "/api/v1/snapshot": snapshot,
         "/api/v1/history": history,
+        "/api/v1/thresholds": _answer_of(thresholds_document(node.thresholds)),
     }
     return Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()]
     )
+
+
+def _answer_of(document: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint that gives always the same answer."""
+
+    async def endpoint(request: Request) -> Response:
+        return json_answer(request, document)
+
+    return endpoint
 
 
 def _without_users(snapshot: Snapshot) -> Snapshot:
@@ -119,7 +132,10 @@ def _nameless(ledger: LedgerState) -> LedgerState:
     return dataclasses.replace(ledger, jobs=jobs)
 
 
-_PATHS = ("/-/healthy", "/-/ready", "/api/v1/snapshot", "/api/v1/history")
+_PATHS = (
+    *("/-/healthy", "/-/ready"),
+    *("/api/v1/snapshot", "/api/v1/history", "/api/v1/thresholds"),
+)
 
 _PAGE_HEADERS = {
     # The page is one file; it may run its own script and ask its own server, nothing else.

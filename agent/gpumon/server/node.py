@@ -31,11 +31,9 @@ from gpumon.server import selfreport
 from gpumon.server.history import PowerHistory
 from gpumon.server.lastword import LastWord, without_readings
 from gpumon.server.parts import NodeParts
+from gpumon.thresholds import Thresholds
 
 log = logging.getLogger(__name__)
-
-FRESH_SECONDS = 10.0
-"""A node whose newest reading is older than this is not ready."""
 
 LOOK_SECONDS = 5.0
 """How often it is looked whether GPUs have fallen silent."""
@@ -131,6 +129,11 @@ class Node:
         snapshot = self._last.current()
         return sum(gpu.up for gpu in snapshot.gpus) if snapshot else 0
 
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds in force on this node."""
+        return self._parts.thresholds
+
     def now(self) -> Snapshot | None:
         """Return what is known; None before the first word.
 
@@ -152,7 +155,7 @@ class Node:
 
     def ready(self) -> str:
         """Return why the node is not ready to be relied upon, or nothing if it is."""
-        return self._last.why_not_ready(FRESH_SECONDS)
+        return self._last.why_not_ready(self.thresholds.number("monitor.fresh_seconds"))
 
     def agent_reading(self) -> AgentReading:
         """Return the agent's own metrics."""

@@ -12,11 +12,15 @@ from gpumon.server.chronicle import Chronicle
 from gpumon.server.xidmemory import XidMemory
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
+from gpumon.thresholds import Thresholds, shipped
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NodeParts:
-    """The memories of a node (expected GPUs, Xids, notes), its books, and its collectors."""
+    """The memories of a node (expected GPUs, Xids, notes), its books, and its collectors.
+
+    ``thresholds`` are those in force on it.
+    """
 
     expected: ExpectedGpus
     xids: XidMemory
@@ -24,13 +28,20 @@ class NodeParts:
     books: BookKeeper | None = None
     host: HostView | None = None
     kernel_log: KernelLog | None = None
+    thresholds: Thresholds = dataclasses.field(default_factory=shipped)
 
     @classmethod
-    def bare(cls, expected: int | None = None, clock: Clock = SYSTEM) -> NodeParts:
+    def bare(
+        cls,
+        expected: int | None = None,
+        thresholds: Thresholds | None = None,
+        clock: Clock = SYSTEM,
+    ) -> NodeParts:
         """Return what remembers in memory only, without books and collectors."""
         state = StateFile(None)
         return cls(
             expected=ExpectedGpus(expected, state),
             xids=XidMemory(state, clock),
             chronicle=Chronicle(state, clock),
+            thresholds=thresholds or shipped(),
         )

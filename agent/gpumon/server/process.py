@@ -35,6 +35,7 @@ from gpumon.sources.spec import SourceSpec
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile, state_file_name
 from gpumon.statedb.ledger import LedgerFile, load_books
+from gpumon.thresholds import Thresholds, shipped
 from gpumon.times import format_time
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
@@ -62,6 +63,7 @@ class AgentOptions:
     workload_settings: Settings = dataclasses.field(default_factory=dict)
     web_config: Path | None = None
     expose_users: bool = False
+    thresholds: Thresholds = dataclasses.field(default_factory=shipped)
     node: str = ""
 
 
@@ -126,7 +128,10 @@ class _Parts:
         self.host = Host(overhead_watts=options.node_overhead_watts) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
         self.manager = choose(options.workload_manager, options.workload_settings, real=real)
-        ledger = Ledger(self.state.load(load_books, Books()), LedgerFile(self.state), steady=real)
+        books = self.state.load(load_books, Books())
+        active = options.thresholds.number("activity.idle_ratio")
+        self._note_line(books.active_ratio, active)
+        ledger = Ledger(books, LedgerFile(self.state), active_ratio=active, steady=real)
         parts = NodeParts(
             expected=ExpectedGpus(options.expected_gpus, self.state),
             xids=self.xids,
@@ -134,6 +139,7 @@ class _Parts:
             books=BookKeeper(ledger, self.manager, chronicle=self.chronicle, host=self.host),
             host=self.host,
             kernel_log=self.kernel_log,
+            thresholds=options.thresholds,
         )
         source = SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2])
         self.node = Node(options.node, source, parts, interval=options.interval)
@@ -149,6 +155,15 @@ class _Parts:
         self.access = _access(options.web_config)
         if self.access is not None:
             self.app = Guard(self.app, self.access)
+
+    def _note_line(self, before: float | None, now: float) -> None:
+        """Note if held GPUs are active from another activity on than they were."""
+        if before is not None and before != now:
+            self.chronicle.note(
+                "agent",
+                f"a held GPU is active from {100 * now:g} % activity on; it was from"
+                f" {100 * before:g} % on",
+            )
 
     def beside(self) -> Iterator[Coroutine[Any, Any, None]]:
         """Yield what runs beside the reader and the HTTP server, for as long as they do."""

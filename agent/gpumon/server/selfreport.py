@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpumon.model import Snapshot
-from gpumon.model.agent import AgentReading, BuildInfo
+from gpumon.model.agent import AgentReading, BuildInfo, ThresholdsInfo
 from gpumon.server.lastword import LastWord
 from gpumon.server.parts import NodeParts
 
@@ -19,6 +19,7 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
     return AgentReading(
         build=BuildInfo(),
         source_info=source,
+        thresholds_info=ThresholdsInfo(parts.thresholds.digest),
         source_up=up,
         released=bool(last.released),
         gpus=len(snapshot.gpus) if snapshot and up else 0,

@@ -18,6 +18,7 @@ from gpumon.simulate.surroundings import Lane
 from gpumon.site.nodes import SiteNode
 from gpumon.site.service import node_reading, site_reading
 from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
+from gpumon.thresholds import Thresholds
 
 MOST_FAULTS = 100_000
 
@@ -68,6 +69,11 @@ class Fleet:
         self._slots = slots
         self._faults: dict[int, Fault] = {}
         self._number = 0
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds of the fleet's agents."""
+        return self.plan.site.thresholds
 
     @property
     def faults(self) -> list[Fault]:

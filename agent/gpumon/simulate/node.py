@@ -98,13 +98,19 @@ class FleetNode:
             xids=self._xids,
             chronicle=chronicle,
             books=BookKeeper(
-                Ledger(Books(), Forgetful(), gap_seconds=GAP_SECONDS),
+                Ledger(
+                    Books(),
+                    Forgetful(),
+                    active_ratio=plan.site.thresholds.number("activity.idle_ratio"),
+                    gap_seconds=GAP_SECONDS,
+                ),
                 self._scheduler,
                 chronicle=chronicle,
                 host=self._host,
                 clock=clock,
             ),
             host=self._host,
+            thresholds=plan.site.thresholds,
         )
         self._agent = Node(place.node, self._info, parts, interval=GAP_SECONDS, clock=clock)
         self._faults: tuple[Fault, ...] = ()

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from gpumon.documents.thresholds import to_document
 from gpumon.documents.write import json_of
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, negotiate
@@ -39,6 +40,7 @@ gpumon simulate: {nodes} nodes with {gpus} GPUs. SIMULATED: no hardware was meas
 /nodes/NAME/metrics   what the agent of a node would serve
 /sd                   the nodes as targets (http_sd_configs)
 /site/metrics         what gpumon site would serve
+/api/v1/thresholds    what is in force on all of them
 /jobs                 the jobs that run now
 /faults               GET lists them, POST {{"faults": ["xid=79@{first}:0,for=10m"]}} adds some,
                       DELETE ends all of them, DELETE /faults/N one
@@ -78,6 +80,9 @@ class _Answers:
             SiteNodeReading: self._fleet.node_readings(),
         }
         return answer(request, Encoder(format_).encode(owners), {"content-type": format_.value})
+
+    async def thresholds(self, request: Request) -> Response:
+        return json_answer(request, to_document(self._fleet.thresholds))
 
     async def jobs(self, request: Request) -> Response:
         return json_answer(request, {"jobs": list(self._fleet.jobs())})
@@ -123,6 +128,7 @@ def make_fleet_app(fleet: Fleet, tier: Tier = Tier.STANDARD) -> Starlette:
             Route("/nodes/{name}/metrics", answers.metrics),
             Route("/sd", answers.targets),
             Route("/site/metrics", answers.site),
+            Route("/api/v1/thresholds", answers.thresholds),
             Route("/jobs", answers.jobs),
             Route("/faults", answers.faults),
             Route("/faults", answers.add_faults, methods=["POST"]),

@@ -57,6 +57,9 @@ class Forgetful:
     def job(self, job: OpenJob, *, shown: bool) -> None:
         """Forget it."""
 
+    def active_line(self, time: float, ratio: float) -> None:
+        """Forget it."""
+
     def commit(self, time: float) -> None:
         """Forget it."""
 

@@ -14,6 +14,7 @@ from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, Tariff, read_hours
 from gpumon.site.nodes import PLACES, SiteNode
 from gpumon.site.toml import Table
+from gpumon.thresholds import Thresholds, load_thresholds, shipped
 from gpumon.workloads.slurm.hostlist import expand, ranges
 
 if sys.version_info >= (3, 11):
@@ -31,7 +32,8 @@ class Site:
     """What the file says.
 
     ``budgets`` are watts by (level, name); ``files`` the further files that facts come from, by
-    fact. A fact that is not declared is None.
+    fact. A fact that is not declared is None. ``thresholds`` are those that ship unless ``files``
+    has the site's own.
     """
 
     cluster: str = ""
@@ -44,6 +46,7 @@ class Site:
     pue: Factor | None = None
     port: int = AGENT_PORT
     slurm_seconds: float | None = None
+    thresholds: Thresholds = dataclasses.field(default_factory=shipped)
     files: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
 
@@ -89,11 +92,18 @@ class _Reader:
             pue=self._factor(top.table("pue"), "pue", zone),
             port=port,
             slurm_seconds=slurm.number("every_seconds", 60, least=5) if top.has("slurm") else None,
+            thresholds=self._thresholds(top.text("thresholds")),
             files=self._files,
         )
         slurm.done()
         top.done()
         return site
+
+    def _thresholds(self, file: str) -> Thresholds:
+        if not file:
+            return shipped()
+        self._files["thresholds"] = self._path.parent / file
+        return load_thresholds(self._files["thresholds"])
 
     def _nodes(self, top: Table, port: int) -> tuple[SiteNode, ...]:
         found: dict[str, SiteNode] = {}

@@ -17,14 +17,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gpumon.clock import SYSTEM, Clock
+from gpumon.documents.thresholds import to_document
 from gpumon.documents.write import json_of
 from gpumon.errors import GpumonError
 from gpumon.exposition import Encoder, Format, negotiate
+from gpumon.model.agent import ThresholdsInfo
 from gpumon.model.site import NodePlace, SiteNodeReading, SiteReading
 from gpumon.site.config import Site, load_site
 from gpumon.site.factors import HOUR_SECONDS, Factor
 from gpumon.site.nodes import SiteNode, merge, of_slurm
-from gpumon.web.answer import answer, json_text_answer
+from gpumon.web.answer import answer, json_answer, json_text_answer
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 from gpumon.workloads.slurm.sinfo import ask_nodes
@@ -39,14 +41,27 @@ LOOK_SECONDS = 5.0
 """How often the files are looked at."""
 
 
+Complete = Callable[[Site], Site]
+"""Puts into what a site's file says what is said elsewhere."""
+
+
+def as_it_is(site: Site) -> Site:
+    """Put in nothing."""
+    return site
+
+
 class SiteFacts:
     """What is known of the site; belongs to the service's event loop."""
 
-    def __init__(self, path: Path, *, clock: Clock = SYSTEM) -> None:
-        """Read the file; raises what ``load_site`` raises."""
+    def __init__(self, path: Path, *, complete: Complete = as_it_is, clock: Clock = SYSTEM) -> None:
+        """Read the file; raises what ``load_site`` raises.
+
+        ``complete`` puts in what is said elsewhere than in the file.
+        """
         self._path = path
+        self._complete = complete
         self._clock = clock
-        self.site = load_site(path)
+        self.site = complete(load_site(path))
         self._seen = self._stamps()
         self._problems: dict[str, str] = {}
         self._scheduled: dict[str, SiteNode] = {}
@@ -60,7 +75,7 @@ class SiteFacts:
             return
         self._seen = stamps
         try:
-            self.site = load_site(self._path)
+            self.site = self._complete(load_site(self._path))
         except GpumonError as error:
             self._fails("config", f"{error}")
             return
@@ -157,6 +172,7 @@ def site_reading(
         ),
         fact_age_seconds={name: now - at for name, at in since.items() if at is not None} or None,
         fact_lifetime_seconds=lifetimes or None,
+        thresholds_info=ThresholdsInfo(site.thresholds.digest),
         collector_success=collectors,
     )
 
@@ -211,12 +227,16 @@ def make_site_app(facts: SiteFacts) -> Starlette:
     async def listed(request: Request) -> Response:
         return json_text_answer(request, targets.text())
 
+    async def thresholds(request: Request) -> Response:
+        return json_answer(request, to_document(facts.site.thresholds))
+
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("gpumon site is healthy\n")
 
     routes = {
         "/metrics": metrics,
         "/api/v1/targets": listed,
+        "/api/v1/thresholds": thresholds,
         "/-/healthy": healthy,
         "/-/ready": healthy,
     }
@@ -225,12 +245,18 @@ def make_site_app(facts: SiteFacts) -> Starlette:
     )
 
 
-async def serve_site(path: Path, sock: socket.socket, web_config: Path | None = None) -> None:
+async def serve_site(
+    path: Path,
+    sock: socket.socket,
+    web_config: Path | None = None,
+    complete: Complete = as_it_is,
+) -> None:
     """Serve a site on a listening socket until a signal.
 
-    Raises what reading the files raises at the start, and KeyboardInterrupt after Ctrl-C.
+    ``complete`` puts in what is said elsewhere than in the file. Raises what reading the files
+    raises at the start, and KeyboardInterrupt after Ctrl-C.
     """
-    facts = SiteFacts(path)
+    facts = SiteFacts(path, complete=complete)
     log.info("%d nodes, %d budgets", len(facts.nodes), len(facts.site.budgets))
     allow_connections()
     stop = asyncio.Event()

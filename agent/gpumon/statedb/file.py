@@ -94,6 +94,13 @@ MIGRATIONS = (
     CREATE TABLE quarters
         (quarter INTEGER PRIMARY KEY, millijoules INTEGER, host_millijoules INTEGER);
     """,
+    # From which activity on a held GPU was active, since when (unix seconds). Agents of before this
+    # step knew one line only, which was 5 %.
+    """
+    CREATE TABLE active_lines (id INTEGER PRIMARY KEY, time REAL, ratio REAL);
+    INSERT INTO active_lines (time, ratio) SELECT (SELECT min(hour) FROM hourly) * 3600.0, 0.05
+        WHERE EXISTS (SELECT 1 FROM hourly);
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpumon.ledger.account import QUARTER
-from gpumon.ledger.hours import HOUR_SECONDS, Demand, HourRow, Hours
+from gpumon.ledger.hours import HOUR_SECONDS, ActiveLine, Demand, HourRow, Hours
 from gpumon.ledger.ledger import HOST
 from gpumon.model import Job
 from gpumon.sources.energy import SENSOR_ERROR
@@ -53,7 +53,16 @@ def _read(db: sqlite3.Connection, since: int, until: int, node: str) -> Hours:
         without_data_ratio=_without_data(rows, gpus, until - since),
         demands=_demands(db, since, until),
         error_ratio=SENSOR_ERROR,
+        active_lines=_active_lines(db, since * HOUR_SECONDS, until * HOUR_SECONDS),
     )
+
+
+def _active_lines(db: sqlite3.Connection, since: float, until: float) -> tuple[ActiveLine, ...]:
+    """Return the lines that held in a span of unix seconds, oldest first."""
+    rows = db.execute("SELECT time, ratio FROM active_lines WHERE time < ? ORDER BY id", (until,))
+    lines = [ActiveLine(*row) for row in rows]
+    before = [line for line in lines if line.since <= since]
+    return (*before[-1:], *(line for line in lines if line.since > since))
 
 
 def _demands(db: sqlite3.Connection, since: int, until: int) -> dict[str, Demand]:

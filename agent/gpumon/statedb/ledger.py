@@ -33,6 +33,7 @@ _HOURLY = """
         idle_millijoules = idle_millijoules + excluded.idle_millijoules,
         active_ms = active_ms + excluded.active_ms, idle_ms = idle_ms + excluded.idle_ms
 """
+_ACTIVE_LINE = "INSERT INTO active_lines (time, ratio) VALUES (?, ?)"
 _QUARTERLY = """
     INSERT INTO quarters VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET millijoules = millijoules + excluded.millijoules,
@@ -129,6 +130,10 @@ class LedgerFile:
             ),
         )
 
+    def active_line(self, time: float, ratio: float) -> None:
+        """Keep from which activity on a held GPU is active, from a time on."""
+        self._keep(_ACTIVE_LINE, "active line", (time, ratio))
+
     def commit(self, time: float) -> None:
         """Have all that was kept written as one."""
         with self._lock:
@@ -206,7 +211,8 @@ def _prune(db: sqlite3.Connection, oldest: int) -> None:
 
 def load_books(db: sqlite3.Connection) -> Books:
     """Return what the last agent left: accounts, and the jobs that are still shown."""
-    books = Books()
+    last = db.execute("SELECT ratio FROM active_lines ORDER BY id DESC LIMIT 1").fetchone()
+    books = Books(active_ratio=last[0] if last else None)
     for uuid, gpu, time, counter, watts, holders, total, ended, unallocated in db.execute(
         "SELECT uuid, gpu, time, counter, watts, holders, total, ended, unallocated "
         "FROM ledger_gpus"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from gpumon.errors import GpumonError, UsageError
 from gpumon.model import Snapshot
 from gpumon.targets.target import open_target
+from gpumon.thresholds import Thresholds, shipped
 
 SEVERAL_SECONDS = 5.0
 """How long a node may take; the others wait no longer for it."""
@@ -18,22 +19,26 @@ SEVERAL_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """A node that was asked: its snapshot, or why there is none."""
+    """A node that was asked: its snapshot, or why there is none; and what it is to be judged by."""
 
     target: str
     snapshot: Snapshot | None
     problem: str = ""
+    thresholds: Thresholds = dataclasses.field(default_factory=shipped)
 
 
-def ask_all(targets: Sequence[str], seconds: float) -> list[Look]:
+def ask_all(
+    targets: Sequence[str], seconds: float, thresholds: Thresholds | None = None
+) -> list[Look]:
     """Ask all targets at once, and return within ``seconds`` what has come, in their order.
 
-    Raises UsageError for what is no target.
+    ``thresholds`` are the viewer's own, if it was given any. Raises UsageError for what is no
+    target.
     """
     answers: queue.SimpleQueue[tuple[int, Look | UsageError]] = queue.SimpleQueue()
 
     def one(number: int, target: str) -> None:
-        answers.put((number, _ask(target, seconds)))
+        answers.put((number, _ask(target, seconds, thresholds)))
 
     for number, target in enumerate(targets):
         # A name server or a driver may keep a thread for longer than anybody waits.
@@ -51,10 +56,10 @@ def ask_all(targets: Sequence[str], seconds: float) -> list[Look]:
     return looks
 
 
-def _ask(target: str, seconds: float) -> Look | UsageError:
+def _ask(target: str, seconds: float, thresholds: Thresholds | None) -> Look | UsageError:
     try:
-        with open_target(target, at_once=True, seconds=seconds) as source:
-            return Look(target, source.read())
+        with open_target(target, at_once=True, seconds=seconds, thresholds=thresholds) as source:
+            return Look(target, source.read(), thresholds=source.thresholds())
     except UsageError as error:
         return error
     except GpumonError as error:

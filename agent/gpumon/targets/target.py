@@ -16,6 +16,7 @@ from gpumon.sources.kinds import DEFAULT, KINDS
 from gpumon.sources.spec import SourceSpec
 from gpumon.targets.agent import ANSWER_SECONDS, AgentTarget, agent_url, local_agent
 from gpumon.targets.driver import DriverTarget
+from gpumon.thresholds import Thresholds, shipped
 
 
 class Target(Protocol):
@@ -23,6 +24,14 @@ class Target(Protocol):
 
     def read(self) -> Snapshot:
         """Return the state now; UnavailableError where it cannot be had."""
+        ...
+
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds by which the last snapshot is to be judged.
+
+        Those that the viewer was given; else an agent's own, of an agent; else those that ship.
+        Raises UnavailableError if an agent does not answer.
+        """
         ...
 
 
@@ -33,12 +42,13 @@ def open_target(
     at_once: bool = False,
     interval: float = 1.0,
     seconds: float | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Iterator[Target]:
     """Open what a TARGET argument names, to be looked at every ``interval`` seconds.
 
     ``at_once`` plays a recording to its end before the first look, unless it says a speed.
     ``seconds`` is how long the first answer may take from now on, for whoever cannot wait as long
-    as this module otherwise does.
+    as this module otherwise does. ``thresholds`` are the viewer's own, if it was given any.
     """
     text = text or local_agent() or DEFAULT
     kind = text.partition(":")[0]
@@ -48,7 +58,7 @@ def open_target(
             f"name a node's agent, as in node17:9842, or see gpumon status {text}",
         )
     if kind not in KINDS:
-        yield AgentTarget(agent_url(text), seconds or ANSWER_SECONDS)
+        yield AgentTarget(agent_url(text), seconds or ANSWER_SECONDS, thresholds)
         return
     spec = SourceSpec.parse(text)
     if kind == "replay" and at_once and not spec.options.keys() & {"speed", "loop"}:
@@ -59,7 +69,7 @@ def open_target(
     else:
         source = open_source(spec)
     try:
-        yield _Completed(source)
+        yield _Completed(source, thresholds or shipped())
     finally:
         source.close()
 
@@ -67,10 +77,14 @@ def open_target(
 class _Completed:
     """A source in this process, with what follows from its readings."""
 
-    def __init__(self, source: Target) -> None:
+    def __init__(self, source: DriverTarget | Source, thresholds: Thresholds) -> None:
         self._source = source
+        self._thresholds = thresholds
         self._derivation = Derivation()
 
     def read(self) -> Snapshot:
         snapshot = self._derivation.update(self._source.read())
         return dataclasses.replace(snapshot, node=snapshot.node or socket.gethostname())
+
+    def thresholds(self) -> Thresholds:
+        return self._thresholds

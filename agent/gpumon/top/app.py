@@ -173,7 +173,7 @@ class TopApp(App[None]):
         if snapshot is None:
             self._head(Text(self._silence or "reading the GPUs …", style="bold red"))
             return
-        found = diagnose(snapshot)
+        found = diagnose(snapshot, self._looking.thresholds)
         self._head(status.headline(snapshot, found))
         self._trouble(snapshot, found)
         self.screen_stack[0].set_class(self.size.height >= _ROOM_FOR_GRAPHS, "tall")
@@ -283,10 +283,8 @@ class TopApp(App[None]):
         snapshot, screen = self._snapshot, self.screen
         if snapshot is None or not isinstance(screen, ZoomScreen):
             return
-        order = [
-            gpu.identity.index
-            for gpu in gpus.ordered(snapshot.gpus, diagnose(snapshot), self._sort)
-        ]
+        found = diagnose(snapshot, self._looking.thresholds)
+        order = [g.identity.index for g in gpus.ordered(snapshot.gpus, found, self._sort)]
         place = order.index(screen.index) if screen.index in order else 0
         self.switch_screen(ZoomScreen(self._history, order[(place + by) % len(order)]))
         self.call_after_refresh(self._show)

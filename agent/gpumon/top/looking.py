@@ -9,17 +9,28 @@ from gpumon.clock import Schedule
 from gpumon.errors import GpumonError, UnavailableError
 from gpumon.model import Snapshot
 from gpumon.targets.target import open_target
+from gpumon.thresholds import Thresholds, shipped
 
 Tell = Callable[["Snapshot | GpumonError"], object]
 
 
 class Looking:
-    """Tells every snapshot of a target, or why there is none, until it is stopped."""
+    """Tells every snapshot of a target, or why there is none, until it is stopped.
 
-    def __init__(self, target: str | None, interval: float) -> None:
-        """Look every ``interval`` seconds from ``start`` on."""
+    ``thresholds`` are those by which the last one is to be judged.
+    """
+
+    def __init__(
+        self, target: str | None, interval: float, thresholds: Thresholds | None = None
+    ) -> None:
+        """Look every ``interval`` seconds from ``start`` on.
+
+        ``thresholds`` are the viewer's own, if it was given any.
+        """
         self._target = target
         self._interval = interval
+        self._given = thresholds
+        self.thresholds = thresholds or shipped()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -39,9 +50,13 @@ class Looking:
         schedule = Schedule(self._interval)
         while not self._stopping.is_set():
             try:
-                with open_target(self._target, interval=self._interval) as source:
+                with open_target(
+                    self._target, interval=self._interval, thresholds=self._given
+                ) as source:
                     while not self._stopping.wait(schedule.until_next()):
-                        tell(source.read())
+                        snapshot = source.read()
+                        self.thresholds = source.thresholds()
+                        tell(snapshot)
             except UnavailableError as error:
                 tell(error)  # it may come back
                 self._stopping.wait(schedule.until_next())

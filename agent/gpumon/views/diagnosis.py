@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from gpumon.checks import Level, Observation, Verdict, chosen, judge
 from gpumon.model import GpuReading, Snapshot
+from gpumon.thresholds import Thresholds
 
 SETTINGS = ("persistence",)
 """Checks of what somebody chose, and not of how the GPUs do: no matter for a first glance."""
@@ -18,10 +19,14 @@ _ORDER = {level: place for place, level in enumerate((Level.FAIL, Level.WARN))}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The failures and warnings of a node, the worst first; ``gpus`` is by NVML's index."""
+    """The failures and warnings of a node, the worst first; ``gpus`` is by NVML's index.
+
+    ``thresholds`` are those that it was judged by.
+    """
 
     verdicts: tuple[Verdict, ...]
     gpus: Mapping[int, tuple[Verdict, ...]]
+    thresholds: Thresholds
 
     def level(self, index: int) -> Level:
         """Return how a GPU is: FAIL, WARN or PASS."""
@@ -38,12 +43,13 @@ class Diagnosis:
         return place, gpu.identity.index
 
 
-def diagnose(snapshot: Snapshot) -> Diagnosis:
-    """Return what is wrong in a snapshot by the thresholds that ship."""
-    report = judge(Observation(snapshot=snapshot), chosen((), SETTINGS))
+def diagnose(snapshot: Snapshot, thresholds: Thresholds) -> Diagnosis:
+    """Return what is wrong in a snapshot."""
+    seen = Observation(snapshot=snapshot, thresholds=thresholds)
+    report = judge(seen, chosen((), SETTINGS))
     wrong = tuple(v for v in report.verdicts if v.level in _ORDER)
     gpus: dict[int, tuple[Verdict, ...]] = {}
     for verdict in wrong:
         if verdict.gpu is not None:
             gpus[verdict.gpu] = (*gpus.get(verdict.gpu, ()), verdict)
-    return Diagnosis(wrong, gpus)
+    return Diagnosis(wrong, gpus, thresholds)

@@ -12,7 +12,7 @@ from gpumon.model import Metric, Tier
 from gpumon.model.catalogue import rows
 from gpumon.model.terms import THROTTLE_REASONS
 from gpumon.rules import Alert, load
-from gpumon.thresholds import shipped
+from gpumon.thresholds import Thresholds
 from gpumon.views.catalogue import sources_of
 from gpumon.xids import RECOVERY, Xid, xids
 
@@ -30,13 +30,16 @@ REASONS = {
 """What holds a GPU's clocks down, by its name on gpumon_gpu_throttled."""
 
 
-def explain(words: Sequence[str]) -> str:
-    """Return what is known of a word; UsageError, with the nearest, where that is nothing."""
+def explain(words: Sequence[str], thresholds: Thresholds) -> str:
+    """Return what is known of a word; UsageError, with the nearest, where that is nothing.
+
+    Alerts and checks are told with a site's thresholds in place.
+    """
     text = " ".join(words).strip()
     word = text.removeprefix("xid ").removeprefix("Xid ")
     if re.fullmatch("[0-9]{1,6}", word):
-        return _xid(int(word))
-    alerts = {alert.alert: alert for group in load(shipped()) for alert in group.alerts}
+        return _xid(int(word), thresholds)
+    alerts = {alert.alert: alert for group in load(thresholds) for alert in group.alerts}
     metrics = {metric.name: (labels, metric) for labels, metric in rows(Tier.FULL)}
     if text in alerts:
         return _alert(alerts[text])
@@ -44,7 +47,7 @@ def explain(words: Sequence[str]) -> str:
         return _metric(*metrics[text])
     checks = {check.name: check for check in CHECKS}
     if text in checks:
-        return _check(checks[text])
+        return _check(checks[text], thresholds)
     if text in REASONS:
         return f"{text}: a reason that holds a GPU's clocks down.\n\n{REASONS[text]}\n"
     if text in RECOVERY:
@@ -67,8 +70,8 @@ def names() -> list[str]:
     )
 
 
-def _check(check: Check) -> str:
-    numbers = [f"{name} = {shipped()[name]}" for name in check.thresholds]
+def _check(check: Check, thresholds: Thresholds) -> str:
+    numbers = [f"{name} = {thresholds.values[name]}" for name in check.thresholds]
     lines = [
         f"{check.name}: {check.title} (gpumon check --only {check.name}).",
         "",
@@ -79,7 +82,7 @@ def _check(check: Check) -> str:
     return "\n".join([*lines, ""])
 
 
-def _xid(code: int) -> str:
+def _xid(code: int, thresholds: Thresholds) -> str:
     found = xids().get(code)
     if found is None:
         raise UsageError(
@@ -92,13 +95,13 @@ def _xid(code: int) -> str:
         f"severity        {found.severity}\n"
         f"do now          {found.action}\n"
         f"if it repeats   {found.repeat_action}\n"
-        f"alert           {_alert_of(found)}\n\n"
+        f"alert           {_alert_of(found, thresholds)}\n\n"
         "What the driver itself asks for (gpumon_gpu_recovery_action) comes before this table.\n"
     )
 
 
-def _alert_of(found: Xid) -> str:
-    for group in load(shipped()):
+def _alert_of(found: Xid, thresholds: Thresholds) -> str:
+    for group in load(thresholds):
         for alert in group.alerts:
             named = "|".join(re.findall(r'xid=~"([0-9|]+)"', alert.expr)).split("|")
             if str(found.code) in named:

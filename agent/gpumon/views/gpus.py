@@ -5,18 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from gpumon.checks import Level
 from gpumon.clock import SYSTEM
 from gpumon.model import GpuReading, Snapshot
 from gpumon.times import format_age
 from gpumon.views import words
 from gpumon.views.diagnosis import STYLES, Diagnosis
-
-STALE_SECONDS = 10.0
-"""A reading older than this is shown with its age."""
-
-LOW_MARGIN_CELSIUS = 5.0
-"""Fewer degrees left than this are shown as a warning (nvml-reference: margin)."""
 
 Cell = tuple[str, str]
 """A text and its style."""
@@ -28,19 +21,21 @@ class _Row:
 
     gpu: GpuReading
     snapshot: Snapshot
-    level: Level
+    found: Diagnosis
     most: int | None
 
     def state(self) -> Cell:
         text = self.gpu.state.value
         age = self.gpu.age(SYSTEM.monotonic())
-        if age is not None and age > STALE_SECONDS:
+        if age is not None and age > self.found.thresholds.number("monitor.fresh_seconds"):
             text += f", {format_age(age)} old"
-        return text, STYLES[self.level]
+        return text, STYLES[self.found.level(self.gpu.identity.index)]
 
     def margin(self) -> Cell:
         margin = self.gpu.temperature_margin_celsius
-        low = margin is not None and margin < LOW_MARGIN_CELSIUS
+        low = margin is not None and margin < self.found.thresholds.number(
+            "heat.margin_low_celsius"
+        )
         return words.celsius(margin), "bold red" if low else ""
 
     def held_down_by(self) -> Cell:
@@ -101,9 +96,7 @@ def grid(
 ) -> Grid:
     """Return GPUs as rows, with as many columns as a width has room for (None: all)."""
     shown = tuple(gpus)
-    rows = [
-        _Row(gpu, snapshot, found.level(gpu.identity.index), 1 if width else None) for gpu in shown
-    ]
+    rows = [_Row(gpu, snapshot, found, 1 if width else None) for gpu in shown]
     cells = {title: [column(row) for row in rows] for title, column in _COLUMNS.items()}
     titles = tuple(_fitting(cells, width))
     return Grid(titles, shown, tuple(tuple(cells[t][n] for t in titles) for n in range(len(rows))))

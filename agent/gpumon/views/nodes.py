@@ -61,7 +61,9 @@ class _Node:
 
 def _parts(looks: Sequence[Look], *, wide: bool) -> Iterator[RenderableType]:
     nodes = [
-        _Node(look.snapshot, diagnose(look.snapshot)) for look in looks if look.snapshot is not None
+        _Node(look.snapshot, diagnose(look.snapshot, look.thresholds))
+        for look in looks
+        if look.snapshot is not None
     ]
     if any(node.snapshot.source.simulated for node in nodes):
         yield SIMULATED

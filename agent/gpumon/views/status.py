@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gpumon.checks import Level, Verdict
 from gpumon.model import GpuReading, GpuState, Snapshot
+from gpumon.thresholds import Thresholds
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, put
 from gpumon.views.diagnosis import STYLES, Diagnosis, diagnose
@@ -20,14 +21,18 @@ MOST_LINES = 12
 """On a terminal no more lines than these say what is wrong: the GPUs are to be seen as well."""
 
 
-def show(console: Console, snapshot: Snapshot, *, sort: str = "worst") -> None:
+def show(
+    console: Console, snapshot: Snapshot, thresholds: Thresholds, *, sort: str = "worst"
+) -> None:
     """Print the view of a node, its GPUs in one of GPU_ORDERS."""
-    put(console, parts(snapshot, sort, console.width if console.is_terminal else None))
+    found = diagnose(snapshot, thresholds)
+    put(console, parts(snapshot, found, sort, console.width if console.is_terminal else None))
 
 
-def parts(snapshot: Snapshot, sort: str, width: int | None) -> Iterator[RenderableType]:
+def parts(
+    snapshot: Snapshot, found: Diagnosis, sort: str, width: int | None
+) -> Iterator[RenderableType]:
     """Yield the view of a node, for a terminal of so many columns (None: no terminal)."""
-    found = diagnose(snapshot)
     if snapshot.source.simulated:
         yield SIMULATED
     yield headline(snapshot, found)

@@ -33,11 +33,19 @@ def answer(request: Request, body: bytes, headers: dict[str, str], status: int =
     return Response(body, status, headers)
 
 
-def json_answer(request: Request, document: Mapping[str, Any], status: int = 200) -> Response:
+def json_answer(
+    request: Request,
+    document: Mapping[str, Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """Return a document as the answer."""
-    return json_text_answer(request, json_line(document), status)
+    return json_text_answer(request, json_line(document), status, headers)
 
 
-def json_text_answer(request: Request, text: str, status: int = 200) -> Response:
+def json_text_answer(
+    request: Request, text: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return JSON that has been written already as the answer."""
-    return answer(request, text.encode(), {"content-type": "application/json"}, status)
+    headers = {"content-type": "application/json", **(headers or {})}
+    return answer(request, text.encode(), headers, status)
