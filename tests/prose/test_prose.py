@@ -129,7 +129,7 @@ def test_running_text_is_distinguished_from_code(tmp_path: Path) -> None:
     code = tmp_path / "code.py"
     code.write_text(
         '"""It answers."""\nQ = "SELECT x FROM answers WHERE y"\n'
-        'def f(n):\n    return f"{n} answers now"\nanswers = 1\n'
+        'def f(n):\n    return f"{n} is told now"\nanswers = 1\n'
     )
     assert [line.partition(":")[0] for line in stumbles(pieces(code))] == ["line 1", "line 4"]
     html = tmp_path / "page.html"

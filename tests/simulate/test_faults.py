@@ -58,7 +58,7 @@ class TestParsing:
             ("agent_dead@n0001:1", "no GPU"),
             ("fact_stale@n0001", "write @site"),
             ("hot@n0001,fro=3s", "known are start and for"),
-            ("hot@n0001,for=soon", "no duration"),
+            ("hot@n0001,for=soon", "not a duration"),
             ("hot@n0001,start=99999999999d", "is too long"),
             ("lost@n0001:\u00b2", "a GPU from 0 to 3"),
             ("vbios=\ud800@n0001:0", "write KIND"),
