@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gpumon.checks import CHECKS
+from gpumon.config import Setting, Shape, settings_of
+from gpumon.server.options import AgentOptions, manager_settings
 from tests.support.servers import ROOT
 
 
@@ -23,6 +25,21 @@ def checks() -> str:
     return "\n".join(lines)
 
 
+def settings() -> str:
+    """Return the table of the agent's settings."""
+    lines = ["| flag of `gpumon agent` | variable | default | |", "|---|---|---|---|"]
+    for one in {**settings_of(AgentOptions), **manager_settings()}.values():
+        about = "; ".join(filter(None, (one.help.rstrip("."), one.note)))
+        lines.append(row(f"`{one.flag}`", f"`{one.variable}`", _default(one), about))
+    return "\n".join(lines)
+
+
+def _default(one: Setting) -> str:
+    if one.shape is Shape.SWITCH:
+        return "`false`"
+    return f"`{one.default}`" if one.default is not None else one.otherwise or "none"
+
+
 def row(*cells: str) -> str:
     """Return a row of a Markdown table."""
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
@@ -30,6 +47,7 @@ def row(*cells: str) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "checks": ("docs/checks.md", checks),
+    "settings": ("docs/operating.md", settings),
 }
 """The file that each table stands in, and what writes it."""
 

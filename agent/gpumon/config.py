@@ -4,6 +4,7 @@ The file is TOML with a table for each command, whose keys are the command's fla
 all commands stands before the first table::
 
     thresholds = "thresholds.toml"
+    node = "n17"
 
     [agent]
     source = "nvml"
@@ -12,8 +13,12 @@ all commands stands before the first table::
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import os
+import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +53,15 @@ def load(path: Path | None) -> dict[str, Any]:
         raise UsageError(f"{file}: {error}", "mend the line, or leave out --config") from None
 
 
-COMMON = ("thresholds",)
-"""The keys of all commands. They are files, whose paths are relative to the configuration's."""
+COMMON = ("thresholds", "node")
+"""The keys of all commands: a file, whose path is relative to the configuration's, and a name."""
 
 
 def common(tables: Mapping[str, Any], command: str, file: Path | None) -> dict[str, str]:
     """Return the values that hold for all commands, or for this one in its own table.
 
     ``file`` is where the tables are from, as ``load`` takes it. Raises UsageError for a value that
-    is not a path.
+    is not a path, or not a name.
     """
     found = {}
     own = tables.get(command, {})
@@ -64,11 +69,13 @@ def common(tables: Mapping[str, Any], command: str, file: Path | None) -> dict[s
         value = own.get(key, tables.get(key)) if isinstance(own, Mapping) else tables.get(key)
         if value is None:
             continue
+        kind, example = ("name", "NAME") if key == "node" else ("path", "FILE")
         if not isinstance(value, str) or not value:
             raise UsageError(
-                f"configuration: {key} is not a path", f'write {key} = "FILE" before the tables'
+                f"configuration: {key} is not a {kind}",
+                f'write {key} = "{example}" before the tables',
             )
-        found[key] = str((file or DEFAULT_FILE).parent / value)
+        found[key] = value if key == "node" else str((file or DEFAULT_FILE).parent / value)
     return found
 
 
@@ -109,3 +116,86 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, 
         else:
             # Numbers are checked as they would be on the command line, where they are text.
             yield f"{prefix}{key}", value if isinstance(value, bool) else str(value)
+
+
+NODE_VARIABLE = "GPUMON_NODE"
+
+
+def node_name(given: str | None = None) -> str:
+    """Return what this node is called: as given, else by GPUMON_NODE, else the host's name.
+
+    In a pod the host's name is the pod's, so the variable carries the node's (design section 11).
+    """
+    return given or os.environ.get(NODE_VARIABLE) or socket.gethostname()
+
+
+class Shape(enum.Enum):
+    """What kind of value a setting takes."""
+
+    TEXT = "text"
+    SWITCH = "switch"
+    CHOICE = "choice"
+    COUNT = "count"
+    SECONDS = "seconds"
+    WATTS = "watts"
+    FILE = "file"
+    FOLDER = "folder"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A value that may be given by a flag, a variable or the configuration file.
+
+    ``flag`` names all three: ``--web.x-y`` is the variable ``GPUMON_WEB_X_Y`` and the key
+    ``web.x-y``. ``default`` is written as on the command line; ``otherwise`` says what holds if
+    there is none. ``bounds`` are of a number. ``parse`` makes the value of the options' field of
+    it, and raises UsageError. ``note`` is for the documentation alone.
+    """
+
+    flag: str
+    help: str
+    shape: Shape = Shape.TEXT
+    default: str | float | Path | None = None
+    otherwise: str = ""
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
+    parse: Callable[[Any], Any] | None = None
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key in the table of the configuration file."""
+        return self.flag.removeprefix("--")
+
+    @property
+    def variable(self) -> str:
+        """The variable of the environment."""
+        return "GPUMON_" + self.key.replace(".", "_").replace("-", "_").upper()
+
+
+def setting(
+    flag: str,
+    help_: str,
+    shape: Shape = Shape.TEXT,
+    *,
+    value: Any = dataclasses.MISSING,
+    factory: Any = dataclasses.MISSING,
+    **row: Any,
+) -> Any:
+    """Declare a field of an options dataclass as a setting.
+
+    ``value``, or what ``factory`` makes, is what the field has in a program that does not say
+    otherwise.
+    """
+    metadata = {"setting": Setting(flag=flag, help=help_, shape=shape, **row)}
+    return dataclasses.field(default=value, default_factory=factory, metadata=metadata)
+
+
+def settings_of(options: type) -> dict[str, Setting]:
+    """Return the settings of an options dataclass by their fields, in the order of declaration."""
+    return {
+        field.name: field.metadata["setting"]
+        for field in dataclasses.fields(options)
+        if "setting" in field.metadata
+    }

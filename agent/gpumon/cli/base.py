@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,10 +66,9 @@ class Command(click.Command):
             return super().make_context(info_name, args, parent, **extra)
         file, tables = _configuration(parent)
         names = _flags(self)
-        values = {
-            **config.section(tables, str(self.name), COMMANDS, names),
-            **config.common(tables, str(self.name), file),
-        }
+        common = config.common(tables, str(self.name), file)
+        values = {**config.section(tables, str(self.name), COMMANDS, names), **common}
+        _name_node(tables, common)
         extra["default_map"] = {names[f]: value for f, value in values.items() if f in names}
         _check_environment({str(p.envvar) for p in self.params if p.envvar})
         return super().make_context(info_name, args, parent, **extra)
@@ -118,6 +117,14 @@ def _flags(command: click.Command) -> dict[str, str]:
     }
 
 
+def _name_node(tables: Mapping[str, Any], common: Mapping[str, str]) -> None:
+    """Have every part of this command call the node as the configuration's agent does."""
+    agent = tables.get("agent", {})
+    name = common.get("node") or (agent.get("node") if isinstance(agent, Mapping) else None)
+    if name:
+        os.environ.setdefault(config.NODE_VARIABLE, str(name))
+
+
 def _check_environment(known: set[str]) -> None:
     """Raise UsageError for a GPUMON_ variable that a command with such variables does not know.
 
@@ -136,7 +143,7 @@ def _check_environment(known: set[str]) -> None:
             )
 
 
-_COMMON_VARIABLES = {"GPUMON_CONFIG", "GPUMON_THRESHOLDS"}
+_COMMON_VARIABLES = {"GPUMON_CONFIG", "GPUMON_THRESHOLDS", config.NODE_VARIABLE}
 
 
 def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:

@@ -15,7 +15,7 @@ from gpumon import config
 from gpumon.cli import COMMANDS, cli
 from gpumon.errors import UsageError
 from gpumon.install import service
-from gpumon.web.listen import DEFAULT_PORT, parse_listen_address
+from gpumon.web.listen import DEFAULT_PORT
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def read(file: Path | None, *, for_service: bool = False) -> Configured:
             values = agent.make_context("agent", [], parent=parent).params
     except click.UsageError as error:
         raise UsageError(error.format_message().rstrip("."), "see gpumon agent --help") from None
-    place = Place(_url(values["listen_address"]), values["telemetry_path"], values["state_dir"])
+    place = Place(_url(values["listen"]), values["telemetry_path"], values["state_dir"])
     own = tuple(config.tables_of(tables))
     shared = tuple(key for key in tables if key not in own)
     return Configured(place, values, shared, own, tuple(sorted(variables)))
@@ -83,8 +83,8 @@ def options(name: str) -> Iterator[tuple[str, click.Option]]:
             yield option.opts[0].removeprefix("--"), option
 
 
-def _url(address: str) -> str:
-    host, port = parse_listen_address(address)
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
     host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host  # noqa: S104 - compared only
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

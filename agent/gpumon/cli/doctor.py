@@ -89,8 +89,7 @@ def doctor(
     Of the GPUs themselves gpumon check judges. Exits with 0 where all is well or only to be looked
     at, 1 where something is wrong, and 3 where something could not be told.
     """
-    import socket
-
+    from gpumon.config import node_name
     from gpumon.doctor import examine
     from gpumon.views import doctor as view
 
@@ -113,7 +112,7 @@ def doctor(
     )
     questions = [*_here(seconds, place), *[ask(place.url) for ask in asked]]
     findings = [configured, *examine(questions, seconds), *_not_asked(prometheus, grafana)]
-    text = view.to_json(findings, socket.gethostname(), time.time())
+    text = view.to_json(findings, node_name(), time.time())
     with whoever_reads():
         if form == "json":
             click.echo(text, nl=False)

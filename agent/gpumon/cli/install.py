@@ -160,10 +160,9 @@ def _check(file: Path) -> None:
     from gpumon.cli import configured
     from gpumon.errors import UsageError
     from gpumon.sources import open_source
-    from gpumon.sources.spec import SourceSpec
 
     values = configured.read(file, for_service=True).values
-    source = SourceSpec.parse(values["source"])
+    source = values["source"]
     if source.row.simulated:
         open_source(source).close()
     web = values["web_config"]

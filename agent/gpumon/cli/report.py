@@ -108,8 +108,7 @@ def report(
     (replay:FILE). Prices and carbon are applied now, hour by hour, so a bill can be made again with
     others.
     """
-    import socket
-
+    from gpumon.config import node_name
     from gpumon.ledger.hours import placed
     from gpumon.report.asking import Scope
     from gpumon.report.gather import Wanted, gather, metered, reckoned
@@ -126,7 +125,7 @@ def report(
         since=first,
         until=last,
         memory=state_file(state_dir, source),
-        node=socket.gethostname(),
+        node=node_name(),
         scope=Scope(
             hourly=form == "html" or meter is not None or _by_the_hour(terms),
             by_gpu=by == "gpu",

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from gpumon.assets import asset
+from gpumon.config import node_name
 from gpumon.errors import GpumonError
 from gpumon.server.node import Node
-from gpumon.server.process import AgentOptions, serve
+from gpumon.server.options import AgentOptions
+from gpumon.server.process import serve
 from gpumon.sources import open_source
 from gpumon.sources.kinds import DEFAULT
 from gpumon.sources.spec import SourceSpec
@@ -67,7 +69,7 @@ async def run(
             source=source,
             state_dir=Path(folder) / "state",
             thresholds=thresholds,
-            node=socket.gethostname(),
+            node=node_name(),
         )
         async with _prometheus(url, Path(folder), say) if with_prometheus else _nothing():
             await serve(options, sock, stop=stop, started=started)

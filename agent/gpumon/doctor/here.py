@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from gpumon import __version__
+from gpumon.config import node_name
 from gpumon.doctor import command
 from gpumon.doctor.facts import (
     Clock,
@@ -110,8 +111,8 @@ def is_loopback(address: str) -> bool:
 
 def names() -> frozenset[str]:
     """Return the names of this machine, without asking DNS: with its domain if it knows one."""
-    name = socket.gethostname()
-    return frozenset({name, name.split(".")[0]})
+    called = {socket.gethostname(), node_name()}
+    return frozenset({*called, *(name.split(".")[0] for name in called)})
 
 
 def library(module: Path = MODULE_VERSION, bus: Path | None = None) -> Library:

@@ -7,7 +7,6 @@ request costs a socket, not a thread, and soon not even that (``protocol``).
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import signal
 import socket
@@ -21,50 +20,29 @@ from gpumon.host import Host
 from gpumon.kernellog import KernelLog
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
-from gpumon.model import SourceInfo, SxidEvent, Tier, XidEvent
+from gpumon.model import SourceInfo, SxidEvent, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.server import control, systemd
 from gpumon.server.app import make_app
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.node import Node
+from gpumon.server.options import AgentOptions
 from gpumon.server.parts import NodeParts
 from gpumon.server.release import Release
 from gpumon.server.xidmemory import XidMemory
-from gpumon.sources.spec import SourceSpec
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile, state_file_name
 from gpumon.statedb.ledger import LedgerFile, load_books
-from gpumon.thresholds import Thresholds, shipped
 from gpumon.times import format_time
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
-from gpumon.workloads import AUTO, Settings, choose
+from gpumon.workloads import choose
 
 if TYPE_CHECKING:
     from gpumon.web.access import Access
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AgentOptions:
-    """Everything the agent can be told."""
-
-    source: SourceSpec
-    telemetry_path: str = "/metrics"
-    interval: float = 1.0
-    tier: Tier = Tier.STANDARD
-    expected_gpus: int | None = None
-    state_dir: Path | None = None
-    kernel_log: Path | None = None
-    node_overhead_watts: float | None = None
-    workload_manager: str = AUTO
-    workload_settings: Settings = dataclasses.field(default_factory=dict)
-    web_config: Path | None = None
-    expose_users: bool = False
-    thresholds: Thresholds = dataclasses.field(default_factory=shipped)
-    node: str = ""
 
 
 async def serve(

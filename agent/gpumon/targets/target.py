@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from gpumon.config import node_name
 from gpumon.derive import Derivation
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot
@@ -84,7 +84,7 @@ class _Completed:
 
     def read(self) -> Snapshot:
         snapshot = self._derivation.update(self._source.read())
-        return dataclasses.replace(snapshot, node=snapshot.node or socket.gethostname())
+        return dataclasses.replace(snapshot, node=snapshot.node or node_name())
 
     def thresholds(self) -> Thresholds:
         return self._thresholds
