@@ -1,4 +1,4 @@
-"""What this node is called is a setting: flag, variable, configuration file, else the host's name."""
+"""What this node is called: flag, variable, configuration file, else the name of the host."""
 
 from __future__ import annotations
 
