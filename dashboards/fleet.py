@@ -81,78 +81,102 @@ def _now() -> tuple[Panel, ...]:
         _alerts("critical"),
         _alerts("warning"),
         _alerts("info"),
-        panels.value(
-            Text(
-                "GPUs that answer",
-                "Of those expected, with those behind silent agents, as many as there were. "
-                "Normal: all of them, but for what is being repaired.",
-            ),
-            Size(4, 4),
-            {"answer": UP, "expected": EXPECTED},
+        _gpus_that_answer(),
+        _gpus_missing(),
+        _held_and_active(),
+        _power_now(),
+        _nearest_budget(),
+        _agents(),
+    )
+
+
+def _gpus_that_answer() -> Panel:
+    return panels.value(
+        Text(
+            "GPUs that answer",
+            "Of those expected, with those behind silent agents, as many as there were. "
+            "Normal: all of them, but for what is being repaired.",
         ),
-        panels.value(
-            Text(
-                "GPUs missing",
-                "Expected, but not answering, and not released on purpose; also those behind a "
-                "silent agent. Normal: 0.",
-            ),
-            Size(2, 4),
-            {"missing": MISSING},
-            thresholds=style.ANY_BAD,
+        Size(4, 4),
+        {"answer": UP, "expected": EXPECTED},
+    )
+
+
+def _gpus_missing() -> Panel:
+    return panels.value(
+        Text(
+            "GPUs missing",
+            "Expected, but not answering, and not released on purpose; also those behind a "
+            "silent agent. Normal: 0.",
         ),
-        panels.value(
-            Text(
-                "Held and active",
-                f"Held: a job has it. Active: and it works, at {limits.IDLE_WORDS} SM activity or "
-                "more. Held but not active is wasted. Of the GPUs expected; a lost GPU that its "
-                "job still holds counts as held.",
-            ),
-            Size(4, 4),
-            {
-                "held": where("{0} / {1}", HELD, EXPECTED, unit=units.PercentUnit),
-                "active": where("{0} / {1}", ACTIVE, EXPECTED, unit=units.PercentUnit),
-            },
+        Size(2, 4),
+        {"missing": MISSING},
+        thresholds=style.ANY_BAD,
+    )
+
+
+def _held_and_active() -> Panel:
+    return panels.value(
+        Text(
+            "Held and active",
+            f"Held: a job has it. Active: and it works, at {limits.IDLE_WORDS} SM activity or "
+            "more. Held but not active is wasted. Of the GPUs expected; a lost GPU that its "
+            "job still holds counts as held.",
         ),
-        panels.value(
-            Text(
-                "Power",
-                "Whole nodes where that is known, else their GPUs: a lower bound. The budget is "
-                "the site's; absent where gpumon site tells none.",
-            ),
-            Size(4, 4),
-            {"now": DRAWN, "budget": BUDGET},
+        Size(4, 4),
+        {
+            "held": where("{0} / {1}", HELD, EXPECTED, unit=units.PercentUnit),
+            "active": where("{0} / {1}", ACTIVE, EXPECTED, unit=units.PercentUnit),
+        },
+    )
+
+
+def _power_now() -> Panel:
+    return panels.value(
+        Text(
+            "Power",
+            "Whole nodes where that is known, else their GPUs: a lower bound. The budget is "
+            "the site's; absent where gpumon site tells none.",
         ),
-        panels.value(
-            Text(
-                "Nearest budget",
-                "The site, hall, row or rack that uses most of its own. From "
-                f"{limits.percent(limits.BUDGET_NEAR)} on somebody is told; at 100 % something "
-                "may trip.",
-            ),
-            Size(2, 4),
-            {"{{level}} {{name}}": worst(1, USED)},
-            thresholds=limits.budget(),
-            named=True,
-            absent="no budget: see gpumon site",
+        Size(4, 4),
+        {"now": DRAWN, "budget": BUDGET},
+    )
+
+
+def _nearest_budget() -> Panel:
+    return panels.value(
+        Text(
+            "Nearest budget",
+            "The site, hall, row or rack that uses most of its own. From "
+            f"{limits.percent(limits.BUDGET_NEAR)} on somebody is told; at 100 % something "
+            "may trip.",
         ),
-        panels.value(
-            Text(
-                "Agents",
-                "Nodes whose agent answers Prometheus, of all. What is silent is not known. "
-                f"Vermilion: {limits.percent(limits.MANY_AGENTS_DOWN)} of them or more are silent.",
-            ),
-            Size(2, 4),
-            {
-                "up": where(
-                    "sum({0}) / sum({1})",
-                    fleet("cluster:gpumon_agents_up:sum"),
-                    fleet("cluster:gpumon_agents:count"),
-                    unit=units.PercentUnit,
-                )
-            },
-            thresholds=style.thresholds(
-                style.BAD, (1 - limits.MANY_AGENTS_DOWN, style.WARNING), (0.999, style.WELL)
-            ),
+        Size(2, 4),
+        {"{{level}} {{name}}": worst(1, USED)},
+        thresholds=limits.budget(),
+        named=True,
+        absent="no budget: see gpumon site",
+    )
+
+
+def _agents() -> Panel:
+    return panels.value(
+        Text(
+            "Agents",
+            "Nodes whose agent answers Prometheus, of all. What is silent is not known. "
+            f"Vermilion: {limits.percent(limits.MANY_AGENTS_DOWN)} of them or more are silent.",
+        ),
+        Size(2, 4),
+        {
+            "up": where(
+                "sum({0}) / sum({1})",
+                fleet("cluster:gpumon_agents_up:sum"),
+                fleet("cluster:gpumon_agents:count"),
+                unit=units.PercentUnit,
+            )
+        },
+        thresholds=style.thresholds(
+            style.BAD, (1 - limits.MANY_AGENTS_DOWN, style.WARNING), (0.999, style.WELL)
         ),
     )
 

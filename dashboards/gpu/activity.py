@@ -14,72 +14,92 @@ from dashboards.kit.style import State
 def activity() -> tuple[Panel, ...]:
     """Return how busy the GPU and its memory are, and who keeps them so."""
     return (
-        panels.lines(
-            Text(
-                "Activity",
-                "Utilisation says only that some kernel was there. SM activity: how much of the "
-                "GPU worked. Tensor near 0 in training: no tensor cores. DRAM high, tensor low: "
-                "bound by memory. Occupancy is low in good matrix kernels too.",
-            ),
-            Size(14, 9),
-            {
-                "SM active": gpu("gpumon_gpu_sm_active_ratio"),
-                "tensor active": gpu("gpumon_gpu_tensor_active_ratio"),
-                "DRAM active": gpu("gpumon_gpu_dram_active_ratio"),
-                "SM occupancy": gpu("gpumon_gpu_sm_occupancy_ratio"),
-                "utilisation": gpu("gpumon_gpu_utilization_ratio"),
-                "memory access": gpu("gpumon_gpu_memory_access_ratio"),
-            },
-            axis=(0, 1),
+        _activity(),
+        _memory(),
+        _who_held_it(),
+        _straggler_score_in_its_job(),
+        _processes(),
+    )
+
+
+def _activity() -> Panel:
+    return panels.lines(
+        Text(
+            "Activity",
+            "Utilisation says only that some kernel was there. SM activity: how much of the "
+            "GPU worked. Tensor near 0 in training: no tensor cores. DRAM high, tensor low: "
+            "bound by memory. Occupancy is low in good matrix kernels too.",
         ),
-        panels.lines(
-            Text(
-                "Memory",
-                "Used, against what there is (dashed). Frameworks take nearly all at once, so "
-                "full is normal; used without activity is a job that holds a GPU idle.",
-            ),
-            Size(10, 9),
-            {
-                "used": gpu("gpumon_gpu_memory_used_bytes"),
-                LIMIT: gpu("gpumon_gpu_memory_total_bytes"),
-            },
+        Size(14, 9),
+        {
+            "SM active": gpu("gpumon_gpu_sm_active_ratio"),
+            "tensor active": gpu("gpumon_gpu_tensor_active_ratio"),
+            "DRAM active": gpu("gpumon_gpu_dram_active_ratio"),
+            "SM occupancy": gpu("gpumon_gpu_sm_occupancy_ratio"),
+            "utilisation": gpu("gpumon_gpu_utilization_ratio"),
+            "memory access": gpu("gpumon_gpu_memory_access_ratio"),
+        },
+        axis=(0, 1),
+    )
+
+
+def _memory() -> Panel:
+    return panels.lines(
+        Text(
+            "Memory",
+            "Used, against what there is (dashed). Frameworks take nearly all at once, so "
+            "full is normal; used without activity is a job that holds a GPU idle.",
         ),
-        panels.timeline(
-            Text(
-                "Who held it",
-                "A band for each job within the time shown. Where there is none, nobody held it. "
-                "A click on a band leads to its job.",
-            ),
-            Size(8, 7),
-            "job {{job_id}}",
-            aggregate("max", where("({0} > bool 0)", gpu("gpumon_job_gpu_share")), "job_id"),
-            {0: State("shares it, pays nothing", style.NEUTRAL), 1: State("holds it", style.WELL)},
-            link=links.JOB_OF_THIS,
-            absent="none that answers",
+        Size(10, 9),
+        {
+            "used": gpu("gpumon_gpu_memory_used_bytes"),
+            LIMIT: gpu("gpumon_gpu_memory_total_bytes"),
+        },
+    )
+
+
+def _who_held_it() -> Panel:
+    return panels.timeline(
+        Text(
+            "Who held it",
+            "A band for each job within the time shown. Where there is none, nobody held it. "
+            "A click on a band leads to its job.",
         ),
-        panels.lines(
-            Text(
-                "Straggler score in its job",
-                "Distance of its power from the job's median, in robust standard deviations. "
-                f"Beyond {limits.STRAGGLES} (dashed), either way, it works otherwise than its "
-                "peers. Absent while nobody holds it.",
-            ),
-            Size(8, 7),
-            {"job {{job_id}}": recorded("uuid:gpumon_gpu_straggler_score:z")},
-            axis=(None, None),
-            thresholds=limits.score_lines(),
-            link=links.JOB_OF_THIS,
-            absent="none that answers",
+        Size(8, 7),
+        "job {{job_id}}",
+        aggregate("max", where("({0} > bool 0)", gpu("gpumon_job_gpu_share")), "job_id"),
+        {0: State("shares it, pays nothing", style.NEUTRAL), 1: State("holds it", style.WELL)},
+        link=links.JOB_OF_THIS,
+        absent="none that answers",
+    )
+
+
+def _straggler_score_in_its_job() -> Panel:
+    return panels.lines(
+        Text(
+            "Straggler score in its job",
+            "Distance of its power from the job's median, in robust standard deviations. "
+            f"Beyond {limits.STRAGGLES} (dashed), either way, it works otherwise than its "
+            "peers. Absent while nobody holds it.",
         ),
-        panels.lines(
-            Text(
-                "Processes",
-                "That have a context on it. Normal: one or a few for each job. More than 0 while "
-                "nobody holds it: left behind, see gpumon info on the node.",
-            ),
-            Size(8, 7),
-            {"processes": gpu("gpumon_gpu_processes")},
+        Size(8, 7),
+        {"job {{job_id}}": recorded("uuid:gpumon_gpu_straggler_score:z")},
+        axis=(None, None),
+        thresholds=limits.score_lines(),
+        link=links.JOB_OF_THIS,
+        absent="none that answers",
+    )
+
+
+def _processes() -> Panel:
+    return panels.lines(
+        Text(
+            "Processes",
+            "That have a context on it. Normal: one or a few for each job. More than 0 while "
+            "nobody holds it: left behind, see gpumon info on the node.",
         ),
+        Size(8, 7),
+        {"processes": gpu("gpumon_gpu_processes")},
     )
 
 

@@ -18,91 +18,119 @@ JOB = Key("job_id", "Job", links.JOB_OF_THIS)
 def now() -> tuple[Panel, ...]:
     """Return the numbers to look at first."""
     return (
-        panels.value(
-            Text(
-                "State",
-                "Normal: ok. Lost: it has left the bus. Hung: a call to the driver does not "
-                "return. Released: somebody made the agent let go of it.",
-            ),
-            Size(3, 4),
-            {"state": coded("gpumon_gpu_state", "state", health.STATES, of=gpu)},
-            states=health.named(health.STATES),
-            absent="no answer",
+        _state(),
+        _the_driver_asks_for(),
+        _power(),
+        _margin_to_the_slowdown(),
+        _sm_activity_now(),
+        _memory_in_use(),
+        _age_of_its_reading(),
+    )
+
+
+def _state() -> Panel:
+    return panels.value(
+        Text(
+            "State",
+            "Normal: ok. Lost: it has left the bus. Hung: a call to the driver does not "
+            "return. Released: somebody made the agent let go of it.",
         ),
-        panels.value(
-            Text(
-                "The driver asks for",
-                "Normal: none. Anything else: drain the node and do what it says. Absent with "
-                "drivers that do not tell.",
-            ),
-            Size(3, 4),
-            {"action": coded("gpumon_gpu_recovery_action", "action", health.ACTIONS, of=gpu)},
-            states=health.named(health.ACTIONS),
+        Size(3, 4),
+        {"state": coded("gpumon_gpu_state", "state", health.STATES, of=gpu)},
+        states=health.named(health.STATES),
+        absent="no answer",
+    )
+
+
+def _the_driver_asks_for() -> Panel:
+    return panels.value(
+        Text(
+            "The driver asks for",
+            "Normal: none. Anything else: drain the node and do what it says. Absent with "
+            "drivers that do not tell.",
         ),
-        panels.value(
-            Text(
-                "Power",
-                "Now, the highest sample of the last 30 s, and the limit in force. Peaks may pass "
-                "the limit for an instant; the mean stays below it.",
-            ),
-            Size(6, 4),
-            {
-                "now": gpu("gpumon_gpu_power_watts"),
-                "peak": gpu("gpumon_gpu_power_peak_watts"),
-                LIMIT: gpu("gpumon_gpu_power_limit_watts"),
-            },
+        Size(3, 4),
+        {"action": coded("gpumon_gpu_recovery_action", "action", health.ACTIONS, of=gpu)},
+        states=health.named(health.ACTIONS),
+    )
+
+
+def _power() -> Panel:
+    return panels.value(
+        Text(
+            "Power",
+            "Now, the highest sample of the last 30 s, and the limit in force. Peaks may pass "
+            "the limit for an instant; the mean stays below it.",
         ),
-        panels.value(
-            Text(
-                "Margin to the slowdown",
-                f"Normal: above {limits.LOW_MARGIN} degrees. Below "
-                f"{limits.LOWEST_MARGIN} look at the cooling now.",
-            ),
-            Size(3, 4),
-            {"margin": gpu("gpumon_gpu_temperature_margin_celsius")},
-            thresholds=limits.margin(),
+        Size(6, 4),
+        {
+            "now": gpu("gpumon_gpu_power_watts"),
+            "peak": gpu("gpumon_gpu_power_peak_watts"),
+            LIMIT: gpu("gpumon_gpu_power_limit_watts"),
+        },
+    )
+
+
+def _margin_to_the_slowdown() -> Panel:
+    return panels.value(
+        Text(
+            "Margin to the slowdown",
+            f"Normal: above {limits.LOW_MARGIN} degrees. Below "
+            f"{limits.LOWEST_MARGIN} look at the cooling now.",
         ),
-        panels.value(
-            Text(
-                "SM activity now",
-                f"Below {limits.IDLE_WORDS} it is idle; training keeps it at 50 to 90 %. "
-                "Utilisation where the GPU does not tell it.",
-            ),
-            Size(3, 4),
-            {
-                "activity": where(
-                    "{0} or {1}",
-                    gpu("gpumon_gpu_sm_active_ratio"),
-                    gpu("gpumon_gpu_utilization_ratio"),
-                )
-            },
+        Size(3, 4),
+        {"margin": gpu("gpumon_gpu_temperature_margin_celsius")},
+        thresholds=limits.margin(),
+    )
+
+
+def _sm_activity_now() -> Panel:
+    return panels.value(
+        Text(
+            "SM activity now",
+            f"Below {limits.IDLE_WORDS} it is idle; training keeps it at 50 to 90 %. "
+            "Utilisation where the GPU does not tell it.",
         ),
-        panels.value(
-            Text(
-                "Memory in use",
-                "Share of the device's memory. Frameworks take nearly all at once, so full is "
-                "normal while a job runs; in use with no job is a process left behind.",
-            ),
-            Size(3, 4),
-            {
-                "used": where(
-                    "{0} / {1}",
-                    gpu("gpumon_gpu_memory_used_bytes"),
-                    gpu("gpumon_gpu_memory_total_bytes"),
-                    unit=units.PercentUnit,
-                )
-            },
+        Size(3, 4),
+        {
+            "activity": where(
+                "{0} or {1}",
+                gpu("gpumon_gpu_sm_active_ratio"),
+                gpu("gpumon_gpu_utilization_ratio"),
+            )
+        },
+    )
+
+
+def _memory_in_use() -> Panel:
+    return panels.value(
+        Text(
+            "Memory in use",
+            "Share of the device's memory. Frameworks take nearly all at once, so full is "
+            "normal while a job runs; in use with no job is a process left behind.",
         ),
-        panels.value(
-            Text(
-                "Age of its reading",
-                "Normal: about a second, the agent's interval, and after "
-                f"{limits.STALE} s it is not the present any more.",
-            ),
-            Size(3, 4),
-            {"age": gpu("gpumon_gpu_sample_age_seconds")},
-            thresholds=limits.no_more_than(limits.STALE),
+        Size(3, 4),
+        {
+            "used": where(
+                "{0} / {1}",
+                gpu("gpumon_gpu_memory_used_bytes"),
+                gpu("gpumon_gpu_memory_total_bytes"),
+                unit=units.PercentUnit,
+            )
+        },
+    )
+
+
+def _age_of_its_reading() -> Panel:
+    return panels.value(
+        Text(
+            "Age of its reading",
+            "Normal: about a second, the agent's interval, and after "
+            f"{limits.STALE} s it is not the present any more.",
         ),
+        Size(3, 4),
+        {"age": gpu("gpumon_gpu_sample_age_seconds")},
+        thresholds=limits.no_more_than(limits.STALE),
     )
 
 
@@ -166,65 +194,81 @@ def identity() -> tuple[Panel, ...]:
 def happened() -> tuple[Panel, ...]:
     """Return states over time, alerts, and Xids."""
     return (
-        panels.timeline(
-            Text(
-                "State over time",
-                "Normal: ok all the time. While it is anything else, its readings are left out, "
-                "not repeated.",
-            ),
-            Size(5, 6),
-            "state",
-            coded("gpumon_gpu_state", "state", health.STATES, of=gpu),
-            health.named(health.STATES),
+        _state_over_time(),
+        _asked_for_over_time(),
+        _alerts_about_this_gpu(),
+        _xids_of_this_gpu(),
+    )
+
+
+def _state_over_time() -> Panel:
+    return panels.timeline(
+        Text(
+            "State over time",
+            "Normal: ok all the time. While it is anything else, its readings are left out, "
+            "not repeated.",
         ),
-        panels.timeline(
-            Text(
-                "Asked for over time",
-                "What the driver asks for to make this GPU healthy. Normal: none all the time.",
-            ),
-            Size(4, 6),
-            "action",
-            coded("gpumon_gpu_recovery_action", "action", health.ACTIONS, of=gpu),
-            health.named(health.ACTIONS),
+        Size(5, 6),
+        "state",
+        coded("gpumon_gpu_state", "state", health.STATES, of=gpu),
+        health.named(health.STATES),
+    )
+
+
+def _asked_for_over_time() -> Panel:
+    return panels.timeline(
+        Text(
+            "Asked for over time",
+            "What the driver asks for to make this GPU healthy. Normal: none all the time.",
         ),
-        alerts.firing(
-            Text(
-                "Alerts about this GPU",
-                "Empty when all is well. gpumon explain ALERT shows what each means and what to "
-                "do, and so does its runbook.",
-            ),
-            Size(7, 6),
-            f'{FLEET},instance="$instance",gpu="$gpu"',
-            (alerts.ABOUT,),
-            also=alerts.Joined(
-                f'{FLEET},instance="$instance",gpu="",uuid!=""',
-                "and on (cluster, instance, uuid)",
-                gpu("gpumon_gpu_up"),
-            ),
+        Size(4, 6),
+        "action",
+        coded("gpumon_gpu_recovery_action", "action", health.ACTIONS, of=gpu),
+        health.named(health.ACTIONS),
+    )
+
+
+def _alerts_about_this_gpu() -> Panel:
+    return alerts.firing(
+        Text(
+            "Alerts about this GPU",
+            "Empty when all is well. gpumon explain ALERT shows what each means and what to "
+            "do, and so does its runbook.",
         ),
-        tables.listing(
-            Text(
-                "Xids of this GPU",
-                "All that its agent remembers, and when the last of each code was. Vermilion: the "
-                "GPU is to be drained. gpumon explain CODE says more. Empty when all is well.",
+        Size(7, 6),
+        f'{FLEET},instance="$instance",gpu="$gpu"',
+        (alerts.ABOUT,),
+        also=alerts.Joined(
+            f'{FLEET},instance="$instance",gpu="",uuid!=""',
+            "and on (cluster, instance, uuid)",
+            gpu("gpumon_gpu_up"),
+        ),
+    )
+
+
+def _xids_of_this_gpu() -> Panel:
+    return tables.listing(
+        Text(
+            "Xids of this GPU",
+            "All that its agent remembers, and when the last of each code was. Vermilion: the "
+            "GPU is to be drained. gpumon explain CODE says more. Empty when all is well.",
+        ),
+        Size(8, 6),
+        (Key("xid", "Xid", words=xids.words(), width=330),),
+        (
+            Column(
+                "Count",
+                where("max by (xid) ({0})", gpu("gpumon_gpu_xid_errors_total")),
             ),
-            Size(8, 6),
-            (Key("xid", "Xid", words=xids.words(), width=330),),
-            (
-                Column(
-                    "Count",
-                    where("max by (xid) ({0})", gpu("gpumon_gpu_xid_errors_total")),
+            Column(
+                "Last",
+                where(
+                    "1000 * max by (xid) ({0})",
+                    gpu("gpumon_gpu_xid_last_timestamp_seconds"),
+                    unit=units.DateTimeFromNow,
                 ),
-                Column(
-                    "Last",
-                    where(
-                        "1000 * max by (xid) ({0})",
-                        gpu("gpumon_gpu_xid_last_timestamp_seconds"),
-                        unit=units.DateTimeFromNow,
-                    ),
-                ),
             ),
-            sort="Last",
-            absent=panels.WELL,
         ),
+        sort="Last",
+        absent=panels.WELL,
     )

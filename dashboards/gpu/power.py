@@ -69,64 +69,82 @@ def power() -> tuple[Panel, ...]:
 def energy() -> tuple[Panel, ...]:
     """Return joules, how they are known, and what speaks against them."""
     return (
-        panels.value(
-            Text(
-                "Energy in the time shown",
-                "From the device's counter, or the integral of its power. An idle H100 draws "
-                "about 1.7 kWh a day.",
-            ),
-            Size(4, 5),
-            {"energy": aggregate("sum", kilowatt_hours(increase(JOULES)))},
+        _energy_in_the_time_shown(),
+        _how_the_joules_are_known(),
+        _error_of_the_joules(),
+        _joules_against_power(),
+        _energy_counter_in_doubt(),
+    )
+
+
+def _energy_in_the_time_shown() -> Panel:
+    return panels.value(
+        Text(
+            "Energy in the time shown",
+            "From the device's counter, or the integral of its power. An idle H100 draws "
+            "about 1.7 kWh a day.",
         ),
-        tables.facts(
-            Text(
-                "How the joules are known",
-                "Counter: the device counts them, exact over gaps. Integral: summed from power. "
-                "Scope module: with the CPU on the same module, and once for all its GPUs.",
-            ),
-            Size(5, 5),
-            gpu("gpumon_gpu_energy_info"),
-            {"method": "Method", "scope": "Scope"},
+        Size(4, 5),
+        {"energy": aggregate("sum", kilowatt_hours(increase(JOULES)))},
+    )
+
+
+def _how_the_joules_are_known() -> Panel:
+    return tables.facts(
+        Text(
+            "How the joules are known",
+            "Counter: the device counts them, exact over gaps. Integral: summed from power. "
+            "Scope module: with the CPU on the same module, and once for all its GPUs.",
         ),
-        panels.value(
-            Text(
-                "Error of the joules",
-                limits.JOULES_ERROR,
-            ),
-            Size(3, 5),
-            {"error": gpu("gpumon_gpu_energy_error_ratio")},
-            thresholds=limits.joules_error(),
+        Size(5, 5),
+        gpu("gpumon_gpu_energy_info"),
+        {"method": "Method", "scope": "Scope"},
+    )
+
+
+def _error_of_the_joules() -> Panel:
+    return panels.value(
+        Text(
+            "Error of the joules",
+            limits.JOULES_ERROR,
         ),
-        panels.value(
-            Text(
-                "Joules against power",
-                "Counter less mean power times the time shown, as a share of it. Normal: within "
-                f"{limits.percent(DIVERGENCE)}, and nearer to 0 the longer the time shown. Else "
-                "one of the two is wrong.",
-            ),
-            Size(3, 5),
-            {
-                "off": where(
-                    f"increase({{0}}[$__range]) / {_COVERED} / avg_over_time({{1}}[$__range]) - 1",
-                    JOULES,
-                    gpu("gpumon_gpu_power_watts"),
-                    unit=units.PercentUnit,
-                )
-            },
-            thresholds=style.thresholds(
-                style.BAD, (-DIVERGENCE, style.WELL), (DIVERGENCE, style.BAD)
-            ),
+        Size(3, 5),
+        {"error": gpu("gpumon_gpu_energy_error_ratio")},
+        thresholds=limits.joules_error(),
+    )
+
+
+def _joules_against_power() -> Panel:
+    return panels.value(
+        Text(
+            "Joules against power",
+            "Counter less mean power times the time shown, as a share of it. Normal: within "
+            f"{limits.percent(DIVERGENCE)}, and nearer to 0 the longer the time shown. Else "
+            "one of the two is wrong.",
         ),
-        panels.timeline(
-            Text(
-                "Energy counter in doubt",
-                f"Normal: none. {limits.COUNTER_IN_DOUBT}",
-            ),
-            Size(9, 5),
-            "{{reason}}",
-            aggregate("max", gpu("gpumon_gpu_energy_suspect"), "reason"),
-            {0: State("none", style.WELL), 1: State("in doubt", style.BAD)},
+        Size(3, 5),
+        {
+            "off": where(
+                f"increase({{0}}[$__range]) / {_COVERED} / avg_over_time({{1}}[$__range]) - 1",
+                JOULES,
+                gpu("gpumon_gpu_power_watts"),
+                unit=units.PercentUnit,
+            )
+        },
+        thresholds=style.thresholds(style.BAD, (-DIVERGENCE, style.WELL), (DIVERGENCE, style.BAD)),
+    )
+
+
+def _energy_counter_in_doubt() -> Panel:
+    return panels.timeline(
+        Text(
+            "Energy counter in doubt",
+            f"Normal: none. {limits.COUNTER_IN_DOUBT}",
         ),
+        Size(9, 5),
+        "{{reason}}",
+        aggregate("max", gpu("gpumon_gpu_energy_suspect"), "reason"),
+        {0: State("none", style.WELL), 1: State("in doubt", style.BAD)},
     )
 
 

@@ -92,72 +92,96 @@ def _parts() -> tuple[Panel, ...]:
     """Return what is wrong with memory and links, and how often GPUs fail."""
     uncorrected = fleet("cluster:gpumon_gpu_ecc_errors:increase10m", error="uncorrected")
     return (
-        panels.value(
-            Text(
-                "Hardware alerts",
-                "Alerts of the team hardware that fire: come now (critical), see to it today "
-                "(warning). Normal: 0 and few. The table below says which. While rules are not "
-                "evaluated (no Watchdog) it says so, for nobody knows.",
-            ),
-            Size(4, 4),
-            {
-                severity: alerts.number(f'{FLEET},team="hardware"', severity)
-                for severity in ("critical", "warning")
-            },
-            each={"critical": style.ANY_BAD, "warning": style.ANY_WARNING},
-            absent=alerts.NOT_EVALUATED,
+        _hardware_alerts(),
+        _rows_to_replace(),
+        _uncorrected_errors(uncorrected),
+        _nvlinks_down(),
+        _pcie_narrow(),
+        _failures_in_1_000_gpu_hours(),
+    )
+
+
+def _hardware_alerts() -> Panel:
+    return panels.value(
+        Text(
+            "Hardware alerts",
+            "Alerts of the team hardware that fire: come now (critical), see to it today "
+            "(warning). Normal: 0 and few. The table below says which. While rules are not "
+            "evaluated (no Watchdog) it says so, for nobody knows.",
         ),
-        panels.value(
-            Text(
-                "Rows to replace",
-                "GPUs with a row of memory that waits for a reset (pending), or that could not be "
-                "replaced (failed): have the board replaced. Normal: 0.",
-            ),
-            Size(4, 4),
-            {
-                "pending": total("gpumon_gpus_row_remap_pending:count"),
-                "failed": total("gpumon_gpus_row_remap_failed:count"),
-            },
-            each={"pending": style.ANY_WARNING, "failed": style.ANY_BAD},
+        Size(4, 4),
+        {
+            severity: alerts.number(f'{FLEET},team="hardware"', severity)
+            for severity in ("critical", "warning")
+        },
+        each={"critical": style.ANY_BAD, "warning": style.ANY_WARNING},
+        absent=alerts.NOT_EVALUATED,
+    )
+
+
+def _rows_to_replace() -> Panel:
+    return panels.value(
+        Text(
+            "Rows to replace",
+            "GPUs with a row of memory that waits for a reset (pending), or that could not be "
+            "replaced (failed): have the board replaced. Normal: 0.",
         ),
-        panels.value(
-            Text(
-                "Uncorrected errors",
-                "Of memory, within ten minutes: now, and the most in the time shown. Normal: 0. "
-                "Each has cost a program its data.",
-            ),
-            Size(3, 4),
-            {"now": whole(aggregate("sum", uncorrected)), "most": whole(_most(uncorrected))},
-            thresholds=style.ANY_BAD,
+        Size(4, 4),
+        {
+            "pending": total("gpumon_gpus_row_remap_pending:count"),
+            "failed": total("gpumon_gpus_row_remap_failed:count"),
+        },
+        each={"pending": style.ANY_WARNING, "failed": style.ANY_BAD},
+    )
+
+
+def _uncorrected_errors(uncorrected: Expr) -> Panel:
+    return panels.value(
+        Text(
+            "Uncorrected errors",
+            "Of memory, within ten minutes: now, and the most in the time shown. Normal: 0. "
+            "Each has cost a program its data.",
         ),
-        panels.value(
-            Text(
-                "NVLinks down",
-                "Normal: 0. A link that is down slows every job over several GPUs of its node.",
-            ),
-            Size(3, 4),
-            {"down": total("gpumon_gpu_nvlinks_down:sum")},
-            thresholds=style.ANY_BAD,
+        Size(3, 4),
+        {"now": whole(aggregate("sum", uncorrected)), "most": whole(_most(uncorrected))},
+        thresholds=style.ANY_BAD,
+    )
+
+
+def _nvlinks_down() -> Panel:
+    return panels.value(
+        Text(
+            "NVLinks down",
+            "Normal: 0. A link that is down slows every job over several GPUs of its node.",
         ),
-        panels.value(
-            Text(
-                "PCIe narrow",
-                "GPUs with fewer lanes than they and their slot have. Normal: 0. Reseat the board "
-                "or the riser.",
-            ),
-            Size(3, 4),
-            {"narrow": total("gpumon_gpus_pcie_narrow:count")},
-            thresholds=style.ANY_WARNING,
+        Size(3, 4),
+        {"down": total("gpumon_gpu_nvlinks_down:sum")},
+        thresholds=style.ANY_BAD,
+    )
+
+
+def _pcie_narrow() -> Panel:
+    return panels.value(
+        Text(
+            "PCIe narrow",
+            "GPUs with fewer lanes than they and their slot have. Normal: 0. Reseat the board "
+            "or the riser.",
         ),
-        panels.value(
-            Text(
-                "Failures in 1,000 GPU hours",
-                "Xids of the last day. One hardware Xid a day among 1,000 GPUs is 0.04; young or "
-                "hot boards fail more often. Compare with last month's, and with the vendor's.",
-            ),
-            Size(7, 4),
-            {name: _failures(name) for name in CLASSES},
+        Size(3, 4),
+        {"narrow": total("gpumon_gpus_pcie_narrow:count")},
+        thresholds=style.ANY_WARNING,
+    )
+
+
+def _failures_in_1_000_gpu_hours() -> Panel:
+    return panels.value(
+        Text(
+            "Failures in 1,000 GPU hours",
+            "Xids of the last day. One hardware Xid a day among 1,000 GPUs is 0.04; young or "
+            "hot boards fail more often. Compare with last month's, and with the vendor's.",
         ),
+        Size(7, 4),
+        {name: _failures(name) for name in CLASSES},
     )
 
 

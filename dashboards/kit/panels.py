@@ -159,7 +159,20 @@ def lines(
         )
     if stacked:
         drawn.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
-    for legend, color in (colors or {}).items():
+    _override(drawn, series, colors or {}, link, stacked=stacked)
+    return drawn.build()
+
+
+def _override(
+    drawn: timeseries.Panel,
+    series: dict[str, Expr],
+    colors: dict[str, str],
+    link: Link | None,
+    *,
+    stacked: bool,
+) -> None:
+    """Give some legends their own color, style and link."""
+    for legend, color in colors.items():
         drawn.override_by_name(legend, [style.fixed(color)])
     nowhere = [] if link is None else [link_to()]
     if link is not None:
@@ -169,7 +182,6 @@ def lines(
         drawn.override_by_name(LIMIT, [*style.DASHED, *alone, *nowhere])
     if MEDIAN in series:
         drawn.override_by_name(MEDIAN, [*style.THICK, *nowhere])
-    return drawn.build()
 
 
 def value(

@@ -76,62 +76,78 @@ def prometheus() -> tuple[Panel, ...]:
     """Return what Prometheus tells of gpumon's rules, where it scrapes itself."""
     groups = f'{ANYWHERE},rule_group=~".*gpumon.*"'
     return (
-        panels.bars(
-            Text(
-                "Rules' share of their time",
-                "The ten dearest groups: their last duration over their interval. Normal: below "
-                "a fifth. At 100 % evaluations are left out. Absent where Prometheus does not "
-                "scrape itself.",
-            ),
-            Size(7, 9),
-            "{{group}}",
-            worst(10, share_of_interval()),
-            style.worsening(0.5, 0.9),
-            most=1,
-            absent=NO_SELF_SCRAPE,
+        _rules_share_of_their_time(),
+        _what_the_rules_take_over_time(),
+        _rules_that_failed(groups),
+        _series_that_prometheus_holds(),
+    )
+
+
+def _rules_share_of_their_time() -> Panel:
+    return panels.bars(
+        Text(
+            "Rules' share of their time",
+            "The ten dearest groups: their last duration over their interval. Normal: below "
+            "a fifth. At 100 % evaluations are left out. Absent where Prometheus does not "
+            "scrape itself.",
         ),
-        panels.lines(
-            Text(
-                "What the rules take over time",
-                "Dearest: that group's share of its interval, below 100 % (dashed). All: of all "
-                "groups together, about as many CPU cores as they keep busy beside the scrapes. "
-                "Absent where Prometheus does not scrape itself.",
-            ),
-            Size(8, 9),
-            {
-                "dearest": aggregate("max", share_of_interval()),
-                "all": aggregate("sum", share_of_interval()),
-                LIMIT: where("0 * max({0}) + 1", share_of_interval()),
-            },
-            colors={"dearest": style.WARNING, "all": style.WELL},
-            absent=NO_SELF_SCRAPE,
+        Size(7, 9),
+        "{{group}}",
+        worst(10, share_of_interval()),
+        style.worsening(0.5, 0.9),
+        most=1,
+        absent=NO_SELF_SCRAPE,
+    )
+
+
+def _what_the_rules_take_over_time() -> Panel:
+    return panels.lines(
+        Text(
+            "What the rules take over time",
+            "Dearest: that group's share of its interval, below 100 % (dashed). All: of all "
+            "groups together, about as many CPU cores as they keep busy beside the scrapes. "
+            "Absent where Prometheus does not scrape itself.",
         ),
-        panels.value(
-            Text(
-                "Rules that failed",
-                "Over the time shown: evaluations that failed, and those left out because the "
-                "last took too long. Normal: 0. Prometheus's page of rules shows the error. "
-                "Absent where Prometheus does not scrape itself.",
-            ),
-            Size(4, 9),
-            {
-                "failed": _over_the_time("prometheus_rule_evaluation_failures_total", groups),
-                "left out": _over_the_time("prometheus_rule_group_iterations_missed_total", groups),
-            },
-            thresholds=style.ANY_WARNING,
-            absent=NO_SELF_SCRAPE,
+        Size(8, 9),
+        {
+            "dearest": aggregate("max", share_of_interval()),
+            "all": aggregate("sum", share_of_interval()),
+            LIMIT: where("0 * max({0}) + 1", share_of_interval()),
+        },
+        colors={"dearest": style.WARNING, "all": style.WELL},
+        absent=NO_SELF_SCRAPE,
+    )
+
+
+def _rules_that_failed(groups: str) -> Panel:
+    return panels.value(
+        Text(
+            "Rules that failed",
+            "Over the time shown: evaluations that failed, and those left out because the "
+            "last took too long. Normal: 0. Prometheus's page of rules shows the error. "
+            "Absent where Prometheus does not scrape itself.",
         ),
-        panels.lines(
-            Text(
-                "Series that Prometheus holds",
-                "Of everything that it scrapes, not of gpumon alone. Plan 3 to 4 KiB of memory "
-                "for each. Absent where Prometheus does not scrape itself.",
-            ),
-            Size(5, 9),
-            {"series": aggregate("max", select("prometheus_tsdb_head_series", ANYWHERE))},
-            colors={"series": style.WELL},
-            absent=NO_SELF_SCRAPE,
+        Size(4, 9),
+        {
+            "failed": _over_the_time("prometheus_rule_evaluation_failures_total", groups),
+            "left out": _over_the_time("prometheus_rule_group_iterations_missed_total", groups),
+        },
+        thresholds=style.ANY_WARNING,
+        absent=NO_SELF_SCRAPE,
+    )
+
+
+def _series_that_prometheus_holds() -> Panel:
+    return panels.lines(
+        Text(
+            "Series that Prometheus holds",
+            "Of everything that it scrapes, not of gpumon alone. Plan 3 to 4 KiB of memory "
+            "for each. Absent where Prometheus does not scrape itself.",
         ),
+        Size(5, 9),
+        {"series": aggregate("max", select("prometheus_tsdb_head_series", ANYWHERE))},
+        colors={"series": style.WELL},
+        absent=NO_SELF_SCRAPE,
     )
 
 

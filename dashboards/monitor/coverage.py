@@ -119,67 +119,79 @@ def failing() -> tuple[Panel, ...]:
     failing = fleet("instance:gpumon_collectors_failing:count")
     restarts = fleet("instance:gpumon_reader_restarts:increase1h")
     return (
-        panels.lines(
-            Text(
-                "Collectors failing, by collector",
-                "On how many nodes; those that fail nowhere are left out. Normal: none. One on all "
-                "nodes: its service (slurm, the BMCs' network). One on one node: that node.",
-            ),
-            Size(8),
-            {
-                "{{collector}}": where(
-                    "sum by (collector) ({0}) > 0", fleet("cluster:gpumon_collectors_failing:count")
-                )
-            },
-            absent=panels.WELL,
+        _collectors_failing_by_collector(),
+        _where_collectors_fail(failing),
+        _readers_replaced_in_an_hour(),
+        _where_readers_are_replaced(restarts),
+    )
+
+
+def _collectors_failing_by_collector() -> Panel:
+    return panels.lines(
+        Text(
+            "Collectors failing, by collector",
+            "On how many nodes; those that fail nowhere are left out. Normal: none. One on all "
+            "nodes: its service (slurm, the BMCs' network). One on one node: that node.",
         ),
-        tables.listing(
-            Text(
-                "Where collectors fail",
-                "The agent's log on the node says why, once: journalctl -u gpumon-agent. At most a "
-                "hundred lines. Empty when all is well.",
-            ),
-            Size(6),
-            (keys.NODE, keys.CLUSTER, Key("collector", "Collector")),
-            (
-                Column(
-                    "Failing",
-                    where("topk(100, sum by (cluster, instance, collector) ({0}) > 0)", failing),
-                    style.thresholds(style.WARNING),
-                ),
-            ),
-            absent=panels.WELL,
+        Size(8),
+        {
+            "{{collector}}": where(
+                "sum by (collector) ({0}) > 0", fleet("cluster:gpumon_collectors_failing:count")
+            )
+        },
+        absent=panels.WELL,
+    )
+
+
+def _where_collectors_fail(failing: Expr) -> Panel:
+    return tables.listing(
+        Text(
+            "Where collectors fail",
+            "The agent's log on the node says why, once: journalctl -u gpumon-agent. At most a "
+            "hundred lines. Empty when all is well.",
         ),
-        panels.lines(
-            Text(
-                "Readers replaced in an hour",
-                "On all nodes. Normal: 0. A driver that crashes its reader does so again and "
-                "again; after a driver's update it is the driver.",
+        Size(6),
+        (keys.NODE, keys.CLUSTER, Key("collector", "Collector")),
+        (
+            Column(
+                "Failing",
+                where("topk(100, sum by (cluster, instance, collector) ({0}) > 0)", failing),
+                style.thresholds(style.WARNING),
             ),
-            Size(5),
-            {
-                "readers": where(
-                    "round(sum({0}))", fleet("cluster:gpumon_reader_restarts:increase1h")
-                )
-            },
-            colors={"readers": style.WARNING},
         ),
-        tables.listing(
-            Text(
-                "Where readers are replaced",
-                "In the last hour, the hundred with most. Look at the kernel's log for the crash, "
-                "or the Xid, before it. Empty when all is well.",
-            ),
-            Size(5),
-            (keys.NODE, keys.CLUSTER),
-            (
-                Column(
-                    "Replaced",
-                    where("topk(100, round(sum by (cluster, instance) ({0})) > 0)", restarts),
-                    style.thresholds(style.WARNING, (RESTARTS, style.BAD)),
-                ),
-            ),
-            sort="Replaced",
-            absent=panels.WELL,
+        absent=panels.WELL,
+    )
+
+
+def _readers_replaced_in_an_hour() -> Panel:
+    return panels.lines(
+        Text(
+            "Readers replaced in an hour",
+            "On all nodes. Normal: 0. A driver that crashes its reader does so again and "
+            "again; after a driver's update it is the driver.",
         ),
+        Size(5),
+        {"readers": where("round(sum({0}))", fleet("cluster:gpumon_reader_restarts:increase1h"))},
+        colors={"readers": style.WARNING},
+    )
+
+
+def _where_readers_are_replaced(restarts: Expr) -> Panel:
+    return tables.listing(
+        Text(
+            "Where readers are replaced",
+            "In the last hour, the hundred with most. Look at the kernel's log for the crash, "
+            "or the Xid, before it. Empty when all is well.",
+        ),
+        Size(5),
+        (keys.NODE, keys.CLUSTER),
+        (
+            Column(
+                "Replaced",
+                where("topk(100, round(sum by (cluster, instance) ({0})) > 0)", restarts),
+                style.thresholds(style.WARNING, (RESTARTS, style.BAD)),
+            ),
+        ),
+        sort="Replaced",
+        absent=panels.WELL,
     )

@@ -28,68 +28,88 @@ def named(codes: dict[str, int]) -> dict[int, State]:
 def health() -> tuple[Panel, ...]:
     """Return whether GPUs answer, what the driver asks for, and memory errors."""
     return (
-        panels.timeline(
-            Text(
-                "State by GPU",
-                "Normal: ok. Lost: it has left the bus. Hung: a call to the driver does not "
-                "return. Released: somebody made the agent let go of it.",
-            ),
-            Size(12),
-            GPU,
-            coded("gpumon_gpu_state", "state", STATES, "gpu"),
-            named(STATES),
-            link=links.GPU,
+        _state_by_gpu(),
+        _action_the_driver_asks_for_by_gpu(),
+        _memory_errors(),
+        _row_repair_by_gpu(),
+        _rows_replaced_by_gpu(),
+    )
+
+
+def _state_by_gpu() -> Panel:
+    return panels.timeline(
+        Text(
+            "State by GPU",
+            "Normal: ok. Lost: it has left the bus. Hung: a call to the driver does not "
+            "return. Released: somebody made the agent let go of it.",
         ),
-        panels.timeline(
-            Text(
-                "Action the driver asks for, by GPU",
-                "Normal: none. Anything else: drain the node and do what it says. Absent with "
-                "drivers that do not tell.",
-            ),
-            Size(12),
-            GPU,
-            coded("gpumon_gpu_recovery_action", "action", ACTIONS, "gpu"),
-            named(ACTIONS),
-            link=links.GPU,
+        Size(12),
+        GPU,
+        coded("gpumon_gpu_state", "state", STATES, "gpu"),
+        named(STATES),
+        link=links.GPU,
+    )
+
+
+def _action_the_driver_asks_for_by_gpu() -> Panel:
+    return panels.timeline(
+        Text(
+            "Action the driver asks for, by GPU",
+            "Normal: none. Anything else: drain the node and do what it says. Absent with "
+            "drivers that do not tell.",
         ),
-        panels.bars(
-            Text(
-                "Memory errors",
-                "All GPUs, over the time shown. Corrected ones are harmless in small numbers; an "
-                "uncorrected one has cost a job its data.",
-            ),
-            Size(8),
-            "{{error}}, {{location}}",
-            aggregate("sum", increase(node("gpumon_gpu_ecc_errors_total")), "error", "location"),
-            thresholds=style.ANY_WARNING,
+        Size(12),
+        GPU,
+        coded("gpumon_gpu_recovery_action", "action", ACTIONS, "gpu"),
+        named(ACTIONS),
+        link=links.GPU,
+    )
+
+
+def _memory_errors() -> Panel:
+    return panels.bars(
+        Text(
+            "Memory errors",
+            "All GPUs, over the time shown. Corrected ones are harmless in small numbers; an "
+            "uncorrected one has cost a job its data.",
         ),
-        panels.timeline(
-            Text(
-                "Row repair by GPU",
-                "Normal: none. Pending: reset the GPU when its job is done. Failed: have the "
-                "board replaced.",
-            ),
-            Size(8),
-            GPU,
-            node("gpumon_gpu_row_remap_pending") + 2 * node("gpumon_gpu_row_remap_failed"),
-            {
-                0: State("none", style.WELL),
-                1: State("pending: reset it", style.WARNING),
-                2: State("failed: replace it", style.BAD),
-                3: State("failed, and another pending", style.BAD),
-            },
-            link=links.GPU,
+        Size(8),
+        "{{error}}, {{location}}",
+        aggregate("sum", increase(node("gpumon_gpu_ecc_errors_total")), "error", "location"),
+        thresholds=style.ANY_WARNING,
+    )
+
+
+def _row_repair_by_gpu() -> Panel:
+    return panels.timeline(
+        Text(
+            "Row repair by GPU",
+            "Normal: none. Pending: reset the GPU when its job is done. Failed: have the "
+            "board replaced.",
         ),
-        panels.lines(
-            Text(
-                "Rows replaced by GPU",
-                "Over the board's life. Few are normal and stay so; those for uncorrected errors "
-                "are limited by the spare rows there are.",
-            ),
-            Size(8),
-            {"GPU {{gpu}} {{cause}}": node("gpumon_gpu_remapped_rows_total")},
-            link=links.GPU,
+        Size(8),
+        GPU,
+        node("gpumon_gpu_row_remap_pending") + 2 * node("gpumon_gpu_row_remap_failed"),
+        {
+            0: State("none", style.WELL),
+            1: State("pending: reset it", style.WARNING),
+            2: State("failed: replace it", style.BAD),
+            3: State("failed, and another pending", style.BAD),
+        },
+        link=links.GPU,
+    )
+
+
+def _rows_replaced_by_gpu() -> Panel:
+    return panels.lines(
+        Text(
+            "Rows replaced by GPU",
+            "Over the board's life. Few are normal and stay so; those for uncorrected errors "
+            "are limited by the spare rows there are.",
         ),
+        Size(8),
+        {"GPU {{gpu}} {{cause}}": node("gpumon_gpu_remapped_rows_total")},
+        link=links.GPU,
     )
 
 

@@ -36,68 +36,92 @@ def now() -> tuple[Panel, ...]:
     """Return the numbers of power to look at first."""
     used = of_halls("budget:gpumon_power_used:ratio")
     return (
-        panels.value(
-            Text(
-                "Power",
-                "Whole nodes where that is known, else their GPUs: a lower bound. The budget is "
-                "the site's, or of the chosen halls; absent where gpumon site tells none.",
-            ),
-            Size(4, 4),
-            {"now": DRAWN, "budget": BUDGET},
+        _power(),
+        _headroom(),
+        _nearest_budget(used),
+        _capped(),
+        _facility(),
+        _pue(),
+    )
+
+
+def _power() -> Panel:
+    return panels.value(
+        Text(
+            "Power",
+            "Whole nodes where that is known, else their GPUs: a lower bound. The budget is "
+            "the site's, or of the chosen halls; absent where gpumon site tells none.",
         ),
-        panels.value(
-            Text(
-                "Headroom",
-                "What may still be drawn within the budget. Below 0 it is exceeded; plan new jobs "
-                "by this number less the swing.",
-            ),
-            Size(3, 4),
-            {"headroom": HEADROOM},
-            thresholds=style.thresholds(style.BAD, (0, style.WELL)),
-            absent=NO_BUDGET,
+        Size(4, 4),
+        {"now": DRAWN, "budget": BUDGET},
+    )
+
+
+def _headroom() -> Panel:
+    return panels.value(
+        Text(
+            "Headroom",
+            "What may still be drawn within the budget. Below 0 it is exceeded; plan new jobs "
+            "by this number less the swing.",
         ),
-        panels.value(
-            Text(
-                "Nearest budget",
-                f"The site, hall, row or rack that uses most of its own. From {NEAR_WORDS} on "
-                "somebody is told; at 100 % something may trip.",
-            ),
-            Size(3, 4),
-            {"{{level}} {{name}}": worst(1, aggregate("max", used, "level", "name"))},
-            thresholds=NEAR,
-            named=True,
-            absent=NO_BUDGET,
+        Size(3, 4),
+        {"headroom": HEADROOM},
+        thresholds=style.thresholds(style.BAD, (0, style.WELL)),
+        absent=NO_BUDGET,
+    )
+
+
+def _nearest_budget(used: Expr) -> Panel:
+    return panels.value(
+        Text(
+            "Nearest budget",
+            f"The site, hall, row or rack that uses most of its own. From {NEAR_WORDS} on "
+            "somebody is told; at 100 % something may trip.",
         ),
-        panels.value(
-            Text(
-                "Capped",
-                "How far the limits in force are below those the GPUs were built with, on the "
-                "whole. Normal: 0 %, unless somebody caps on purpose.",
-            ),
-            Size(2, 4),
-            {"lowered": where("1 - {0} / {1}", LIMITS, AS_BUILT, unit=units.PercentUnit)},
-            thresholds=style.thresholds(style.NEUTRAL, (0.001, style.WARNING)),
+        Size(3, 4),
+        {"{{level}} {{name}}": worst(1, aggregate("max", used, "level", "name"))},
+        thresholds=NEAR,
+        named=True,
+        absent=NO_BUDGET,
+    )
+
+
+def _capped() -> Panel:
+    return panels.value(
+        Text(
+            "Capped",
+            "How far the limits in force are below those the GPUs were built with, on the "
+            "whole. Normal: 0 %, unless somebody caps on purpose.",
         ),
-        panels.value(
-            Text(
-                "Facility",
-                "Power of whole nodes times PUE (power usage effectiveness): what the meter of "
-                "the building should show. Absent where no node's power, or no PUE, is known.",
-            ),
-            Size(2, 4),
-            {"facility": FACILITY},
-            absent="no PUE: see gpumon site",
+        Size(2, 4),
+        {"lowered": where("1 - {0} / {1}", LIMITS, AS_BUILT, unit=units.PercentUnit)},
+        thresholds=style.thresholds(style.NEUTRAL, (0.001, style.WARNING)),
+    )
+
+
+def _facility() -> Panel:
+    return panels.value(
+        Text(
+            "Facility",
+            "Power of whole nodes times PUE (power usage effectiveness): what the meter of "
+            "the building should show. Absent where no node's power, or no PUE, is known.",
         ),
-        panels.value(
-            Text(
-                "PUE",
-                "Facility over node power, as gpumon site tells it. Normal: 1.1 to 1.5; a site "
-                "that is cooled well is near 1.1.",
-            ),
-            Size(2, 4),
-            {"{{cluster}}": PUE},
-            absent="no PUE",
+        Size(2, 4),
+        {"facility": FACILITY},
+        absent="no PUE: see gpumon site",
+    )
+
+
+def _pue() -> Panel:
+    return panels.value(
+        Text(
+            "PUE",
+            "Facility over node power, as gpumon site tells it. Normal: 1.1 to 1.5; a site "
+            "that is cooled well is near 1.1.",
         ),
+        Size(2, 4),
+        {"{{cluster}}": PUE},
+        absent="no PUE",
     )
 
 
@@ -112,17 +136,7 @@ def budgets() -> tuple[Panel, ...]:
     near = worst(12, of_budgets("budget:gpumon_power_used:ratio"))
     top = of_halls("budget:gpumon_power_watts:swing5m", level=TOP)
     return (
-        panels.lines(
-            Text(
-                "Power against budget",
-                "By hall, stacked, against the budget of all of them (dashed). Whole nodes where "
-                f"that is known, else their GPUs. Normal: below {NEAR_WORDS} of it.",
-            ),
-            Size(8, 9),
-            {"{{hall}}": _by_hall("sum", "hall:gpumon_known_power_watts:sum"), LIMIT: BUDGET},
-            stacked=True,
-            link=links.POWER,
-        ),
+        _power_against_budget(),
         tables.listing(
             Text(
                 "Budgets by use",
@@ -164,6 +178,20 @@ def budgets() -> tuple[Panel, ...]:
                 LIMIT: where(f"{SWING} * ({{0}})", BUDGET),
             },
         ),
+    )
+
+
+def _power_against_budget() -> Panel:
+    return panels.lines(
+        Text(
+            "Power against budget",
+            "By hall, stacked, against the budget of all of them (dashed). Whole nodes where "
+            f"that is known, else their GPUs. Normal: below {NEAR_WORDS} of it.",
+        ),
+        Size(8, 9),
+        {"{{hall}}": _by_hall("sum", "hall:gpumon_known_power_watts:sum"), LIMIT: BUDGET},
+        stacked=True,
+        link=links.POWER,
     )
 
 

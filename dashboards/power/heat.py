@@ -150,31 +150,39 @@ def racks() -> tuple[Panel, ...]:
             ),
             absent="no target has a label rack",
         ),
-        panels.lines(
-            Text(
-                "Hot GPUs by hall",
-                f"Within {LOWEST_MARGIN} degrees of their slowdown. Normal: none. A step in "
-                "one hall is its cooling.",
-            ),
-            Size(12),
-            {"{{hall}}": aggregate("sum", of_halls("hall:gpumon_gpus_hot:count"), "hall")},
-            link=links.POWER,
+        _hot_gpus_by_hall(),
+        _hottest_memory_by_hall(),
+    )
+
+
+def _hottest_memory_by_hall() -> Panel:
+    return panels.lines(
+        Text(
+            "Hottest memory by hall",
+            "Of the GPU with the hottest HBM. An A100's may reach "
+            f"{limits.MEMORY_HOT} degrees; later ones tell no limit. Hot memory slows a "
+            "GPU down as a hot die does.",
         ),
-        panels.lines(
-            Text(
-                "Hottest memory by hall",
-                "Of the GPU with the hottest HBM. An A100's may reach "
-                f"{limits.MEMORY_HOT} degrees; later ones tell no limit. Hot memory slows a "
-                "GPU down as a hot die does.",
-            ),
-            Size(12),
-            {
-                "{{hall}}": aggregate(
-                    "max", of_halls("hall:gpumon_gpu_memory_temperature_celsius:max"), "hall"
-                )
-            },
-            axis=(40, None),
-            thresholds=HBM,
-            link=links.POWER,
+        Size(12),
+        {
+            "{{hall}}": aggregate(
+                "max", of_halls("hall:gpumon_gpu_memory_temperature_celsius:max"), "hall"
+            )
+        },
+        axis=(40, None),
+        thresholds=HBM,
+        link=links.POWER,
+    )
+
+
+def _hot_gpus_by_hall() -> Panel:
+    return panels.lines(
+        Text(
+            "Hot GPUs by hall",
+            f"Within {LOWEST_MARGIN} degrees of their slowdown. Normal: none. A step in "
+            "one hall is its cooling.",
         ),
+        Size(12),
+        {"{{hall}}": aggregate("sum", of_halls("hall:gpumon_gpus_hot:count"), "hall")},
+        link=links.POWER,
     )

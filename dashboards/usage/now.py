@@ -50,95 +50,123 @@ def now() -> tuple[Panel, ...]:
     cost = aggregate("sum", COST, "currency")
     carbon = aggregate("sum", CARBON)
     return (
-        panels.value(
-            Text(
-                "GPUs",
-                "Expected: what is paid for, also behind silent agents. Up: answering. Held: "
-                "a job has it, a lost one too. "
-                f"Active: and it works, at {limits.IDLE_WORDS} activity or more. Each gap to the "
-                "number before is money.",
-            ),
-            Size(6, 4),
-            {"expected": EXPECTED, "up": UP, "held": HELD, "active": ACTIVE},
+        _gpus(),
+        _active(),
+        _idle_now(),
+        _energy(gpus, facility),
+        _waste(),
+        _cost_of_energy(cost),
+        _carbon(carbon),
+    )
+
+
+def _gpus() -> Panel:
+    return panels.value(
+        Text(
+            "GPUs",
+            "Expected: what is paid for, also behind silent agents. Up: answering. Held: "
+            "a job has it, a lost one too. "
+            f"Active: and it works, at {limits.IDLE_WORDS} activity or more. Each gap to the "
+            "number before is money.",
         ),
-        panels.value(
-            Text(
-                "Active",
-                "The share of the GPUs expected that works at this moment. Normal: above 70 % in a "
-                "cluster that is in demand.",
-            ),
-            Size(2, 4),
-            {"active": where("{0} / ({1} > 0)", ACTIVE, EXPECTED, unit=units.PercentUnit)},
-            thresholds=style.thresholds(style.BAD, (0.4, style.WARNING), (0.7, style.WELL)),
+        Size(6, 4),
+        {"expected": EXPECTED, "up": UP, "held": HELD, "active": ACTIVE},
+    )
+
+
+def _active() -> Panel:
+    return panels.value(
+        Text(
+            "Active",
+            "The share of the GPUs expected that works at this moment. Normal: above 70 % in a "
+            "cluster that is in demand.",
         ),
-        panels.value(
-            Text(
-                "Idle",
-                f"Of the held GPUs, those that have done nothing {limits.IDLE_FOR}. Normal: "
-                "below 5 %. The table below says whose.",
-            ),
-            Size(2, 4),
-            {
-                "idle": where(
-                    "sum({0}) / (sum({1}) > 0)",
-                    IDLE,
-                    fleet("job_id:gpumon_job_gpus:count"),
-                    unit=units.PercentUnit,
-                )
-            },
-            thresholds=WASTE,
-            absent="no jobs",
+        Size(2, 4),
+        {"active": where("{0} / ({1} > 0)", ACTIVE, EXPECTED, unit=units.PercentUnit)},
+        thresholds=style.thresholds(style.BAD, (0.4, style.WARNING), (0.7, style.WELL)),
+    )
+
+
+def _idle_now() -> Panel:
+    return panels.value(
+        Text(
+            "Idle",
+            f"Of the held GPUs, those that have done nothing {limits.IDLE_FOR}. Normal: "
+            "below 5 %. The table below says whose.",
         ),
-        panels.value(
-            Text(
-                "Energy",
-                "Over the time shown. The facility is whole nodes times PUE, and has the GPUs in "
-                "it; it is absent where gpumon site tells no PUE.",
-            ),
-            Size(4, 4),
-            {"GPUs": energy(gpus), "facility": energy(facility)},
+        Size(2, 4),
+        {
+            "idle": where(
+                "sum({0}) / (sum({1}) > 0)",
+                IDLE,
+                fleet("job_id:gpumon_job_gpus:count"),
+                unit=units.PercentUnit,
+            )
+        },
+        thresholds=WASTE,
+        absent="no jobs",
+    )
+
+
+def _energy(gpus: Expr, facility: Expr) -> Panel:
+    return panels.value(
+        Text(
+            "Energy",
+            "Over the time shown. The facility is whole nodes times PUE, and has the GPUs in "
+            "it; it is absent where gpumon site tells no PUE.",
         ),
-        panels.value(
-            Text(
-                "Waste",
-                "Share of the jobs' energy that went into GPUs they held and left idle, over the "
-                "time shown, by the ledger's joules; each second counts. Normal: below 5 %.",
-            ),
-            Size(2, 4),
-            {
-                "waste": where(
-                    "sum({0}) / (sum({1}) > 0)",
-                    increase(IDLE_JOULES),
-                    increase(JOB_JOULES),
-                    unit=units.PercentUnit,
-                )
-            },
-            thresholds=WASTE,
-            absent="too short a time",
+        Size(4, 4),
+        {"GPUs": energy(gpus), "facility": energy(facility)},
+    )
+
+
+def _waste() -> Panel:
+    return panels.value(
+        Text(
+            "Waste",
+            "Share of the jobs' energy that went into GPUs they held and left idle, over the "
+            "time shown, by the ledger's joules; each second counts. Normal: below 5 %.",
         ),
-        panels.value(
-            Text(
-                "Cost of energy",
-                "Of the facility's energy: now by the hour, and over the time shown, at the price "
-                "of each moment. Indicative: gpumon report makes the bill.",
-            ),
-            Size(5, 4),
-            {
-                "{{currency}} an hour": cost,
-                "{{currency}} in all": amount(cost, units.Short),
-            },
-            absent=NO_PRICE,
+        Size(2, 4),
+        {
+            "waste": where(
+                "sum({0}) / (sum({1}) > 0)",
+                increase(IDLE_JOULES),
+                increase(JOB_JOULES),
+                unit=units.PercentUnit,
+            )
+        },
+        thresholds=WASTE,
+        absent="too short a time",
+    )
+
+
+def _cost_of_energy(cost: Expr) -> Panel:
+    return panels.value(
+        Text(
+            "Cost of energy",
+            "Of the facility's energy: now by the hour, and over the time shown, at the price "
+            "of each moment. Indicative: gpumon report makes the bill.",
         ),
-        panels.value(
-            Text(
-                "Carbon",
-                "CO2 equivalent of the facility's energy over the time shown, at the grid's "
-                "factor of each moment. Indicative, as the cost is.",
-            ),
-            Size(3, 4),
-            {"carbon": amount(carbon, units.Gram)},
-            absent="no factor: see gpumon site",
+        Size(5, 4),
+        {
+            "{{currency}} an hour": cost,
+            "{{currency}} in all": amount(cost, units.Short),
+        },
+        absent=NO_PRICE,
+    )
+
+
+def _carbon(carbon: Expr) -> Panel:
+    return panels.value(
+        Text(
+            "Carbon",
+            "CO2 equivalent of the facility's energy over the time shown, at the grid's "
+            "factor of each moment. Indicative, as the cost is.",
         ),
+        Size(3, 4),
+        {"carbon": amount(carbon, units.Gram)},
+        absent="no factor: see gpumon site",
     )
 
 

@@ -53,63 +53,79 @@ def trust() -> tuple[Panel, ...]:
     suspect = fleet("cluster:gpumon_gpus_energy_suspect:count")
     known = fleet("cluster:gpumon_facility_power_nodes:ratio")
     return (
-        panels.value(
-            Text(
-                "Error of the joules",
-                f"{limits.JOULES_ERROR} A mean over the GPUs; see docs/energy.md.",
-            ),
-            Size(4),
-            {
-                "{{cluster}}": aggregate(
-                    "max", fleet("cluster:gpumon_gpu_energy_error_ratio:avg"), "cluster"
-                )
-            },
-            thresholds=limits.joules_error(),
-            named=True,
-            absent="no GPU answers",
+        _error_of_the_joules(),
+        _energy_counters_in_doubt(suspect),
+        _nodes_in_the_cost(known),
+        _what_cost_is_made_of(),
+    )
+
+
+def _error_of_the_joules() -> Panel:
+    return panels.value(
+        Text(
+            "Error of the joules",
+            f"{limits.JOULES_ERROR} A mean over the GPUs; see docs/energy.md.",
         ),
-        panels.lines(
-            Text(
-                "Energy counters in doubt",
-                f"GPUs, by reason. Normal: none. {limits.COUNTER_IN_DOUBT}",
-            ),
-            Size(7),
-            {"{{reason}}": aggregate("sum", suspect, "reason")},
-            colors={
-                "diverging": style.WARNING,
-                "stuck": style.BAD,
-                "jump": style.FINE,
-            },
+        Size(4),
+        {
+            "{{cluster}}": aggregate(
+                "max", fleet("cluster:gpumon_gpu_energy_error_ratio:avg"), "cluster"
+            )
+        },
+        thresholds=limits.joules_error(),
+        named=True,
+        absent="no GPU answers",
+    )
+
+
+def _energy_counters_in_doubt(suspect: Expr) -> Panel:
+    return panels.lines(
+        Text(
+            "Energy counters in doubt",
+            f"GPUs, by reason. Normal: none. {limits.COUNTER_IN_DOUBT}",
         ),
-        panels.lines(
-            Text(
-                "Nodes in the cost",
-                "The share of the nodes whose power is known. Cost, carbon and facility energy "
-                "are of these only: at 80 % a fifth of the nodes is missing. Normal: 100 %.",
-            ),
-            Size(6),
-            {"{{cluster}}": aggregate("min", known, "cluster")},
-            axis=(0, 1),
-            absent="no node's power is known",
+        Size(7),
+        {"{{reason}}": aggregate("sum", suspect, "reason")},
+        colors={
+            "diverging": style.WARNING,
+            "stuck": style.BAD,
+            "jump": style.FINE,
+        },
+    )
+
+
+def _nodes_in_the_cost(known: Expr) -> Panel:
+    return panels.lines(
+        Text(
+            "Nodes in the cost",
+            "The share of the nodes whose power is known. Cost, carbon and facility energy "
+            "are of these only: at 80 % a fifth of the nodes is missing. Normal: 100 %.",
         ),
-        tables.listing(
-            Text(
-                "What cost is made of",
-                "Price of a kWh, facility over node energy (PUE), and the grid's carbon, as gpumon "
-                "site tells them now. Normal: as your contract, meters and grid have them.",
-            ),
-            Size(7),
-            (Key("cluster", "Cluster"), Key("currency", "Currency")),
-            (
-                Column("Price", _fact("energy_price_per_kilowatt_hour", units.Short, "currency")),
-                Column("PUE", _fact("pue_ratio", units.Short)),
-                Column(
-                    "Carbon",
-                    _fact("carbon_intensity_grams_per_kilowatt_hour", GRAMS_A_KILOWATT_HOUR),
-                ),
-            ),
-            absent=NO_PRICE,
+        Size(6),
+        {"{{cluster}}": aggregate("min", known, "cluster")},
+        axis=(0, 1),
+        absent="no node's power is known",
+    )
+
+
+def _what_cost_is_made_of() -> Panel:
+    return tables.listing(
+        Text(
+            "What cost is made of",
+            "Price of a kWh, facility over node energy (PUE), and the grid's carbon, as gpumon "
+            "site tells them now. Normal: as your contract, meters and grid have them.",
         ),
+        Size(7),
+        (Key("cluster", "Cluster"), Key("currency", "Currency")),
+        (
+            Column("Price", _fact("energy_price_per_kilowatt_hour", units.Short, "currency")),
+            Column("PUE", _fact("pue_ratio", units.Short)),
+            Column(
+                "Carbon",
+                _fact("carbon_intensity_grams_per_kilowatt_hour", GRAMS_A_KILOWATT_HOUR),
+            ),
+        ),
+        absent=NO_PRICE,
     )
 
 
