@@ -18,7 +18,7 @@ HBM = style.thresholds(
 )
 LOSS = style.worsening(0.1, 1)
 
-BY_HEAT = ("sw_thermal", "hw_thermal")
+BY_HEAT = ("sw_thermal", "hw_thermal", "thermal")
 BY_HEAT_OR_BRAKE = (*BY_HEAT, "hw_power_brake")
 """Reasons that are never normal; the power cap is, under full load."""
 

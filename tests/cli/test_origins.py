@@ -25,9 +25,12 @@ from gpumon.clock import SYSTEM
 from gpumon.sources.nvml.library import Door, Library
 from gpumon.sources.nvml.origin import words
 from gpumon.sources.nvml.plan import probe
+from gpumon.sources.nvml.table import rows_for
+from gpumon.model import Tier
 Library().start()
 door = Door(SYSTEM)
-plan = probe(door, door.call("nvmlDeviceGetHandleByIndex", 0))
+rows = rows_for(Library().version()[0], Tier.FULL)
+plan = probe(door, door.call("nvmlDeviceGetHandleByIndex", 0), rows)
 print(json.dumps([[slot.field, slot.key, words(slot.origin)] for slot in plan.slots]))
 """
 """Probes GPU 0 as the reader does, and prints what was chosen for each value."""

@@ -23,13 +23,16 @@ def pieces(file: Path) -> Iterator[Piece]:
     yield from _READERS[file.suffix](text)
 
 
-_CODE = re.compile(r"``[^`]*``|`[^`]*`|\{\{.*?\}\}|<[^>]{1,60}>|https?://\S+|\S*[_/.=]\S*\w")
+_SPAN = re.compile(r"``[^`]*``|`[^`]*`")
+"""Code in running text, to be taken out first: what is in it may look like anything."""
+
+_NAME = re.compile(r"\{\{.*?\}\}|<[^>]{1,60}>|https?://\S+|\S*[_/.=]\S*\w")
 """Names, paths, markup and addresses in running text: not English."""
 
 
 def plain(text: str) -> str:
     """Return text without the names, paths and markup in it."""
-    return _CODE.sub("X", text)
+    return _NAME.sub("X", _SPAN.sub("X", text))
 
 
 def _python(text: str) -> Iterator[Piece]:

@@ -83,6 +83,8 @@ def _lost_share(gpu: GpuReading, seen: Observation, reason: str) -> float | None
 
 def _slowed_by_heat(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     share = _lost_share(gpu, seen, "sw_thermal")
+    if share is None:  # a driver before 575 knows of heat only as a whole
+        share = _lost_share(gpu, seen, "thermal")
     now = "sw_thermal" in (gpu.throttle_reasons or ())
     if share is None and now:
         evidence = f"held{_at(gpu)} by heat{seen.lasting(gpu, 'sw_thermal')}"

@@ -229,9 +229,17 @@ class GpuReading:
         keys=["sm", "memory"],
     )
     throttle_seconds: Mapping[str, float] | None = counter(
-        "Time the clocks were held down, by reason, since the driver was loaded.",
+        "Time the clocks were throttled, by reason, since the driver was loaded; thermal is heat "
+        "of either kind, from drivers that do not distinguish sw_thermal and hw_thermal.",
         labels=["reason"],
-        keys=["sw_power_cap", "sync_boost", "sw_thermal", "hw_thermal", "hw_power_brake"],
+        keys=[
+            "sw_power_cap",
+            "sync_boost",
+            "sw_thermal",
+            "hw_thermal",
+            "hw_power_brake",
+            "thermal",
+        ],
     )
     throttle_reasons: frozenset[str] | None = gauge(
         "1 for each reason that holds the clocks down now; hw_slowdown is the fact that one of "

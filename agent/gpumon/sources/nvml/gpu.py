@@ -13,7 +13,6 @@ from gpumon.model import (
     GpuReading,
     GpuState,
     PowerSample,
-    Tier,
 )
 from gpumon.model.origins import MIG, Origins
 from gpumon.sources.energy import PowerIntegral, error_ratio
@@ -23,8 +22,8 @@ from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
 from gpumon.sources.nvml.plan import Plan, Values, probe
 from gpumon.sources.nvml.processes import ProcessReader
+from gpumon.sources.nvml.table import GPU, Cadence, Row
 from gpumon.sources.nvml.table import MIG as OF_MIG
-from gpumon.sources.nvml.table import Cadence
 from gpumon.sources.tables import OriginTables
 
 _INSTANT_POWER = 186
@@ -41,20 +40,21 @@ class Gpu:
         door: Door,
         index: int,
         clock: Clock,
-        tier: Tier = Tier.FULL,
+        rows: Mapping[str, Row] | None = None,
         tables: OriginTables | None = None,
     ) -> None:
         """Find the GPU by NVML's index and probe it; raises FaultError.
 
-        ``tables`` number how it is read, for a source of several GPUs.
+        ``rows`` are what is read of it, by default all that this gpumon knows, with the newest
+        drivers' ids; ``tables`` number how it is read, for a source of several GPUs.
         """
         self._door = door
         self._clock = clock
-        self._tier = tier
+        self._rows = GPU if rows is None else rows
         self._tables = tables or OriginTables()
         self.handle = door.call("nvmlDeviceGetHandleByIndex", index)
         self.identity = _identity(door, self.handle, index)
-        self._plan: Plan = probe(door, self.handle, tier)
+        self._plan: Plan = probe(door, self.handle, self._rows)
         self._mig = MigReader(door, self.handle, index, self.identity.uuid)
         self._processes = ProcessReader(door, self.handle)
         self._held_by: tuple[GpuProcess, ...] | None = None
@@ -125,7 +125,7 @@ class Gpu:
 
     def _replan(self) -> None:
         self._plan.close()
-        self._plan = probe(self._door, self.handle, self._tier)
+        self._plan = probe(self._door, self.handle, self._rows)
         self._energy = self._how_energy_is_known()
         self._origins = {}
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpumon.model import GpuReading, Tier, group_of
 from gpumon.model.origins import table_of
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError
@@ -26,10 +25,9 @@ from gpumon.sources.nvml.origin import (
     PerLink,
     words,
 )
-from gpumon.sources.nvml.table import GPU, Cadence, Key
+from gpumon.sources.nvml.table import Cadence, Key, Row
 
 _LINK_COUNT = 91
-_METRICS = group_of(GpuReading).metrics
 
 Values = dict[str, Any]
 """Converted values by the reading's field; a metric with labels has a dict by label value."""
@@ -228,9 +226,8 @@ class Plan:
             self._gpm = None
 
 
-def probe(door: Door, handle: Any, tier: Tier = Tier.FULL) -> Plan:
-    """Ask one GPU for everything in the catalogue up to a tier, and keep what it answers."""
-    rows = {m.field: GPU[m.field] for m in _METRICS if m.field in GPU and m.tier <= tier}
+def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
+    """Ask one GPU for everything in these rows, and keep what it returns."""
     origins = tuple(
         dict.fromkeys(
             o for row in rows.values() for choices in row.origins.values() for o in choices
@@ -258,6 +255,7 @@ def probe(door: Door, handle: Any, tier: Tier = Tier.FULL) -> Plan:
             passing = passing or not codes <= FINAL
             if Code.NO_PERMISSION in codes:
                 denied[field] = None
+    slots = [slot for slot in slots if not _superseded(slot, slots, rows)]
     answered = {slot.field for slot in slots}
     lowest = next((raw[o] for o in origins if isinstance(o, Headroom)), None)
     return Plan(
@@ -271,6 +269,12 @@ def probe(door: Door, handle: Any, tier: Tier = Tier.FULL) -> Plan:
             tuple(field for field in rows if field not in {*denied, *answered}),
         ),
     )
+
+
+def _superseded(slot: Slot, slots: Iterable[Slot], rows: Mapping[str, Row]) -> bool:
+    """Return whether a slot would count again what another one counts."""
+    other = rows[slot.field].instead_of.get(slot.key)
+    return any(each.field == slot.field and each.key == other for each in slots)
 
 
 def _grouped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gpumon.clock import Clock
@@ -12,6 +13,7 @@ from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo, Tier
 from gpumon.sources.nvml.events import EventThread
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Door, FaultError, Library
+from gpumon.sources.nvml.table import Row, rows_for
 from gpumon.sources.spec import ENOUGH, Patience
 from gpumon.sources.tables import OriginTables
 from gpumon.sources.worker import GpuWorker, Readable
@@ -46,7 +48,7 @@ class FindGpu(Protocol):
     """How a GPU is found: raises FaultError if it cannot be."""
 
     def __call__(
-        self, door: Door, index: int, clock: Clock, tier: Tier, tables: OriginTables, /
+        self, door: Door, index: int, clock: Clock, rows: Mapping[str, Row], tables: OriginTables, /
     ) -> Readable:
         """Find and probe the GPU of NVML's index."""
         ...
@@ -73,6 +75,7 @@ class NvmlSource:
         self._library = library or Library()
         self._find = find
         self._tables = OriginTables()
+        self._rows: Mapping[str, Row] = {}
         self._workers: list[GpuWorker] = []
         self._events: EventThread | None = None
         self._info: SourceInfo | None = None
@@ -163,6 +166,7 @@ class NvmlSource:
             raise
         driver, nvml, cuda = self._library.version()
         self._failure = None
+        self._rows = rows_for(driver, self._tier)
         self._info = SourceInfo("nvml", driver_version=driver, nvml_version=nvml, cuda_version=cuda)
         self._retry_at = 0.0
         return self._info
@@ -189,7 +193,7 @@ class NvmlSource:
 
     def _worker(self, index: int) -> GpuWorker:
         door = Door(self._clock, self._patience.call)
-        find = functools.partial(self._find, door, index, self._clock, self._tier, self._tables)
+        find = functools.partial(self._find, door, index, self._clock, self._rows, self._tables)
         return GpuWorker(index, find, door, self._clock, _STARTING)
 
     def _let_go(self) -> None:

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gpumon.model import GpuReading, Tier, group_of
 from gpumon.sources.clockmask import throttle_reasons
 from gpumon.sources.nvml.decode import (
     active_links,
@@ -21,10 +22,12 @@ from gpumon.sources.nvml.decode import (
     mig_mode,
     recovery_action,
 )
+from gpumon.sources.nvml.numbering import numbering
 from gpumon.sources.nvml.origin import (
     ALL_LINKS,
     SCOPE_MODULE,
     Call,
+    Convert,
     Field,
     Gpm,
     Headroom,
@@ -42,6 +45,8 @@ from gpumon.sources.nvml.origin import (
     same,
     words,
 )
+
+_METRICS = group_of(GpuReading).metrics
 
 Key = tuple[str, ...]
 """A metric's own label values; empty for a metric without labels."""
@@ -62,14 +67,40 @@ class Row:
         self,
         origins: Sequence[Origin] | Mapping[Any, Sequence[Origin]],
         cadence: Cadence = Cadence.TICK,
+        instead_of: Mapping[str, str] | None = None,
     ) -> None:
-        """Take origins, best first: a list for a metric without labels, else by label values."""
+        """Take origins, best first: a list for a metric without labels, else by label values.
+
+        ``instead_of`` names label values that are only read if another is not answered: both
+        would count the same twice.
+        """
         given = origins if isinstance(origins, Mapping) else {(): origins}
         self.origins: Mapping[Key, tuple[Origin, ...]] = {
             key if isinstance(key, tuple) else (key,): tuple(choices)
             for key, choices in given.items()
         }
         self.cadence = cadence
+        self.instead_of: Mapping[Key, Key] = {
+            (key,): (other,) for key, other in (instead_of or {}).items()
+        }
+
+    def with_fields(self, ids: Mapping[str, int | None], convert: Convert) -> Row:
+        """Return the row with these fields for some label values; None is no field at all.
+
+        ``""`` stands for a metric without labels.
+        """
+        row = Row({}, self.cadence)
+        row.instead_of = self.instead_of
+        own = {(label,) if label else (): id_ for label, id_ in ids.items()}
+        row.origins = {
+            key: choices if key not in own else _fields(own[key], convert)
+            for key, choices in self.origins.items()
+        }
+        return row
+
+
+def _fields(id_: int | None, convert: Convert) -> tuple[Origin, ...]:
+    return () if id_ is None else (Field(id_, convert),)
 
 
 GPU: Mapping[str, Row] = {
@@ -162,7 +193,13 @@ GPU: Mapping[str, Row] = {
             "sw_thermal": [Field(269, nano)],
             "hw_thermal": [Field(270, nano)],
             "hw_power_brake": [Field(271, nano)],
-        }
+            # The older counters know of heat, but not whether software or hardware throttled.
+            "thermal": [
+                Field(75, nano),
+                Call("nvmlDeviceGetViolationStatus", (1,), nano, "violationTime"),
+            ],
+        },
+        instead_of={"thermal": "sw_thermal"},
     ),
     "throttle_reasons": Row(
         [
@@ -270,6 +307,25 @@ MIG: Mapping[str, Row] = {
     "dram_active_ratio": Row([Gpm(10)]),
 }
 """Of a MIG instance."""
+
+
+def rows_for(driver_version: str, tier: Tier) -> dict[str, Row]:
+    """Return the rows of a GPU for a driver, up to a tier, by the field of its reading."""
+    ids = numbering(driver_version)
+    rows = {m.field: GPU[m.field] for m in _METRICS if m.field in GPU and m.tier <= tier}
+    if "throttle_seconds" in rows:
+        known = {
+            "sw_thermal": ids.sw_thermal,
+            "hw_thermal": ids.hw_thermal,
+            "hw_power_brake": ids.hw_power_brake,
+        }
+        rows["throttle_seconds"] = rows["throttle_seconds"].with_fields(known, nano)
+    if "power_smoothing_lifetime_ratio" in rows:
+        lifetime = rows["power_smoothing_lifetime_ratio"]
+        rows["power_smoothing_lifetime_ratio"] = lifetime.with_fields(
+            {"": ids.smoothing_lifetime}, percent
+        )
+    return rows
 
 
 def possible_origins(rows: Mapping[str, Row], field: str) -> list[str]:
