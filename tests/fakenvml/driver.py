@@ -294,7 +294,7 @@ class FakeDriver:
     def _write(self) -> None:
         self._writes += 1
         temporary = self.control_path.with_suffix(".tmp")
-        temporary.write_text(self.text())
+        temporary.write_text(self.text(), "utf-8", errors="surrogateescape")
         temporary.replace(self.control_path)
         self._bell[:8] = struct.pack("=Q", self._writes)
 

@@ -212,12 +212,20 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
         name=_fact(door, handle, "nvmlDeviceGetName", ""),
         architecture=ARCHITECTURES.get(architecture, f"architecture {architecture}"),
         serial=_fact(door, handle, "nvmlDeviceGetSerial", ""),
-        pci_bus_id=pci.busId if pci is not None else "",
+        pci_bus_id=_address(pci) if pci is not None else "",
         module_id=_fact(door, handle, "nvmlDeviceGetModuleId", None),
         board_part_number=_fact(door, handle, "nvmlDeviceGetBoardPartNumber", ""),
         vbios_version=_fact(door, handle, "nvmlDeviceGetVbiosVersion", ""),
         minor_number=_fact(door, handle, "nvmlDeviceGetMinorNumber", None),
     )
+
+
+def _address(pci: Any) -> str:
+    """Return the address of a GPU; bytes that are not an address (a sick board's) are replaced."""
+    try:
+        return str(pci.busId)
+    except UnicodeDecodeError as error:
+        return bytes(error.object).decode("utf-8", "replace")
 
 
 def _fact(door: Door, handle: Any, function: str, missing: Any) -> Any:

@@ -217,6 +217,10 @@ def _guard(target: Any, *args: Any) -> Any:
         raise FaultError(error.value, target.__name__, str(error)) from None
     except pynvml.NVMLLibraryMismatchError as error:
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
+    except UnicodeDecodeError as error:
+        # The binding decodes names, serials and the like; a board whose InfoROM is damaged may
+        # return any bytes. That one text is odd then, and the GPU is read all the same.
+        return bytes(error.object).decode("utf-8", "replace")
 
 
 def _or_empty(getter: Any) -> str:
