@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pynvml
@@ -90,12 +90,25 @@ _FAULTS: dict[int, Fault] = {
     ),
 }
 
-_FABRIC_STRUCTS = (pynvml.c_nvmlGpuFabricInfo_v3_t, pynvml.c_nvmlGpuFabricInfo_v2_t)
-"""Newest first: a driver refuses a struct that is newer than itself."""
+_STRUCTS: Mapping[str, tuple[str, ...]] = {
+    "nvmlDeviceGetGpuFabricInfoV": ("c_nvmlGpuFabricInfo_v3_t", "c_nvmlGpuFabricInfo_v2_t"),
+    "nvmlDeviceGetGpuFabricInfo": ("c_nvmlGpuFabricInfo_t",),
+    "nvmlDeviceGetSramEccErrorStatus": ("c_nvmlEccSramErrorStatus_v1_t",),
+}
+"""Getters that fill in a struct. Newest first: a driver refuses a struct that is newer than itself,
+and an older binding (the oldest allowed is 12.535) lacks the newer ones."""
+
+_MISMATCH: tuple[type[Exception], ...] = tuple(
+    filter(None, [getattr(pynvml, "NVMLLibraryMismatchError", None)])
+)
+"""What newer bindings raise for a function that the driver's library does not have."""
 
 _FIELD_VALUE = struct.Struct("=IIqqIi8s")
 _UNION_MEMBERS = {0: "=d", 1: "=I", 2: "=Q", 3: "=Q", 4: "=q", 5: "=i", 6: "=H"}
 _UNIONS = {kind: struct.Struct(format_) for kind, format_ in _UNION_MEMBERS.items()}
+
+
+_NOT_IN_BINDING = "not in this version of nvidia-ml-py"
 
 
 class Library:
@@ -140,9 +153,7 @@ class Door(Calls):
         """Call a function of nvml.h; raises FaultError, or LateAnswerError past the deadline."""
         target = getattr(pynvml, function, None)
         if target is None:
-            raise FaultError(
-                Code.FUNCTION_NOT_FOUND, function, "not in this version of nvidia-ml-py"
-            )
+            raise FaultError(Code.FUNCTION_NOT_FOUND, function, _NOT_IN_BINDING)
         return self.timed(function, _guard, target, *args)
 
     def get(self, function: str, handle: Any, *args: Any) -> Any:
@@ -157,10 +168,11 @@ class Door(Calls):
             if code:
                 raise FaultError(code, function, pynvml.nvmlErrorString(code))
             return buffer.value
-        elif function == "nvmlDeviceGetGpuFabricInfoV":
-            return self._filled(function, handle, _FABRIC_STRUCTS)
-        elif function == "nvmlDeviceGetSramEccErrorStatus":
-            return self._filled(function, handle, (pynvml.c_nvmlEccSramErrorStatus_v1_t,))
+        elif function in _STRUCTS:
+            known = (getattr(pynvml, name, None) for name in _STRUCTS[function])
+            return self._filled(
+                function, handle, [struct_type for struct_type in known if struct_type]
+            )
         return self.call(function, handle, *args)
 
     def _filled(self, function: str, handle: Any, structs: Sequence[Any]) -> Any:
@@ -177,7 +189,7 @@ class Door(Calls):
             else:
                 self._versions[function] = version
                 return filled
-        raise AssertionError(function)  # the loop returns or raises
+        raise FaultError(Code.FUNCTION_NOT_FOUND, function, _NOT_IN_BINDING)
 
     def fields(self, handle: Any, asked: Sequence[tuple[int, int]]) -> list[FieldAnswer]:
         """Read a batch of (field id, scope) in one call, in the order asked."""
@@ -215,7 +227,7 @@ def _guard(target: Any, *args: Any) -> Any:
         return target(*args)
     except pynvml.NVMLError as error:
         raise FaultError(error.value, target.__name__, str(error)) from None
-    except pynvml.NVMLLibraryMismatchError as error:
+    except _MISMATCH as error:
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
     except UnicodeDecodeError as error:
         # The binding decodes names, serials and the like; a board whose InfoROM is damaged may

@@ -247,11 +247,27 @@ GPU: Mapping[str, Row] = {
         },
         Cadence.SLOW,
     ),
-    "fabric_state": Row([Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_state)], Cadence.SLOW),
-    "fabric_status": Row(
-        [Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_status)], Cadence.SLOW
+    "fabric_state": Row(
+        [
+            Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_state),
+            Call("nvmlDeviceGetGpuFabricInfo", convert=fabric_state),
+        ],
+        Cadence.SLOW,
     ),
-    "fabric_info": Row([Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_info)], Cadence.SLOW),
+    "fabric_status": Row(
+        [
+            Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_status),
+            Call("nvmlDeviceGetGpuFabricInfo", convert=fabric_status),
+        ],
+        Cadence.SLOW,
+    ),
+    "fabric_info": Row(
+        [
+            Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_info),
+            Call("nvmlDeviceGetGpuFabricInfo", convert=fabric_info),
+        ],
+        Cadence.SLOW,
+    ),
     "fabric_unhealthy": Row(
         [Call("nvmlDeviceGetGpuFabricInfoV", convert=fabric_health)], Cadence.SLOW
     ),

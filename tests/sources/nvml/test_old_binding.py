@@ -1,0 +1,56 @@
+"""An older nvidia-ml-py, as a site pins it beside CUDA 12, costs what it lacks, and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.fakenvml import FakeDriver, profiles
+
+NEWER = [
+    "c_nvmlGpuFabricInfo_v3_t",
+    "c_nvmlGpuFabricInfo_v2_t",
+    "c_nvmlEccSramErrorStatus_v1_t",
+    "NVMLLibraryMismatchError",
+    "nvmlDeviceGetGpuFabricInfoV",
+    "nvmlDeviceGetTemperatureV",
+    "nvmlDeviceGetMarginTemperature",
+    "nvmlDeviceGetSramEccErrorStatus",
+    "nvmlDeviceGetCurrentClocksEventReasons",
+]
+"""What 12.535 lacks, of what gpumon uses."""
+
+READ = f"""
+import json
+import pynvml
+for name in {NEWER}:
+    delattr(pynvml, name)
+from gpumon.clock import SYSTEM
+from gpumon.documents.snapshot import to_document
+from gpumon.model import Tier
+from gpumon.sources import open_source
+source = open_source("nvml", SYSTEM, Tier.FULL)
+print(json.dumps(to_document(source.read())["gpus"]))
+source.close()
+"""
+
+
+def test_each_gpu_is_read_without_what_the_binding_lacks(tmp_path: Path, library: Path) -> None:
+    """The older calls stand in; what has none is absent and listed as not answered."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(2), library=library)
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **driver.env()},
+    )
+    assert done.returncode == 0, done.stderr
+    gpus = json.loads(done.stdout)
+    assert [gpu["state"] for gpu in gpus] == ["ok", "ok"]
+    assert all(gpu["power_watts"] and gpu["temperature_celsius"] for gpu in gpus)
+    assert gpus[0]["throttle_reasons"] is not None
+    assert gpus[0]["temperature_margin_celsius"] is None
