@@ -52,6 +52,10 @@ class Thresholds:
         )
         object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:16])
 
+    def __reduce__(self) -> tuple[type[Thresholds], tuple[dict[str, Value]]]:
+        """Go to another process as a plain dict: a read-only view cannot be pickled."""
+        return Thresholds, (dict(self.values),)
+
     def number(self, name: str) -> float:
         """Return a threshold that is a number."""
         return float(self.values[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import re
 from pathlib import Path
 
@@ -94,3 +95,10 @@ def test_what_is_not_such_a_document_is_refused(document: object) -> None:
     """An agent that is none, or that says nonsense."""
     with pytest.raises(UsageError):
         from_document(document)
+
+
+def test_thresholds_go_to_another_process() -> None:
+    """A simulated fleet is built in several."""
+    again = pickle.loads(pickle.dumps(shipped()))
+    assert again == shipped()
+    assert again.digest == shipped().digest
