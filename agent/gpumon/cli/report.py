@@ -14,6 +14,8 @@ from gpumon.cli.thresholds import chosen, thresholds_option
 
 if typing.TYPE_CHECKING:
     from gpumon.ledger.hours import Hours, Progress
+    from gpumon.report.gather import Gathered
+    from gpumon.report.meter import Reconciliation
     from gpumon.report.render import Sheet
     from gpumon.report.sums import Terms
     from gpumon.site.config import Site
@@ -111,8 +113,7 @@ def report(
     from gpumon.config import node_name
     from gpumon.ledger.hours import placed
     from gpumon.report.asking import Scope
-    from gpumon.report.gather import Wanted, gather, metered, reckoned
-    from gpumon.report.meter import reconcile
+    from gpumon.report.gather import Wanted, gather
     from gpumon.report.render import Sheet
     from gpumon.report.sums import make_report, of_job
 
@@ -141,19 +142,27 @@ def report(
         by = "node" if target.startswith("prom:") else "gpu"
     made = make_report(hours, by, gathered.since, gathered.until, terms)
     _check_boundary(made.host_known_ratio, terms)
-    reconciled = None
-    if meter is not None:
-        theirs = metered(meter, target, gathered.since, gathered.until)
-        reconciled = reconcile(reckoned(gathered, terms), theirs, meter, meter_error)
+    curve = gathered.fine.curve if gathered.fine else None
     sheet = Sheet(
         report=made,
         source=target or source,
         job=next((row.job for row in hours.rows), None) if job_id is not None else None,
         currency=currency or ("" if price else site.currency),
-        meter=reconciled,
-        recorded=(gathered.fine.curve.since, gathered.fine.curve.until) if gathered.fine else None,
+        meter=_against(meter, meter_error, target, gathered, terms) if meter else None,
+        recorded=(curve.since, curve.until) if curve else None,
     )
     _write(sheet, form)
+
+
+def _against(
+    meter: str, meter_error: float, target: str, gathered: Gathered, terms: Terms
+) -> Reconciliation:
+    """Return what was gathered against what a meter measured over the same time."""
+    from gpumon.report.gather import metered, reckoned
+    from gpumon.report.meter import reconcile
+
+    theirs = metered(meter, target, gathered.since, gathered.until)
+    return reconcile(reckoned(gathered, terms), theirs, meter, meter_error)
 
 
 def _words(words: tuple[str, ...]) -> tuple[str, str | None]:

@@ -43,64 +43,78 @@ def make_app(
     *,
     expose_users: bool = False,
 ) -> Starlette:
-    """Return the ASGI application of a node.
+    """Return the ASGI application of a node; UsageError if the metrics' path is another's.
 
-    ``expose_users`` shows to everybody who the processes on a GPU belong to.
+    ``expose_users`` shows users and names of jobs and processes to everyone.
     """
-    encoders = {format_: Encoder(format_, tier) for format_ in Format}
-    text = importlib.resources.files("gpumon.server").joinpath("page.html").read_text("utf-8")
-    page = text.replace("{{metrics_path}}", metrics_path).encode()
-    digest = {DIGEST_HEADER: node.thresholds.digest}
-
-    async def metrics(request: Request) -> Response:
-        format_ = negotiate(request.headers.get("accept", ""))
-        users = may_see_users(request.scope, expose=expose_users)
-        body = exposition(node, encoders[format_], cost.text(format_), users=users)
-        return answer(request, body, {"content-type": format_.value})
-
-    async def healthy(_: Request) -> Response:
-        return PlainTextResponse("gpumon is healthy\n")
-
-    async def ready(_: Request) -> Response:
-        why_not = node.ready()
-        text = f"not ready: {why_not}\n" if why_not else "gpumon is ready\n"
-        return PlainTextResponse(text, status_code=503 if why_not else 200)
-
-    async def snapshot(request: Request) -> Response:
-        now = node.now()
-        if now is None:
-            return json_answer(request, {"error": "no reading yet: try again in a second"}, 503)
-        if not may_see_users(request.scope, expose=expose_users):
-            now = _without_users(now)
-        document = to_document(now, samples=request.query_params.get("samples") == "1")
-        return json_answer(request, document, headers=digest)
-
-    async def history(request: Request) -> Response:
-        points = {
-            uuid: [[format_time(time), watts] for time, watts in series]
-            for uuid, series in node.history().items()
-        }
-        return json_answer(request, {"power_watts": points})
-
-    async def index(request: Request) -> Response:
-        return answer(request, page, _PAGE_HEADERS)
-
     if metrics_path in ("/", *_PATHS):
         raise UsageError(
             f"the metrics cannot be at {metrics_path}", "that path has its own meaning"
         )
+    live = _Endpoints(node, cost, tier, expose_users=expose_users)
+    text = importlib.resources.files("gpumon.server").joinpath("page.html").read_text("utf-8")
+    page = text.replace("{{metrics_path}}", metrics_path).encode()
+
+    async def index(request: Request) -> Response:
+        return answer(request, page, _PAGE_HEADERS)
+
     routes = {
         "/": index,
-        metrics_path: metrics,
-        "/-/healthy": healthy,
-        "/-/ready": ready,
-        "/api/v1/snapshot": snapshot,
-        "/api/v1/history": history,
+        metrics_path: live.metrics,
+        "/-/healthy": live.healthy,
+        "/-/ready": live.ready,
+        "/api/v1/snapshot": live.snapshot,
+        "/api/v1/history": live.history,
         "/api/v1/thresholds": _answer_of(thresholds_document(node.thresholds)),
     }
     return Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()]
     )
+
+
+class _Endpoints:
+    """What is served of a node as it is now."""
+
+    def __init__(self, node: Node, cost: OwnCost, tier: Tier, *, expose_users: bool) -> None:
+        self._node = node
+        self._cost = cost
+        self._expose_users = expose_users
+        self._encoders = {format_: Encoder(format_, tier) for format_ in Format}
+        self._digest = {DIGEST_HEADER: node.thresholds.digest}
+
+    async def metrics(self, request: Request) -> Response:
+        format_ = negotiate(request.headers.get("accept", ""))
+        text = self._cost.text(format_)
+        body = exposition(self._node, self._encoders[format_], text, users=self._users(request))
+        return answer(request, body, {"content-type": format_.value})
+
+    async def healthy(self, _: Request) -> Response:
+        return PlainTextResponse("gpumon is healthy\n")
+
+    async def ready(self, _: Request) -> Response:
+        why_not = self._node.ready()
+        text = f"not ready: {why_not}\n" if why_not else "gpumon is ready\n"
+        return PlainTextResponse(text, status_code=503 if why_not else 200)
+
+    async def snapshot(self, request: Request) -> Response:
+        now = self._node.now()
+        if now is None:
+            return json_answer(request, {"error": "no reading yet: try again in a second"}, 503)
+        if not self._users(request):
+            now = _without_users(now)
+        document = to_document(now, samples=request.query_params.get("samples") == "1")
+        return json_answer(request, document, headers=self._digest)
+
+    async def history(self, request: Request) -> Response:
+        points = {
+            uuid: [[format_time(time), watts] for time, watts in series]
+            for uuid, series in self._node.history().items()
+        }
+        return json_answer(request, {"power_watts": points})
+
+    def _users(self, request: Request) -> bool:
+        """Return whether this client may see users and what their jobs are called."""
+        return may_see_users(request.scope, expose=self._expose_users)
 
 
 def _answer_of(document: Mapping[str, Any]) -> Callable[[Request], Awaitable[Response]]:
