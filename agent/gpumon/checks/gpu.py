@@ -53,7 +53,7 @@ def state(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 
 def stale(gpu: GpuReading, seen: Observation) -> bool:
-    """Tell whether a reading is too old to judge the present by."""
+    """Return whether a reading is too old to judge the present by."""
     age = gpu.age(seen.now)
     return gpu.up and age is not None and age > seen.number("monitor.stale_seconds")
 

@@ -59,7 +59,7 @@ def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 
 def _sum(gpu: GpuReading | None, error: str) -> int | None:
-    """Return the errors of a kind in all locations; None where none is told."""
+    """Return the errors of a kind in all locations; None if none is told."""
     counts: Mapping[tuple[str, str], int] | None = gpu.ecc_errors if gpu is not None else None
     told = [count for (kind, _), count in (counts or {}).items() if kind == error]
     return sum(told) if told else None

@@ -97,7 +97,7 @@ def _slowed_by_heat(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 
 def _at(gpu: GpuReading) -> str:
-    """Return at how much of its power a GPU is held, where it tells."""
+    """Return at how much of its power a GPU is held, if it tells."""
     if gpu.power_watts is None or gpu.power_limit_watts is None:
         return ""
     return f" at {gpu.power_watts:.0f} of {gpu.power_limit_watts:.0f} W"
@@ -168,7 +168,7 @@ def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     thresholds=("clocks.busy_ratio", "clocks.low_ratio"),
 )
 def clocks(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge the SM clock under load, where nothing that the GPU names holds it down."""
+    """Judge the SM clock under load, if nothing that the GPU names holds it down."""
     now, most = (gpu.clock_hertz or {}).get("sm"), (gpu.clock_max_hertz or {}).get("sm")
     reasons = gpu.throttle_reasons or frozenset()
     use = gpu.utilization_ratio

@@ -70,7 +70,7 @@ class Selection:
         return bool(self.names) or bool(self.minors)
 
     def has(self, gpu: GpuReading) -> bool:
-        """Tell whether a GPU is meant; one that cannot say its minor number is told by its index.
+        """Return whether a GPU is meant; one that cannot say its minor number is told by its index.
 
         They are the same on nearly every machine, and a GPU that is lost tells nothing.
         """
@@ -135,7 +135,7 @@ def _ask(
 
 
 def _worst(findings: Iterable[Finding]) -> list[Finding]:
-    """Return all that is wrong; where nothing is, what could not be told; else that it passes."""
+    """Return all that is wrong; if nothing is, what could not be told; else that it passes."""
     found = list(findings)
     wrong = [finding for finding in found if finding.level in (Level.FAIL, Level.WARN)]
     unknown = [finding for finding in found if finding.level is Level.SKIP]

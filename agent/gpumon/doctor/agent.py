@@ -39,7 +39,7 @@ def agent(url: str, metrics: str = "/metrics") -> Agent:
 
 
 def _version(url: str, metrics: str) -> str:
-    """Return the version that an agent's metrics tell; empty where they do not, or are denied."""
+    """Return the version that an agent's metrics tell; empty if they do not, or are denied."""
     try:
         text = ask(url, metrics).text
     except (OSError, ValueError, http.client.HTTPException):

@@ -9,7 +9,7 @@ from gpumon.checks import Level
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """How an item is, what shows it, and what to do where it is not well.
+    """How an item is, what shows it, and what to do if it is not well.
 
     ``missed`` says of a SKIP that it was to be told, and could not be.
     """

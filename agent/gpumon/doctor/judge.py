@@ -138,7 +138,7 @@ def agent(facts: Agent) -> Iterator[Finding]:
     elif facts.status != 200 or "gpumon" not in facts.said:
         yield bad(
             "agent",
-            f"{facts.url} answers {facts.status} and is no gpumon agent",
+            f"{facts.url} answers {facts.status} and is not a gpumon agent",
             "see who listens there, with ss -ltnp, or choose another --web.listen-address",
         )
     elif facts.version not in {"", __version__}:

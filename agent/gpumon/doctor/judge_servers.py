@@ -59,7 +59,7 @@ def _scraped(facts: Prometheus) -> Finding:
 
 
 def is_ours(target: Mapping[str, Any], own: Own) -> bool:
-    """Tell whether a target is this machine's agent, by its URL or by what its labels call it.
+    """Return whether a target is this machine's agent, by its URL or by what its labels call it.
 
     A node that knows only its short name is also meant by one with a domain.
     """

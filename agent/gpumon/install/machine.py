@@ -24,7 +24,7 @@ from gpumon.install.service import ENVIRONMENT, STATE_DIR, UNIT, USER
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Program:
-    """What the service starts; ``unseen`` says why its user could not, empty where he can."""
+    """What the service starts; ``unseen`` says why its user could not, empty if he can."""
 
     argv: tuple[str, ...]
     unseen: str = ""
@@ -34,7 +34,7 @@ class Program:
 class Machine:
     """What there is.
 
-    unit: systemd's word on the unit, by property of ``systemctl show``; None where systemd is not
+    unit: systemd's word on the unit, by property of ``systemctl show``; None if systemd is not
         what runs here.
     enabled, dangling: it is started with the machine; by a link that leads to no unit.
     outdated: the agent was started before its unit, its settings or this gpumon was written.
@@ -138,7 +138,7 @@ def _allows(path: Path, mode: int) -> bool:
 
 
 def _is_closed(path: Path) -> bool:
-    """Tell whether the service's user could not read a file, or enter a folder, that exists."""
+    """Return whether the service's user could not read a file, or enter a folder, that exists."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def _is_closed(path: Path) -> bool:
 
 
 def _shown() -> Mapping[str, str] | None:
-    """Ask systemd for the unit; None in a chroot, where it says that it is "offline"."""
+    """Ask systemd for the unit; None in a chroot, if it says that it is "offline"."""
     if _systemctl("is-system-running").strip() == "offline":
         return None
     lines = _systemctl("show", UNIT, "-p", "ActiveState,ExecMainStartTimestampMonotonic")
@@ -169,7 +169,7 @@ def _systemctl(*words: str) -> str:
 
 
 def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
-    """Tell whether a service was started before one of its files was put where it is.
+    """Return whether a service was started before one of its files was put where it is.
 
     By the time of the inode's change: a copy may bring the time of its original along.
     """
@@ -179,7 +179,7 @@ def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
 
 
 def _has_account() -> bool:
-    """Tell whether the service's user and group exist, wherever users are kept."""
+    """Return whether the service's user and group exist, wherever users are kept."""
     try:
         pwd.getpwnam(USER)
         grp.getgrnam(USER)

@@ -27,8 +27,8 @@ def install(
     """Return what makes a service of this gpumon.
 
     ``configuration`` is the file for a machine that has none, with the ``chosen`` values in it;
-    ``present`` are the values of the one that is there, None where there is none. Raises
-    UnavailableError where there can be no service, and UsageError where the two contradict.
+    ``present`` are the values of the one that is there, None if there is none. Raises
+    UnavailableError if there can be no service, and UsageError if the two contradict.
     """
     _refuse(machine, f"bring the changes to systemctl edit {UNIT}, and add --force", force=force)
     if machine.program.unseen:
@@ -92,7 +92,7 @@ def _started(machine: Machine, *, changed: bool, start: bool) -> Iterator[Step]:
 def uninstall(machine: Machine, *, purge: bool = False, force: bool = False) -> list[Step]:
     """Return what removes the service; its configuration and memory only where they are to go.
 
-    Raises UnavailableError where the service is not gpumon's own to remove.
+    Raises UnavailableError if the service is not gpumon's own to remove.
     """
     _refuse(machine, "keep what you need of it, and add --force", force=force)
     there = [path for path in (UNIT_FILE, USERS_FILE) if path in machine.files]
@@ -134,7 +134,7 @@ RELOAD = Run(("systemctl", "daemon-reload"), ("reload", "reloaded"), "systemd's 
 
 
 def _refuse(machine: Machine, edited: str, *, force: bool) -> None:
-    """Raise UnavailableError where the service is not ours to change."""
+    """Raise UnavailableError if the service is not ours to change."""
     if not machine.has_systemd:
         raise UnavailableError(
             "this machine has no systemd", "have whatever starts services here run: gpumon agent"
@@ -153,7 +153,7 @@ def _refuse(machine: Machine, edited: str, *, force: bool) -> None:
 
 
 def _agree(there: Mapping[str, str], chosen: Mapping[str, str]) -> None:
-    """Raise UsageError where a configuration that is there says otherwise than was chosen."""
+    """Raise UsageError if a configuration that is there says otherwise than was chosen."""
     for key, value in chosen.items():
         if key not in there or typed(there[key]) != typed(value):
             said = f"has {key} = {there[key]}" if key in there else f"does not have {key}"

@@ -28,7 +28,7 @@ class Write:
         return f"{self.path}{f', keeping the old as {_old(self.path)}' if self.keep_old else ''}"
 
     def carry_out(self, root: Path) -> None:
-        """Write it below a root; OSError where that cannot be, and then all is as it was."""
+        """Write it below a root; OSError if that cannot be, and then all is as it was."""
         path = _below(root, self.path)
         _make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -59,7 +59,7 @@ class Remove:
         return str(self.path)
 
     def carry_out(self, root: Path) -> None:
-        """Remove it below a root; OSError where that cannot be."""
+        """Remove it below a root; OSError if that cannot be."""
         path = _below(root, self.path)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -78,7 +78,7 @@ class Run:
     fine: tuple[int, ...] = (0,)
 
     def carry_out(self, _root: Path) -> None:
-        """Run it to its end; UnavailableError, with what it said last, where it fails."""
+        """Run it to its end; UnavailableError, with what it said last, if it fails."""
         command = " ".join(self.argv)
         try:
             done = _run(self.argv)

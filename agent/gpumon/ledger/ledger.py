@@ -33,7 +33,7 @@ OVER_SECONDS = 60.0
 """Who held a GPU until this long ago may still have a part in the tick at hand."""
 
 HOST = "host"
-"""Stands for a GPU's uuid, in the hours, where joules are those that the node drew beyond its GPUs;
+"""Stands for a GPU's uuid, in the hours, if joules are those that the node drew beyond its GPUs;
 their reason is the method by which they are known."""
 
 CORRECTIONS = ("reset", "rejected", "gap")
@@ -106,7 +106,7 @@ class Ledger:
         ``active_ratio``: from this activity on a held GPU is active. What was entered by another
         line stays as it was; the journal keeps which one held when.
         ``gap_seconds``: longer without a reading is a gap.
-        ``steady`` where readings are taken in this machine's own time: how long a tick was is then
+        ``steady`` if readings are taken in this machine's own time: how long a tick was is then
         told by the monotonic clock, which nobody sets, and the source's time only says when.
         """
         self._accounts = books.accounts
@@ -292,7 +292,7 @@ class Ledger:
             self._journal.quarterly(quarter, amount, host=host)
 
     def _seconds(self, account: Account, gpu: GpuReading) -> float:
-        """Return how long ago the last mark was; 0 or less where the clock was set back."""
+        """Return how long ago the last mark was; 0 or less if the clock was set back."""
         before = self._read_at.get(account.uuid)
         if self._steady and before is not None:
             return gpu.read_at - before
@@ -389,7 +389,7 @@ class Ledger:
 
 
 def _long_over(holding: Holding, time: float) -> bool:
-    """Tell whether a holding ended before any tick that is still to be entered."""
+    """Return whether a holding ended before any tick that is still to be entered."""
     return holding.until is not None and time - holding.until > OVER_SECONDS
 
 

@@ -1,4 +1,4 @@
-"""What a GPU drew between two readings: by its own counter, and what to do where that breaks."""
+"""What a GPU drew between two readings: by its own counter, and what to do if that breaks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Drawn:
 
 
 def drawn(before: Mark, now: Mark, seconds: float, limit_watts: float | None) -> Drawn:
-    """Return what was drawn in ``seconds``; 0 or less where the clock was set back.
+    """Return what was drawn in ``seconds``; 0 or less if the clock was set back.
 
     The counter's difference holds over any gap. One that fell was reset, one that leapt beyond
     the limit is wrong: the hole is then filled from power where it is short. A GPU without a

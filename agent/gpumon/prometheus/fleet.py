@@ -45,7 +45,7 @@ class Place:
     values: Mapping[str, float]
 
     def value(self, name: str) -> float:
-        """Return a number, 0 where nothing is known."""
+        """Return a number, 0 if nothing is known."""
         return self.values.get(name, 0.0)
 
     @property
@@ -69,7 +69,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The node's name, else where Prometheus scrapes it."""
+        """The node's name, else if Prometheus scrapes it."""
         return self.labels.get("node") or self.labels.get("instance", "")
 
 
@@ -97,7 +97,7 @@ class Fleet:
 
 
 def read(api: PrometheusApi) -> Fleet:
-    """Ask for a fleet; UnavailableError where there is no answer, or nothing of gpumon in it."""
+    """Ask for a fleet; UnavailableError if there is no answer, or nothing of gpumon in it."""
     now = time.time()
     clusters = _places(api.instant(_select("cluster"), now), "cluster")
     if not clusters:

@@ -38,7 +38,7 @@ class Terms:
     pue: Factor | None = None
 
     def share(self, row: HourRow) -> float | None:
-        """Return by what a row's joules are multiplied at the boundary; None where not known."""
+        """Return by what a row's joules are multiplied at the boundary; None if not known."""
         if self.boundary == "gpu":
             return 0.0 if row.method else 1.0
         if self.boundary == "node":
@@ -52,7 +52,7 @@ class Line:
 
     Joules are the GPUs' own, ``held_joules`` those of them that a job pays for; ``host_joules``
     what the node drew beyond them, of which ``estimated_joules`` are not measured;
-    ``facility_joules`` all of it times PUE. Cost and carbon are None where no factor is known.
+    ``facility_joules`` all of it times PUE. Cost and carbon are None if no factor is known.
     """
 
     key: str
@@ -121,7 +121,7 @@ class Report:
     """Lines by energy, most first, and their total; hours are since 1970, ``until`` excluded.
 
     ``error_ratio`` is how far off the GPUs' joules may be; ``without_data_ratio`` the share of the
-    hours of which nothing is known, ``missing`` where; ``unpriced_joules`` those of hours without a
+    hours of which nothing is known, ``missing`` if; ``unpriced_joules`` those of hours without a
     factor. ``host_known_ratio`` is the share of the GPUs' joules drawn in hours in which it is
     known what their node drew beyond them. ``by_hour`` are the GPUs' joules of each hour,
     ``active_lines`` say from which activity on a held GPU was active.

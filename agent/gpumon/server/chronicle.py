@@ -18,7 +18,7 @@ MOST_AN_HOUR = 20
 """Of one GPU and kind: one that flaps every second must not fill the disk."""
 
 CORRECTIONS = {
-    "reset": "its energy counter began again: the driver was loaded anew, or the GPU reset",
+    "reset": "its energy counter began again: the driver was loaded again, or the GPU reset",
     "rejected": "its energy counter leapt beyond its power limit: not believed",
     "gap": "its joules since it was last read are nobody's: who held it is not known",
 }

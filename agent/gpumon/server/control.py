@@ -73,7 +73,7 @@ async def _answer(line: bytes, handle: Handler) -> dict[str, Any]:
 def send(folder: Path, order: dict[str, Any]) -> dict[str, Any]:
     """Give an order to the agent of a state folder and return its answer.
 
-    Raises UnavailableError where no agent takes orders there, or does not answer.
+    Raises UnavailableError if no agent takes orders there, or does not answer.
     """
     try:
         with _reachable(folder) as path, socket.socket(socket.AF_UNIX) as sock:
@@ -95,7 +95,7 @@ def send(folder: Path, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bind(folder: Path) -> socket.socket:
-    """Return a listening socket; OSError where there can be none, or another agent has it."""
+    """Return a listening socket; OSError if there can be none, or another agent has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with _reachable(folder) as path:
         sock = socket.socket(socket.AF_UNIX)

@@ -33,7 +33,7 @@ class Release:
     def __init__(
         self, supervisor: Supervisor, node: Node, state: StateFile, clock: Clock = SYSTEM
     ) -> None:
-        """Take up where an earlier agent left: call before the supervisor runs."""
+        """Take up if an earlier agent left: call before the supervisor runs."""
         self._supervisor = supervisor
         self._node = node
         self._state = state
@@ -69,7 +69,7 @@ class Release:
             return {"done": True, "text": text, "until": until}
         text = (
             "no longer reading, but a call hangs in the driver, and its process keeps the GPUs "
-            "until it returns: only a reboot helps where it never does"
+            "until it returns: only a reboot helps if it never does"
         )
         log.error("%s", text)
         return {"done": False, "text": text, "until": until}

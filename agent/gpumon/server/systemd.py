@@ -15,16 +15,16 @@ import socket
 from gpumon.server.node import Node
 
 USUAL_SECONDS = 10.0
-"""How often the status line is renewed where there is no watchdog to feed more often."""
+"""How often the status line is renewed if there is no watchdog to feed more often."""
 
 
 def listens() -> bool:
-    """Tell whether systemd wants to be told anything."""
+    """Return whether systemd wants to be told anything."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def notify(message: str) -> None:
-    """Tell systemd something; nothing happens where it does not listen."""
+    """Tell systemd something; nothing happens if it does not listen."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

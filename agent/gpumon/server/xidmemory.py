@@ -28,7 +28,7 @@ MOST_OPEN = 1000
 longer than SAME_SECONDS, since what is told late may have happened before."""
 
 KEPT_SECONDS = 400 * 86400.0
-"""How long events are kept; their counts are kept for ever."""
+"""How long events are kept; their counts are kept forever."""
 
 MOST_EVENTS = 100_000
 

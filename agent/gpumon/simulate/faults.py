@@ -27,7 +27,7 @@ class Scope(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault; ``default`` is the value where none is given, None where it has none.
+    """A kind of fault; ``default`` is the value if none is given, None if it has none.
 
     A default that is a number wants numbers.
     """
@@ -71,7 +71,7 @@ KINDS: Mapping[str, Kind] = {
     "straggler": Kind(Scope.GPU, "its clock is held at this share of the highest", 0.4),
     # What runs on it.
     "idle": Kind(Scope.GPU, "held, with a process, and doing nothing"),
-    "stalled": Kind(Scope.GPU, "a collective that waits for ever"),
+    "stalled": Kind(Scope.GPU, "a collective that waits forever"),
     "other_job": Kind(Scope.GPU, "the scheduler gives it to the job of this id", "9999"),
     "stray": Kind(Scope.GPU, "a process on it, and no job"),
     "overdraw": Kind(Scope.GPU, "works as hard as it can"),
@@ -135,11 +135,11 @@ class Fault:
     end: float | None = None
 
     def active(self, seconds: float) -> bool:
-        """Tell whether it is there at a time."""
+        """Return whether it is there at a time."""
         return self.begin <= seconds and (self.end is None or seconds < self.end)
 
     def begun(self, seconds: float) -> bool:
-        """Tell whether it has been there at any time up to a moment."""
+        """Return whether it has been there at any time up to a moment."""
         return self.begin <= seconds
 
     def lasted(self, seconds: float) -> float:
@@ -208,12 +208,12 @@ def _value(text: str, name: str, kind: Kind, given: str | None) -> float | str |
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e6:
-        raise UsageError(f"fault {text!r}: {given!r} is no number", f"for example {name}=5")
+        raise UsageError(f"fault {text!r}: {given!r} is not a number", f"for example {name}=5")
     return value
 
 
 def _times(text: str, options: str) -> tuple[float, float | None]:
-    """Return after how many seconds it begins, and how long it lasts, None for ever."""
+    """Return after how many seconds it begins, and how long it lasts, None forever."""
     found: dict[str, float] = {}
     for option in filter(None, options.split(",")):
         name, _, value = option.partition("=")

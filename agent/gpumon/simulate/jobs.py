@@ -179,7 +179,7 @@ class Shift(Program):
 
 
 class Fixed(Program):
-    """Swings between a load and none, or holds one for ever: for faults."""
+    """Swings between a load and none, or holds one forever: for faults."""
 
     def __init__(
         self, tick: int, load: Load, *, memory_used: float, half_period: float = 0

@@ -40,7 +40,7 @@ from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 
 GAP_SECONDS = 300.0
-"""A simulated agent ticks when it is scraped, and not every second: that is no gap."""
+"""A simulated agent ticks when it is scraped, and not every second: that is not a gap."""
 
 TICK_SECONDS = 30.0
 """The agent sees the GPUs at least so often, however seldom it is scraped: over more than a minute

@@ -69,7 +69,7 @@ class SiteFacts:
         self.nodes = merge(self.site.nodes, {})
 
     def look(self) -> None:
-        """Read the files again where one has changed; a broken one leaves what was known."""
+        """Read the files again if one has changed; a broken one leaves what was known."""
         stamps = self._stamps()
         if stamps == self._seen:
             return
@@ -141,7 +141,7 @@ class SiteFacts:
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int] | None:
-    """Return what changes when a file is written or replaced; None where it is not there."""
+    """Return what changes when a file is written or replaced; None if it is not there."""
     try:
         stat = os.stat(path)  # noqa: PTH116 - follows a link, as Kubernetes replaces them
     except OSError:
@@ -193,7 +193,7 @@ def _at(factor: Factor | None, hour: int) -> float | None:
 
 
 class _Remembered:
-    """A text about the nodes, made anew only when they are others: there may be 27,500."""
+    """A text about the nodes, made again only when they are others: there may be 27,500."""
 
     def __init__(self, facts: SiteFacts, make: Callable[[], str]) -> None:
         self._facts = facts

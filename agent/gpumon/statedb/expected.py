@@ -38,7 +38,7 @@ class ExpectedGpus:
         self._state.save(write)
 
     def count(self, source: SourceInfo, time: float) -> int | None:
-        """Return how many GPUs a source should show, or None where nobody knows."""
+        """Return how many GPUs a source should show, or None if nobody knows."""
         if self._declared is not None:
             return self._declared
         name, today = _name(source), int(time // _DAY)

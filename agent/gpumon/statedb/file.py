@@ -153,7 +153,7 @@ class StateFile:
         self._writer.start()
 
     def load(self, read: Callable[[sqlite3.Connection], Loaded], default: Loaded) -> Loaded:
-        """Return what is read from the file, or the default where there is none.
+        """Return what is read from the file, or the default if there is none.
 
         It waits for the disk: call it at the start, or in a thread.
         """
@@ -264,7 +264,7 @@ class StateFile:
 
 
 def _missing(path: Path) -> bool:
-    """Tell whether there is certainly no file yet."""
+    """Return whether there is certainly no file yet."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -288,7 +288,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(path: Path) -> None:
-    """Bring a file to the present schema; sqlite3.Error where that cannot be."""
+    """Bring a file to the present schema; sqlite3.Error if that cannot be."""
     with contextlib.closing(_connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()

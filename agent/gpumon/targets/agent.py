@@ -109,12 +109,14 @@ def agent_url(text: str) -> str:
     """Return the URL of ``HOST``, ``HOST:PORT`` or a URL; UsageError if it is none of them."""
     if "://" in text:
         if not text.startswith(("http://", "https://")):
-            raise UsageError(f"{text!r} is no target", "write HOST, HOST:PORT or http://HOST:PORT")
+            raise UsageError(
+                f"{text!r} is not a target", "write HOST, HOST:PORT or http://HOST:PORT"
+            )
         return text.rstrip("/")
     match = _HOST_PORT.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"{text!r} is no target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
+            f"{text!r} is not a target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
         )
     return f"http://{match['host']}:{match['port'] or DEFAULT_PORT}"
 

@@ -85,7 +85,7 @@ class DriverTarget:
         return self._incoming.completed(frames.unpack(body))
 
     def close(self) -> None:
-        """Let the reader end; one that waits in the driver does so by itself, later."""
+        """Let the reader end; one that waits in the driver does so on its own, later."""
         self._socket.close()
         try:
             self._process.wait(0.1 if self._hasty else 1.0)

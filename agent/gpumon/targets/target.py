@@ -23,7 +23,7 @@ class Target(Protocol):
     """Something that shows snapshots."""
 
     def read(self) -> Snapshot:
-        """Return the state now; UnavailableError where it cannot be had."""
+        """Return the state now; UnavailableError if it cannot be had."""
         ...
 
     def thresholds(self) -> Thresholds:

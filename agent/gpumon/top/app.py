@@ -275,7 +275,7 @@ class TopApp(App[None]):
         self.call_after_refresh(self._show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tell whether a key does something here: what acts on the rows does so where they are."""
+        """Return whether a key does something here: what acts on the rows does so where they are."""
         return action not in _ON_ROWS or len(self.screen_stack) == 1
 
     def action_step(self, by: int) -> None:

@@ -56,7 +56,7 @@ class Graph(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """Fill the room there is: a new size draws anew, without another look."""
+        """Fill the room there is: a new size draws again, without another look."""
         width, height = self.content_size
         values = self._history.values(self._index, self._of)
         most = self._history.scale(self._index, self._of)

@@ -56,7 +56,7 @@ QUANTITIES = {
 
 
 class History:
-    """The values of the last looks, None where one was not known."""
+    """The values of the last looks, None if one was not known."""
 
     def __init__(self, most: int = MOST_LOOKS) -> None:
         """Keep the values of so many looks."""

@@ -41,7 +41,7 @@ class LiveTable(DataTable[Text]):
         return shown
 
     def _fits(self, titles: tuple[str, ...], shown: dict[str, list[Text]]) -> bool:
-        """Tell whether the same rows in the same order have room in the columns that there are."""
+        """Return whether the same rows in the same order have room in the columns that there are."""
         return (titles, list(shown)) == (self._titles, list(self._rows)) and all(
             len(cell) <= width
             for cells in shown.values()

@@ -31,7 +31,7 @@ REASONS = {
 
 
 def explain(words: Sequence[str], thresholds: Thresholds) -> str:
-    """Return what is known of a word; UsageError, with the nearest, where that is nothing.
+    """Return what is known of a word; UsageError, with the nearest, if that is nothing.
 
     Alerts and checks are told with a site's thresholds in place.
     """

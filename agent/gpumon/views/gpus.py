@@ -70,7 +70,7 @@ _COLUMNS: dict[str, Callable[[_Row], Cell]] = {
 LEFT = frozenset({"name", "state", "job", "user", "last Xid", "held down by"})
 
 _IF_ANY = frozenset({"job", "user", "last Xid", "held down by"})
-"""Columns that are there only where a GPU has something in them."""
+"""Columns that are there only if a GPU has something in them."""
 
 _DISPENSABLE = (
     *("energy", "clock", "name", "temp", "held down by", "SM", "last Xid", "user", "job"),

@@ -64,7 +64,7 @@ def table_of(snapshot: Snapshot, reading: GpuReading) -> Origins | None:
 
 
 def render(snapshot: Snapshot, *, node: bool) -> str:
-    """Return what is known of a snapshot's GPUs, with the node's own where asked for, as text."""
+    """Return what is known of a snapshot's GPUs, with the node's own if asked for, as text."""
     blocks = [_node(snapshot)] if node else []
     blocks += ["\n".join(_gpu(each, table_of(snapshot, each))) for each in snapshot.gpus]
     blocks.append("\n".join(_denied(snapshot)))

@@ -24,7 +24,7 @@ _KINDS = {"compute": "C", "graphics": "G"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Held:
-    """A GPU and a process on it; None where a job holds the GPU and runs nothing there.
+    """A GPU and a process on it; None if a job holds the GPU and runs nothing there.
 
     ``jobs`` are the jobs that hold the GPU: where it is one, the process is that job's. ``silent``
     says that the GPU does not answer: what runs there is not known.
