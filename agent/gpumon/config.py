@@ -36,7 +36,7 @@ def load(path: Path | None) -> dict[str, Any]:
     """Return the tables of a configuration file.
 
     None is the default file, which need not be there. Raises UnavailableError if the file
-    cannot be read and UsageError, with the line, where it is not a TOML.
+    cannot be read and UsageError, with the line, if it is not TOML.
     """
     file = path or DEFAULT_FILE
     try:

@@ -13,7 +13,7 @@ from gpumon.thresholds import Thresholds
 from gpumon.times import format_age
 
 TELLING_SECONDS = 10.0
-"""What has lasted for less is of now."""
+"""What has lasted for less is taken as having begun now."""
 
 Number = TypeVar("Number", int, float)
 
@@ -50,7 +50,7 @@ def passed(evidence: str) -> Finding:
 
 
 def skipped(reason: str) -> Finding:
-    """Return that nothing can be told, and why."""
+    """Return that nothing is known, and why."""
     return Finding(Level.SKIP, reason)
 
 
@@ -71,10 +71,10 @@ class Verdict:
 class Observation:
     """What the checks look at.
 
-    ``snapshot`` is None if none could be had; ``problem`` says why, and ``broken`` that it is
-    the driver's own fault, and not that of the way to it. ``earlier`` is a snapshot of
-    ``window_seconds`` before, for rates. ``expected`` is how many GPUs there should be, if it
-    was declared. ``now`` is a moment of the monotonic clock, for ages.
+    ``snapshot`` is None if there is none; ``problem`` says why, and ``broken`` that the driver
+    itself is at fault, and not the way to it. ``earlier`` is a snapshot of ``window_seconds``
+    before, for rates. ``expected`` is how many GPUs there should be, if it was declared. ``now`` is
+    a moment of the monotonic clock, for ages.
     """
 
     snapshot: Snapshot | None
@@ -121,7 +121,7 @@ class Observation:
     def rate(self, later: Number | None, earlier: Number | None) -> float | None:
         """Return what a counter gained per second of the window; None if that is not known.
 
-        A counter that has fallen was reset meanwhile, and tells nothing.
+        A counter that has fallen was reset meanwhile, and says nothing.
         """
         if later is None or earlier is None or self.window_seconds <= 0 or later < earlier:
             return None

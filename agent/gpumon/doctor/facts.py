@@ -83,7 +83,7 @@ class KernelLogAccess:
 class Agent:
     """What is at the agent's address.
 
-    ``status`` and ``said`` are of its /-/ready, None if nobody answers HTTP; ``problem`` is why,
+    ``status`` and ``said`` are of its /-/ready, None if there is no HTTP reply; ``problem`` is why,
     ``nobody`` that the port is free. ``version`` is that of its gpumon_build_info.
     """
 

@@ -220,7 +220,7 @@ def service() -> Service:
 
 
 def clock(marks: Path = Path("/run/systemd/timesync")) -> Clock:
-    """Ask the kernel whether something keeps its clock, and whoever may know better.
+    """Ask the kernel whether something keeps its clock, and the services that may know better.
 
     The kernel knows only of what disciplines it: chronyd does so with ``rtcsync`` in its
     configuration and may keep a clock that the kernel calls unsynchronised.
@@ -264,7 +264,7 @@ class _Timex(ctypes.Structure):
 
 
 def _kernel_clock() -> tuple[bool | None, float]:
-    """Return whether the clock is kept, and within how many seconds; None if it is not told."""
+    """Return whether the clock is kept, and within how many seconds; None if that is not known."""
     asked = _Timex()  # modes 0: only ask
     answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
     if answer < 0:  # a container's filter of system calls may refuse even to be asked

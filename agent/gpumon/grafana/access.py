@@ -38,8 +38,8 @@ class Access:
 def read_access(url: str, token_file: Path | None) -> Access:
     """Return the access that options and environment give: a file, else GPUMON_GRAFANA_TOKEN.
 
-    Raises UsageError for what is not a URL or no token, UnavailableError for a file that cannot be
-    read. No error repeats the token, nor a URL that may hold a password.
+    Raises UsageError for text that is not a URL or not a token, UnavailableError for a file that
+    cannot be read. No error repeats the token, nor a URL that may hold a password.
     """
     return Access(_checked_url(url), _checked_token(token_file))
 

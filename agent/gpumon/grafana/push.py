@@ -105,8 +105,9 @@ def compare(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Ch
     """Return what there is to do for a dashboard that belongs into a folder.
 
     Somebody has edited it, or moved it, where the newest version's message is not gpumon's: every
-    save makes a version. Its content is not a sign, since newer Grafanas migrate what they hold. But
-    what is the same as ours, such as a file imported by hand, can be taken over without a loss.
+    save makes a version. Its content does not show that, since newer Grafanas migrate what they
+    hold. But what is the same as ours, such as a file imported by hand, can be taken over without a
+    loss.
     """
     return Change(ours, stored, _kind(ours, stored, folder))
 

@@ -99,7 +99,7 @@ def refused(access: Access, answer: httpx.Response, what: str, need: str) -> Gpu
 def unreadable(access: Access, what: str) -> GpumonError:
     """Return the error for an answer that is not as Grafana documents it."""
     return UnavailableError(
-        f"{access.url} answers {what} otherwise than Grafana documents",
+        f"{access.url} replies to {what} in a way that Grafana does not document",
         "is a proxy or a login page between?",
     )
 

@@ -98,8 +98,8 @@ class Grafana:
             database, version = str(health["database"]), str(health.get("version", ""))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UnavailableError(
-                f"{self.access.url} answers {answer.status_code} at /api/health, and not as Grafana"
-                " does",
+                f"{self.access.url} replies {answer.status_code} at /api/health, and not as "
+                "Grafana does",
                 refusals.NOT_GRAFANA,
             ) from None
         if database != "ok":
@@ -261,7 +261,7 @@ class Grafana:
         return message
 
     def _hidden_version(self) -> str:
-        """Return the version of a Grafana that tells it only to whom it knows (hide_version)."""
+        """Return the version of a Grafana that shows it only after a login (hide_version)."""
         with self._reading("its settings"):
             settings = self._ask("GET", "/api/frontend/settings", what="settings")
             return str(settings["buildInfo"].get("version", ""))
@@ -328,8 +328,8 @@ def _client() -> httpx.Client:
     It is all that is used of the SDK. Its methods for folders, dashboards, versions and data
     sources (0.9.1) look only at bodies: 401, 403, 404, 412 and an empty list all become a bare
     ``Exception`` and a line in the root logger, the objects that newer Grafanas send a KeyError.
-    ``Api.call_the_api`` loses the status too, or writes it over the body's ``status``, which is
-    what tells one 412 from another; and it makes a ConnectError of an "invalid API key".
+    ``Api.call_the_api`` loses the status too, or writes it over the body's ``status``, which is all
+    that distinguishes one 412 from another; and it makes a ConnectError of an "invalid API key".
     """
     try:
         import httpx

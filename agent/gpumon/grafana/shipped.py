@@ -99,14 +99,14 @@ def digest_in(message: str) -> str | None:
 
 
 FOLDER = "gpumon"
-"""Where they belong in a Grafana, unless somebody says otherwise."""
+"""Their place in a Grafana, unless somebody chooses another."""
 
 
 def load(names: Sequence[str] = (), thresholds: Thresholds | None = None) -> tuple[Dashboard, ...]:
     """Return the dashboards that ship, by uid; of these uids or titles, if any are named.
 
     ``thresholds`` are a site's own, which they then hold in place of those that ship. Raises
-    UsageError for a name that none has, and UnavailableError where they are missing.
+    UsageError for a name that none has, and UnavailableError if they are missing.
     """
     folder = asset("dashboards/json")
     try:

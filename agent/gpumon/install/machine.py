@@ -41,7 +41,7 @@ class Machine:
     files: the texts of the service's files that exist.
     elsewhere: a unit of the same name that is not the administrator's.
     closed: what of the configuration the service's user could not read.
-    left, others: what a removal of the service leaves unless it is to be purged; what stands beside
+    left, others: what a removal of the service leaves behind unless it purges; what stands beside
         its configuration and is not the agent's.
     site: gpumon-site is a service here, and runs as the same user.
     """
@@ -64,7 +64,7 @@ class Machine:
 
 
 def look(root: Path = Path("/")) -> Machine:
-    """Look at this machine, or at one below a root; UnavailableError for whom may not."""
+    """Look at this machine, or at one below a root; UnavailableError if the user may not."""
     try:
         return _look(lambda path: root / path.relative_to("/"))
     except PermissionError as error:
@@ -169,7 +169,7 @@ def _systemctl(*words: str) -> str:
 
 
 def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
-    """Return whether a service was started before one of its files was put where it is.
+    """Return whether a service was started before one of its files was put in place.
 
     By the time of the inode's change: a copy may bring the time of its original along.
     """

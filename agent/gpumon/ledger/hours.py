@@ -1,4 +1,4 @@
-"""What a report is made of: joules by the hour, by whom they were drawn and where."""
+"""What a report is made of: joules by the hour, by job and by node."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gpumon.model import Job
 HOUR_SECONDS = 3600
 
 Progress = Callable[[int, int], None]
-"""Is told how many of how many pieces of work are done."""
+"""Called with how many of how many pieces of work are done."""
 
 
 def silent(done: int, of: int) -> None:
-    """Tell nobody of progress."""
+    """Report no progress."""
     del done, of
 
 
@@ -45,7 +45,7 @@ class HourRow:
 
 
 def placed(hours: Hours, places: Mapping[str, Mapping[str, str]]) -> Hours:
-    """Return the hours with the places of their nodes, if the source did not tell them."""
+    """Return the hours with the places of their nodes, if the source did not report them."""
     rows = tuple(
         dataclasses.replace(row, place={**places[row.node], **row.place})
         if row.node in places

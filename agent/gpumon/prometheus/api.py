@@ -117,7 +117,7 @@ class PrometheusApi:
             ) from None
         except (ValueError, KeyError, TypeError):
             raise UnavailableError(
-                f"{self.url} answers {answer.status_code} and no result of a query",
+                f"{self.url} replies {answer.status_code} and not with the result of a query",
                 "name the URL to which /api/v1/query is appended"
                 + f"; {NEXT_STEP}" * (answer.status_code == HTTPStatus.UNAUTHORIZED),
             ) from None

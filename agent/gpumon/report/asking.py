@@ -55,7 +55,7 @@ class Scope:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What was told of one chunk.
+    """What was found in one chunk.
 
     ``targets`` and ``facts`` are labels. ``known`` says of how many hours there are data, by target
     and by the first hour of a row. ``values`` are counters' highest values by the hour (since 1970)
@@ -70,7 +70,7 @@ class Answers:
 
 
 class Asker:
-    """Asks for recorded series where they are, which are eight times fewer, else for the raw."""
+    """Asks for recorded series if there are any (eight times fewer), else for the raw ones."""
 
     def __init__(self, api: PrometheusApi, scope: Scope) -> None:
         """Prepare to ask a server for as much as is wanted."""

@@ -33,7 +33,7 @@ class Counter:
         self._last[key] = (end, value)
 
     def count(self, key: Key, span: Span, value: float, *, anew: bool) -> list[tuple[int, float]]:
-        """Return (first hour, amount) of the spans that a value at the end of ``span`` tells of.
+        """Return (first hour, amount) of the spans that a value at the end of ``span`` covers.
 
         What was counted over spans without a value is divided evenly among them. ``anew`` if a
         series was away and is known to have begun again.

@@ -106,7 +106,7 @@ def interval_of(joules: float, gain_error: float, edge_joules: float = 0.0) -> t
 def read_meter(path: Path) -> Curve:
     """Read a meter's CSV, plain or gzip: a column of time and one of power or counted energy.
 
-    Raises UnavailableError if it cannot be read and UsageError, with the line, where it is none.
+    Raises UnavailableError if it cannot be read and UsageError, with the line, if it is not one.
     """
     try:
         with path.open("rb") as file:
@@ -118,7 +118,7 @@ def read_meter(path: Path) -> Curve:
             f"cannot read the meter's {path} ({error})", "check --meter"
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is not a CSV ({error})", "check --meter") from None
+        raise UsageError(f"{path} is not CSV ({error})", "check --meter") from None
 
 
 def _curve(path: Path, lines: list[list[str]]) -> Curve:

@@ -114,17 +114,17 @@ class _Books:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was told."""
+        """Whether nothing was found."""
         return not any(self._known.values()) and not self._sums[JOBS]
 
     def begin(self, baselines: Mapping[Quantity, Mapping[Key, float]]) -> None:
-        """Take if counters stood when the span began."""
+        """Take the values of the counters at the beginning of the span."""
         for quantity, values in baselines.items():
             for key, value in values.items():
                 self._counters[quantity].begin(key, self._since, value)
 
     def enter(self, chunk: Span, answers: Answers) -> None:
-        """Enter what was told of a chunk."""
+        """Enter what was found in a chunk."""
         for labels in answers.targets:
             target = tuple(labels.get(name, "") for name in TARGET)
             self._known[target]  # makes it known, with no hours

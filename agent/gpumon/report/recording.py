@@ -17,7 +17,7 @@ from gpumon.sources.spec import SourceSpec
 from gpumon.workloads.processes.processes import Processes
 
 STEP_SECONDS = 0.1
-"""How finely a recording is played, where it is that fine: the boards' own refresh."""
+"""The step at which a recording is played, if it is that fine: the boards' own refresh."""
 
 QUARTER_SECONDS = 900
 

@@ -98,11 +98,11 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise UnavailableError(f"cannot read {path} ({error.strerror})", "name a file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UnavailableError(f"{path} is not a YAML ({error})".replace("\n", " ")) from None
+        raise UnavailableError(f"{path} is not YAML ({error})".replace("\n", " ")) from None
 
 
 def _rules(document: Any) -> list[dict[str, Any]]:
-    """Return the rules of a document, or of a PrometheusRule object; none where it is neither."""
+    """Return the rules of a document, or of a PrometheusRule object; none if it is neither."""
     try:
         groups: Iterable[Any] = (document.get("spec") or document)["groups"]
         return [dict(rule) for group in groups for rule in group["rules"]]

@@ -53,8 +53,8 @@ class Chronicle:
             self._driver = driver
         if snapshot.up != self._up and not _released(snapshot):
             if self._up is not None or not snapshot.up:
-                answers = "answers again" if snapshot.up else "; ".join(snapshot.errors)
-                self.note("driver", answers or "does not answer")
+                answers = "responds again" if snapshot.up else "; ".join(snapshot.errors)
+                self.note("driver", answers or "does not respond")
             self._up = snapshot.up
         for gpu in snapshot.gpus:
             uuid, state = gpu.identity.uuid, gpu.state.value

@@ -1,8 +1,8 @@
 """Orders to a running agent, over a socket in its state folder that only its user may open.
 
 One line of JSON each way: ``{"order": "release", "seconds": 1800}`` and ``{"done": true, "text":
-"…"}``. The socket is how a runbook tells the agent to let go of the driver; nothing of it can be
-reached over the network.
+"…"}``. With this socket a runbook makes the agent release the driver; it cannot be reached over the
+network.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _bind(folder: Path) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of an agent that is gone; OSError where it is still there."""
+    """Remove the socket of an agent that is gone; OSError if the agent is still there."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:

@@ -136,7 +136,7 @@ class FleetNode:
         return next(found, None)
 
     def scrape(self, format_: Format, tier: Tier = Tier.STANDARD) -> bytes:
-        """Go on to now and return what the agent would serve, to whom may see users."""
+        """Go on to now and return what the agent would serve to clients that may see users."""
         self.advance()
         encoder = self._encoders.get((format_, tier))
         if encoder is None:

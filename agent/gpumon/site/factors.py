@@ -29,7 +29,7 @@ class Factor(Protocol):
 
     @property
     def source(self) -> str:
-        """Where the values are from, with their date if they have one."""
+        """The origin of the values, with their date if they have one."""
         ...
 
     @property

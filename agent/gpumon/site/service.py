@@ -35,7 +35,7 @@ from gpumon.workloads.slurm.slurmcommand import SlurmError
 log = logging.getLogger(__name__)
 
 MISSED_ANSWERS = 10
-"""So many times Slurm may not answer before what it said of its nodes is out of date."""
+"""Slurm may fail to reply this many times before its list of nodes is out of date."""
 
 LOOK_SECONDS = 5.0
 """How often the files are looked at."""
@@ -112,7 +112,7 @@ class SiteFacts:
         )
 
     def node_readings(self) -> list[SiteNodeReading]:
-        """Return what is told of each node."""
+        """Return what is served for each node."""
         return [node_reading(node) for node in self.nodes]
 
     def targets(self) -> list[dict[str, object]]:
@@ -178,7 +178,7 @@ def site_reading(
 
 
 def node_reading(node: SiteNode) -> SiteNodeReading:
-    """Return what is told of a node."""
+    """Return what is served for a node."""
     return SiteNodeReading(
         node=node.node,
         node_info=NodePlace(
@@ -193,7 +193,7 @@ def _at(factor: Factor | None, hour: int) -> float | None:
 
 
 class _Remembered:
-    """A text about the nodes, made again only when they are others: there may be 27,500."""
+    """A text about the nodes, rebuilt only when they change: there may be 27,500."""
 
     def __init__(self, facts: SiteFacts, make: Callable[[], str]) -> None:
         self._facts = facts

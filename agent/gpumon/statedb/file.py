@@ -117,8 +117,8 @@ def state_file_name(spec: SourceSpec) -> str:
 class StateFile:
     """One file; without a path, or without a right to it, everything is in memory only.
 
-    Where there was no file yet and none can be made (a full disk, a folder that is not ours), that
-    is tried again, with what is to be written kept. A file that is there and cannot be read is left
+    If there was no file yet and none can be made (a full disk, a folder that is not ours), that is
+    tried again, and what waits to be written is kept. A file that exists and cannot be read is left
     alone: what it remembers must not be written over by an agent that does not know it.
     """
 
@@ -275,7 +275,7 @@ def _missing(path: Path) -> bool:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Tell what is wrong with the file (locked, full, gone, damaged) from a mistake of ours."""
+    """Return whether the file is at fault (locked, full, gone, damaged), not a mistake of ours."""
     if isinstance(error, OSError | sqlite3.OperationalError):
         return True
     return type(error) is sqlite3.DatabaseError  # damaged: it is set aside when opened anew

@@ -101,7 +101,7 @@ def _jobs(db: sqlite3.Connection) -> dict[str, list[tuple[float, Job]]]:
 
 
 def _job_at(jobs: Mapping[str, list[tuple[float, Job]]], job_id: str, hour: int) -> Job:
-    """Return the job that had an id in an hour: ids begin again if a controller does."""
+    """Return the job that had an id in an hour: ids start over if a controller does."""
     known = jobs.get(job_id, [])
     begun = [job for began, job in known if began < (hour + 1) * HOUR_SECONDS]
     if begun:

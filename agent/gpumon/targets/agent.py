@@ -69,7 +69,7 @@ class AgentTarget:
         return self._known[self._digest]
 
     def _get(self, path: str, read: Callable[[Any], Answer]) -> tuple[Answer, Mapping[str, str]]:
-        """Return what the agent answers, and the headers, in what is left of its time."""
+        """Return the agent's reply, and the headers, in what is left of its time."""
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
                 f"{self._url}{path}",
@@ -86,7 +86,7 @@ class AgentTarget:
                         NEXT_STEP,
                     ) from None
                 raise UnavailableError(
-                    f"{self._url} answers {error.code} {error.reason}",
+                    f"{self._url} replies {error.code} {error.reason}",
                     "is it a gpumon agent, and up for more than a second?",
                 ) from None
         except (OSError, ValueError, http.client.HTTPException, UsageError) as error:

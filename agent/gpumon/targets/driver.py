@@ -60,7 +60,7 @@ class DriverTarget:
         self._incoming = frames.Incoming()
 
     def read(self) -> Snapshot:
-        """Return the reader's newest snapshot, waiting for one where none has come since."""
+        """Return the reader's newest snapshot, waiting for one if none has come since."""
         self._socket.settimeout(max(0.1, self._until - time.monotonic()))
         self._until = time.monotonic() + READ_SECONDS  # for a look after this one
         try:

@@ -150,12 +150,12 @@ def _gpu(reading: GpuReading, table: Origins | None) -> Iterator[str]:
         yield f"  process {process.pid}  {who}{memory}"
     absent = _absent(reading, table)
     if absent:
-        yield "  not answered by this GPU, driver or mode:"
+        yield "  not reported by this GPU, driver or mode:"
         yield from (f"    {name}" for name in absent)
 
 
 def _absent(reading: GpuReading, table: Origins | None) -> list[str]:
-    """Return the metrics that a GPU which answers was asked for and has no value of."""
+    """Return the metrics that a responding GPU was asked for and has no value of."""
     return [_name(field) for field in unanswered(table)] if reading.up else []
 
 

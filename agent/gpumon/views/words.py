@@ -72,7 +72,7 @@ def last_xid(gpu: GpuReading, now: float) -> str:
 
 
 def some(names: tuple[str, ...], most: int | None) -> str:
-    """Return names, and where there are more than so many, how many more."""
+    """Return names, and if there are more than ``most``, how many more."""
     if not names:
         return MISSING
     if most is None or len(names) <= most:
