@@ -69,7 +69,7 @@ def test_a_second_time_changes_nothing() -> None:
     steps = plan.install(INSTALLED, "text", {}, {})
     assert {type(step) for step in steps} == {Leave}
     assert told(steps) == [
-        f"leave {DEFAULT_FILE} as it is",
+        f"leave {DEFAULT_FILE} unchanged",
         "leave gpumon-agent running as it was",
     ]
 
@@ -84,7 +84,7 @@ def test_another_version_or_folder_renews_the_unit_and_restarts() -> None:
     assert told(steps) == [
         f"write {USERS_FILE}",
         f"write {UNIT_FILE}",
-        f"leave {DEFAULT_FILE} as it is",
+        f"leave {DEFAULT_FILE} unchanged",
         "reload systemd's units",
         "restart gpumon-agent",
     ]
@@ -151,7 +151,7 @@ REFUSED = {
     "masked": (dataclasses.replace(BARE, masked=True), "is masked", "systemctl unmask"),
     "packaged": (
         dataclasses.replace(BARE, elsewhere=Path("/usr/lib/systemd/system/gpumon-agent.service")),
-        "is there already",
+        "already exists",
         "package manager",
     ),
     "edited": (

@@ -71,7 +71,9 @@ def _files(machine: Machine, *, force: bool) -> Iterator[Step]:
             edited = force and old is not None and not is_ours(path, old)
             yield Write(path, files[path], keep_old=edited)
         if path == USERS_FILE and not machine.has_user:
-            yield Run(("systemd-sysusers", str(USERS_FILE)), x)
+            yield Run(
+                ("systemd-sysusers", str(USERS_FILE)), ("create", "created"), f"the user {USER}"
+            )
 
 
 def _started(machine: Machine, *, changed: bool, start: bool) -> Iterator[Step]:
@@ -126,8 +128,7 @@ def _without_user(machine: Machine) -> Iterator[Step]:
     if machine.site:
         yield Leave(f"the user {USER}: gpumon-site runs as it")
         return
-    busy = "end the processes of this user (a reader that waits in the driver ends with its "
-    "call), and run this again"
+    busy = "end its processes (a reader that waits in the driver ends with its call), run again"
     yield Run(("userdel", USER), ("remove", "removed"), f"the user {USER}", busy)
     # Where users have no group of their own by default, the group stays: 6 is "there is none".
     yield Run(("groupdel", USER), ("remove", "removed"), f"the group {USER}", busy, fine=(0, 6))

@@ -172,7 +172,7 @@ def _last_line(report: Report, node: str) -> Text:
         f"{counts[level.value]} {word}"
         for level, word in (
             (Level.FAIL, "failed"),
-            (Level.WARN, "warnings"),
+            (Level.WARN, "warned"),
             (Level.SKIP, "skipped"),
             (Level.PASS, "passed"),
         )

@@ -68,7 +68,7 @@ def _parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     counts = Counter(finding.level for finding in findings)
     told = {
         Level.FAIL: "wrong",
-        Level.WARN: "warnings",
+        Level.WARN: "to look at",
         Level.SKIP: "skipped",
         Level.PASS: "right",
     }
