@@ -85,7 +85,7 @@ class Row:
         }
 
     def with_fields(self, ids: Mapping[str, int | None], convert: Convert) -> Row:
-        """Return the row with these fields for some label values; None is no field at all.
+        """Return the row with these fields for some label values; None stands for no field.
 
         ``""`` stands for a metric without labels.
         """
