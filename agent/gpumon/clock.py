@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What tells the time; tests bring their own."""
+    """A source of time; tests bring their own."""
 
     def time(self) -> float:
         """Return unix seconds."""

@@ -35,8 +35,8 @@ DEFAULT_FILE = Path("/etc/gpumon/gpumon.toml")
 def load(path: Path | None) -> dict[str, Any]:
     """Return the tables of a configuration file.
 
-    None is the default file, which need not be there. Raises UnavailableError where the file
-    cannot be read and UsageError, with the line, where it is no TOML.
+    None is the default file, which need not be there. Raises UnavailableError if the file
+    cannot be read and UsageError, with the line, if it is not TOML.
     """
     file = path or DEFAULT_FILE
     try:
@@ -98,7 +98,7 @@ def section(
                 f"known are {', '.join(known)}{hint(name, known)}",
             )
         if not isinstance(table, Mapping):
-            raise UsageError(f"configuration: {name} is no table", f"write [{name}]")
+            raise UsageError(f"configuration: {name} is not a table", f"write [{name}]")
     values = dict(_flatten(tables.get(command, {})))
     for key in values:
         if key not in known_flags:

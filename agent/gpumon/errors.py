@@ -2,7 +2,7 @@
 
     GpumonError
     |-- UsageError         the command, an option or a file is wrong: exit code 2
-    |-- UnavailableError   could not tell: no driver, no answer, no such file: exit code 3
+    |-- UnavailableError   not known: no driver, no reply, no such file: exit code 3
     |   `-- DriverError    the driver is not there, or does not start
     |       `-- DriverStuckError  earlier calls have been waiting in it for minutes
     `-- SourceBrokenError  a source cannot go on in this process; the reader is replaced
@@ -40,7 +40,7 @@ class UsageError(GpumonError):
 
 
 class UnavailableError(GpumonError):
-    """What was asked for makes sense, but no answer can be had."""
+    """What was asked for makes sense, but no reply is available."""
 
 
 class DriverError(UnavailableError):
@@ -52,7 +52,7 @@ class DriverStuckError(DriverError):
 
 
 class SourceBrokenError(GpumonError):
-    """A source cannot go on in this process, but a new process may begin anew."""
+    """A source cannot go on in this process, but a new process may start over."""
 
 
 def hint(word: str, known: Sequence[str]) -> str:

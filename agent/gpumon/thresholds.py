@@ -1,6 +1,6 @@
 """When something is wrong: the numbers of ``thresholds.toml``, in one object for all who judge.
 
-A site puts its own into a file of the same form, of which it names what differs. Whoever judges
+A site puts its own into a file of the same form, of which it names what differs. Code that judges
 takes a ``Thresholds``; no second place holds one of these numbers (``tests/thresholds``).
 """
 

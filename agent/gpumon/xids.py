@@ -13,7 +13,7 @@ else:
     import tomli as tomllib
 
 XID_CLASSES = ("application", "driver", "hardware")
-"""Whom to suspect first."""
+"""What to suspect first."""
 
 SEVERITIES = ("info", "warning", "critical")
 """``critical`` means that the GPU should be drained: its work is lost or wrong."""
@@ -28,7 +28,7 @@ action (which is an alert, and a check, by its own reading)."""
 class Xid:
     """One code: ``action`` is what to do now, ``repeat_action`` if it comes back on this GPU.
 
-    ``needs`` is ``reboot`` if no reset reaches the GPU any more, ``reset`` for the other
+    ``needs`` is ``reboot`` if a reset no longer reaches the GPU, ``reset`` for the other
     critical ones, else empty.
     """
 
@@ -89,7 +89,7 @@ RECOVERY = {
 def advice(code: int, recovery_action: str | None = None, *, repeated: bool = False) -> str:
     """Return what to do about an Xid, given what the driver asks for at the moment.
 
-    ``recovery_action`` is one of model.RECOVERY_ACTIONS, or None if the driver tells none: what
+    ``recovery_action`` is one of model.RECOVERY_ACTIONS, or None if the driver reports none: what
     it asks for comes before the catalogue, since it knows what it has contained.
     """
     known = xid(code)

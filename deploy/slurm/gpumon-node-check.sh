@@ -4,20 +4,20 @@
 #   slurm.conf: HealthCheckProgram=/etc/slurm/gpumon-node-check.sh
 #   prolog.d-gpumon-check.sh and epilog.d-gpumon-check.sh call it with "prolog" and "epilog".
 #
-# A node with a failed check is drained, with the reason "gpumon: GPU 3: ...". A node that is drained
-# already is left as it is, by whomever that was. Where gpumon itself cannot tell, nothing is done.
+# A node with a failed check is drained, with the reason "gpumon: GPU 3: ...". A node that is
+# already drained is left alone, no matter who drained it. If gpumon itself does not know, nothing is done.
 # Settings: /etc/slurm/gpumon-node-check.conf, which is read as shell (docs/checks.md).
 #
-# Exits with 10 where the prolog is to refuse the job: any other code is a mistake of ours, for which no
-# job is refused.
+# Exits with 10 if the prolog must refuse the job: any other code is a mistake of ours, for which no job
+# is refused.
 set -eu
 PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}
 export PATH
 
 GPUMON=gpumon            # the program
 CHECK_ARGS=              # more for gpumon check, such as "--level warn --skip limit"
-CHECK_TIMEOUT=10         # whole seconds that the driver may take to answer, where no agent runs
-DRAIN_UNKNOWN=no         # yes: drain also where gpumon cannot tell
+CHECK_TIMEOUT=10         # whole seconds that the driver may take to respond, if no agent runs
+DRAIN_UNKNOWN=no         # yes: also drain if the result is not known
 RESUME=no                # yes: resume a node that this script has drained, once all checks pass
 NODE=${SLURMD_NODENAME:-$(hostname -s)}
 settings=/etc/slurm/gpumon-node-check.conf
@@ -42,7 +42,7 @@ judge() {
     said=$(printf '%s' "$said" | tr '\n' ' ')
 }
 
-# Tells whether the node is drained or down already, by whomever; $why is the reason.
+# Returns whether the node is already drained or down, no matter who did it; $why is the reason.
 drained() {
     shown=$(timeout -k 2 10 scontrol -o show node "$NODE") || return 1
     why=$(printf '%s\n' "$shown" | sed -n 's/.* Reason=\(.*\)/\1/p')
@@ -70,7 +70,7 @@ resume() {
     esac
 }
 
-# Drains where something is wrong, or cannot be told and that is not to be; says whether it was so.
+# Drains if something is wrong, or if the result is not known and DRAIN_UNKNOWN is set; returns whether it was so.
 act() {
     if [ "$code" = 1 ] || { [ "$code" = 3 ] && [ "$DRAIN_UNKNOWN" = yes ]; }; then
         drain "$said"

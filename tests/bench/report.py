@@ -18,15 +18,15 @@ INTRODUCTION = """\
 # What the agent costs
 
 The agent shares its machine with the work that the machine is for. These are its budgets, and what
-was measured of it beside two exporters that are in wide use: ratios hold from machine to machine
-better than seconds do. Written by `make bench`.
+was measured, next to two exporters that are in wide use: ratios vary less between machines than
+seconds do. Written by `make bench`.
 """
 
 REASONS = """\
 A scrape of the agent is, in round figures, two fifths HTTP (parsing, event loop, socket), one third
-the text of the samples, a tenth the agent's own cost figures, and the rest compression. HTTP is
-what node_exporter has in Go and the agent in Python, and why a tenth of node_exporter is the budget
-that is nearest to its limit: on a noisy machine a run may put it on the other side.
+the text of the samples, a tenth the agent's own cost figures, and the rest compression.
+node_exporter does HTTP in Go and the agent in Python. That is why a tenth of node_exporter is the
+tightest budget: on a noisy machine a run may miss it.
 """
 
 METHOD = """\
@@ -34,9 +34,9 @@ METHOD = """\
 
 All programs run at the same time on one machine, each with its defaults. The two that read GPUs
 have a simulated driver each, of eight H100s whose readings move and on which no process runs. It
-answers at once: the driver's own time is not in these figures. In each round all rest for a while,
-then each is scraped many times in a row, over one connection where it keeps connections, with the
-headers of Prometheus; the order changes from round to round.
+replies at once: the driver's own time is not in these figures. In each round all of them idle for a
+while, then each is scraped many times in a row, over one connection if it keeps connections, with
+the headers of Prometheus; the order changes from round to round.
 
 * CPU is user and system time of a program's processes together. Between scrapes: as a share of one
   core while nobody scrapes. Of a scrape: what is spent beyond that in the same time, divided by the

@@ -105,11 +105,11 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
         "pcie-generation",
         {"pcie_link_generation": 3, "utilization_ratio": 0.97},
         "warn",
-        "generation 3 of 5 at 97% utilisation",
+        "generation 3 of 5 at 97% utilization",
         "PcieGenerationReduced",
     ),
     ("margin", {"temperature_margin_celsius": 3.0}, "warn", "3 °C from", "GpuMarginLow"),
-    ("margin", {"temperature_margin_celsius": -1.0}, "warn", "for its heat", "GpuMarginLow"),
+    ("margin", {"temperature_margin_celsius": -1.0}, "warn", "because of heat", "GpuMarginLow"),
     ("margin", {"memory_temperature_celsius": 97.0}, "warn", "at 97 °C", "GpuMemoryHot"),
     ("throttle", {"throttle_reasons": {"hw_power_brake"}}, "fail", "brake", "GpuPowerBrake"),
     ("throttle", {"throttle_reasons": {"hw_thermal"}}, "fail", "half", "GpuHardwareSlowdown"),
@@ -131,7 +131,7 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
             "since": {"sw_thermal": TIME - 720},
         },
         "warn",
-        "held at 350 of 700 W by heat for 12 min",
+        "throttled at 350 of 700 W by heat for 12 min",
         "GpuThermalThrottling",
     ),
     (
@@ -161,7 +161,7 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
         "clocks",
         {"clock_hertz": {"sm": 345e6}, "throttle_reasons": {"applications_clocks"}},
         "warn",
-        "345 of 1980 MHz at 100% utilisation",
+        "345 of 1980 MHz at 100% utilization",
         "JobStraggler",
     ),
 ]
@@ -182,11 +182,11 @@ def test_what_is_wrong_is_found(
 
 
 UNTOLD: list[tuple[str, dict[str, Any], str]] = [
-    ("age", {"read_at": 0.0}, "tells no age"),
+    ("age", {"read_at": 0.0}, "reports no age"),
     ("recovery", {"recovery_action": None}, "by name"),
-    ("xid", {"xid_events": None}, "an agent does"),
-    ("ecc", {"ecc_errors": None}, "counts no memory errors"),
-    ("remap", {"row_remap_failed": None, "row_remap_pending": None}, "nothing of its rows"),
+    ("xid", {"xid_events": None}, "only an agent keeps Xids"),
+    ("ecc", {"ecc_errors": None}, "does not count memory errors"),
+    ("remap", {"row_remap_failed": None, "row_remap_pending": None}, "nothing about its rows"),
     ("nvlink", {"nvlink_links": None}, "no NVLink"),
     ("nvlink", {"nvlink_links_active": 0, "mig_mode": True}, "MIG"),
     ("nvlink", {"nvlink_links_active": 0, "fabric_state": "not_started"}, "joined its fabric"),
@@ -199,7 +199,7 @@ UNTOLD: list[tuple[str, dict[str, Any], str]] = [
     ("pcie-replays", {"pcie_replays": None}, "counts no packets"),
     ("pcie-replays", {"pcie_replays": 150}, "150 packets sent again so far; --window"),
     ("margin", {"temperature_margin_celsius": None}, "how far"),
-    ("throttle", {"throttle_reasons": None}, "what holds"),
+    ("throttle", {"throttle_reasons": None}, "what throttles"),
     ("limit", {"power_limit_watts": None}, "its power limit"),
     ("persistence", {"persistence_mode": None}, "its persistence mode"),
     ("clocks", {"clock_hertz": None}, "its clock"),
@@ -372,8 +372,8 @@ class TestRates:
         before = {"throttle_seconds": {"sw_thermal": 0.0, "sw_power_cap": 0.0}}
         found = {v.alert: v.evidence for v in verdicts(observed(now, earlier=before), "throttle")}
         assert found == {
-            "GpuThermalThrottling": "slowed down by heat 30% of the time",
-            "GpuCurrentLimited": "held down 90% of the time at no more than 380 of 700 W",
+            "GpuThermalThrottling": "throttled by heat 30% of the time",
+            "GpuCurrentLimited": "throttled 90% of the time at no more than 380 of 700 W",
         }
 
 

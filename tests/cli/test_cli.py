@@ -83,8 +83,8 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
         (["status", "sim:8xH100,sped=2"], 2, "did you mean speed"),
         (["status", "sim:0xH100"], 2, "sim"),
         (["status", "replay:/no/such/file,gpus=8"], 3, "cannot read /no/such/file"),
-        (["status", "ftp://host"], 2, "is no target"),
-        (["status", "a b"], 2, "is no target"),
+        (["status", "ftp://host"], 2, "is not a target"),
+        (["status", "a b"], 2, "is not a target"),
         (["status", "prom:x"], 2, "write prom:http://HOST:9090"),
         (["status", "prom:http://127.0.0.1:1"], 3, "is it a Prometheus, and is it up"),
         (["status", "prom:http://x", "node17"], 2, "name it alone"),
@@ -331,7 +331,7 @@ def test_what_another_version_had_is_compared(tmp_path: Path) -> None:
         file.write_text(text)
         done = gpumon("metrics", "--diff", str(file))
         assert (done.returncode, done.stdout) == (2, "")
-        assert "is no list of metrics: write one with" in done.stderr
+        assert "is not a list of metrics: write one with" in done.stderr
 
 
 def test_the_metric_reference_is_fresh() -> None:
@@ -360,7 +360,7 @@ def test_the_configuration_is_under_the_environment_which_is_under_the_flag(
         ("[agent]\nsorce = 'nvml'\n", "unknown key 'sorce' in [agent]"),
         ("[agent]\nsorce = 'nvml'\n", "did you mean source"),
         ("[agnet]\n", "unknown table [agnet]"),
-        ("agent = 3\n", "agent is no table"),
+        ("agent = 3\n", "agent is not a table"),
         ("[agent\n", "line 1"),
         ("[agent]\ninterval = 'often'\n", "'often' is not a valid float"),
     ],

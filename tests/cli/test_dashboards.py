@@ -369,10 +369,10 @@ class TestErrors:
         ("replies", "says"),
         [
             ({HEALTH: page(404)}, "has no Grafana API (404 at /api/health): name the URL of"),
-            ({HEALTH: page(200)}, "answers 200 at /api/health, and not as Grafana does: name"),
+            ({HEALTH: page(200)}, "replies 200 at /api/health, and not as Grafana does: name"),
             ({HEALTH: Reply(200, {"status": "ok"})}, "not as Grafana does"),
             ({HEALTH: Reply(200, ["ok"])}, "not as Grafana does"),
-            ({HEALTH: page(502)}, "answers 502 at /api/health"),
+            ({HEALTH: page(502)}, "replies 502 at /api/health"),
             (
                 {HEALTH: Reply(302, "", {"Location": "https://sso/login?token=1"})},
                 "it redirects to https://sso/login: name the URL of Grafana's own start page",
@@ -393,12 +393,12 @@ class TestErrors:
                 {"GET /api/datasources": Reply(404, {"message": "Not found"})},
                 "has no data sources (Not found): is that Grafana's start page",
             ),
-            ({"GET /api/datasources": Reply(200, {"message": "?"})}, "otherwise than Grafana"),
-            ({"GET /api/datasources": page(200)}, "otherwise than Grafana documents"),
+            ({"GET /api/datasources": Reply(200, {"message": "?"})}, "Grafana does not document"),
+            ({"GET /api/datasources": page(200)}, "Grafana does not document"),
             ({"GET /api/datasources": Reply(200, [])}, "no data source of the type prometheus"),
             (
                 {f"GET /api/dashboards/uid/{NODE}": Reply(200, {"dashboard": {}})},
-                "otherwise than Grafana documents",
+                "Grafana does not document",
             ),
             (
                 {f"GET /api/dashboards/uid/{NODE}": Reply(500, {"message": f"no {EDITOR}"})},
@@ -494,7 +494,7 @@ class TestErrors:
         """What does not answer as a Grafana is asked once, and without it."""
         done = gpumon("push", "--url", f"{grafana.url}/grafana/")
         assert done.code == 3
-        assert "/grafana is no Grafana: it redirects to /login" in done.err
+        assert "/grafana is not a Grafana: it redirects to /login" in done.err
         assert [asked.authorization for asked in grafana.asked] == [""]
 
     @pytest.mark.parametrize(
@@ -532,11 +532,11 @@ class TestErrors:
             ((), "glsa_\N{BULLET}", 2, "GPUMON_GRAFANA_TOKEN holds no token"),
             (("--token-file", "/no/such"), EDITOR, 3, "cannot read the token in /no/such"),
             (("--token-file", sys.executable), EDITOR, 2, "holds no token"),
-            (("--url", "grafana.example.org"), EDITOR, 2, "--url is no URL of a Grafana"),
-            (("--url", "http://[::1"), EDITOR, 2, "--url is no URL of a Grafana"),
-            (("--url", "http://a b"), EDITOR, 2, "--url is no URL of a Grafana"),
-            (("--url", "http://\N{SNOWMAN}.example"), EDITOR, 2, "is no URL (Invalid IDNA"),
-            (("--url", "http://h:99999"), EDITOR, 2, "--url is no URL of a Grafana"),
+            (("--url", "grafana.example.org"), EDITOR, 2, "--url is not a URL of a Grafana"),
+            (("--url", "http://[::1"), EDITOR, 2, "--url is not a URL of a Grafana"),
+            (("--url", "http://a b"), EDITOR, 2, "--url is not a URL of a Grafana"),
+            (("--url", "http://\N{SNOWMAN}.example"), EDITOR, 2, "is not a URL (Invalid IDNA"),
+            (("--url", "http://h:99999"), EDITOR, 2, "--url is not a URL of a Grafana"),
             (("--url", f"http://api:{EDITOR}@h"), EDITOR, 2, "--url holds a user or password"),
             (("--token", EDITOR), EDITOR, 2, "--token-file"),
             ((f"--token={EDITOR}",), EDITOR, 2, "--token-file"),

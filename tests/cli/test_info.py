@@ -38,7 +38,7 @@ def test_each_value_has_its_metric_and_where_it_is_read(driver: FakeDriver) -> N
     assert "gpu 3" not in done.stdout
     head, _, denied = done.stdout.partition("needs more rights")
     assert "gpumon_gpu_row_remap_pending: root" in denied
-    assert "gpumon_gpu_fan_speed_ratio" in head.partition("not answered")[2]
+    assert "gpumon_gpu_fan_speed_ratio" in head.partition("not reported")[2]
 
 
 @pytest.mark.e2e

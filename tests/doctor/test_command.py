@@ -131,7 +131,7 @@ def test_an_agent_with_tls_and_passwords_is_found_without_either(tmp_path: Path)
         found = doctor("--agent", f"http://127.0.0.1:{port}")
     assert found["agent"]["level"] == "pass", found["agent"]
     assert (
-        found["agent"]["evidence"] == f"https://127.0.0.1:{port} answers, and asks for a password"
+        found["agent"]["evidence"] == f"https://127.0.0.1:{port} responds, and asks for a password"
     )
 
 

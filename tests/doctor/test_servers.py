@@ -54,7 +54,7 @@ def test_a_prometheus_that_has_everything_is_well() -> None:
         "prometheus-rules": Level.PASS,
         "prometheus-alerts": Level.PASS,
     }
-    assert findings["prometheus-alerts"].evidence == "told to http://am/api/v2/alerts"
+    assert findings["prometheus-alerts"].evidence == "sent to http://am/api/v2/alerts"
 
 
 @pytest.mark.parametrize(

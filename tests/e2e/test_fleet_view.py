@@ -57,7 +57,7 @@ def test_it_shows_the_counts_what_fires_and_who_is_worst_off(prometheus: Prometh
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "SIMULATED: no hardware was measured"
-    assert lines[1].startswith("sim: 27 of 32 GPUs answer")
+    assert lines[1].startswith("sim: 27 of 32 GPUs respond")
     assert "7 of 8 agents" in lines[1]
     heading = next(n for n, line in enumerate(lines) if line.startswith("node "))
     assert lines[heading].split() == [

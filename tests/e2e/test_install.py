@@ -135,7 +135,7 @@ def test_the_callers_variables_are_not_the_services(bare: Machine) -> None:
     script = "export GPUMON_WEB_LISTEN_ADDRESS=:1 GPUMON_NONSENSE=1; gpumon install --set {}"
     done = bare.run("sh", "-c", script.format("source=sim:8xH100"))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "answers at http://127.0.0.1:9842" in done.stdout
+    assert "is up at http://127.0.0.1:9842" in done.stdout
     bare.run("sh", "-c", "echo GPUMON_SOURCE=sim:4xH100 >/etc/gpumon/agent.env")
     assert "restarted gpumon-agent" in bare.run("gpumon", "install").stdout
     assert len(status(bare)["gpus"]) == 4
@@ -265,7 +265,7 @@ def test_a_wrong_configuration_is_said_before_anything_is_done(bare: Machine) ->
         "source=sim:8xH1000": "did you mean H100?",
         "web.telemetry-path=metrics": "it begins with /",
         "web.config.file=/nonexistent.yml": "no file /nonexistent.yml",
-        "state-dir=/data": "the unit says where: systemctl edit gpumon-agent",
+        "state-dir=/data": "the unit sets the state folder: systemctl edit gpumon-agent",
     }.items():
         done = bare.run("gpumon", "install", "--set", pair)
         assert (done.returncode, done.stdout, traces(bare)) == (2, "", set())

@@ -93,9 +93,7 @@ def test_trouble_is_said_on_the_page(browser: Browser, tmp_path: Path, library: 
         page, complaints = open_page(browser, agent)
         expect(page.locator("article")).to_have_count(4)
         expect(page.get_by_text("SIMULATED")).to_be_hidden()
-        expect(page.locator("article").nth(1).locator(".why")).to_have_text(
-            "held down by sw_thermal"
-        )
+        expect(page.locator("article").nth(1).locator(".why")).to_have_text("throttled: sw_thermal")
         expect(page.locator("article").nth(1).locator(".margin")).to_have_class("margin bad")
         expect(page.locator("article").nth(0).locator(".name")).to_contain_text("<img src=x")
         driver.lose(2)
@@ -108,4 +106,4 @@ def test_trouble_is_said_on_the_page(browser: Browser, tmp_path: Path, library: 
         assert complaints == []
         agent.process.terminate()
         agent.process.wait(10)
-        expect(page.locator("#trouble")).to_contain_text("has not answered for", timeout=10000)
+        expect(page.locator("#trouble")).to_contain_text("has not responded for", timeout=10000)

@@ -55,11 +55,11 @@ def test_a_bare_machine_gets_all_of_it_in_the_order_in_which_it_is_needed() -> N
     """The user before the unit that runs as it, the unit before it is started."""
     assert told(plan.install(BARE, "text", {}, None)) == [
         f"write {USERS_FILE}",
-        "make the user gpumon",
+        "create the user gpumon",
         f"write {UNIT_FILE}",
         f"write {DEFAULT_FILE}",
         "reload systemd's units",
-        "enable gpumon-agent: it starts with the machine",
+        "enable gpumon-agent: it starts at boot",
         "start gpumon-agent",
     ]
 
@@ -69,7 +69,7 @@ def test_a_second_time_changes_nothing() -> None:
     steps = plan.install(INSTALLED, "text", {}, {})
     assert {type(step) for step in steps} == {Leave}
     assert told(steps) == [
-        f"leave {DEFAULT_FILE} as it is",
+        f"leave {DEFAULT_FILE} unchanged",
         "leave gpumon-agent running as it was",
     ]
 
@@ -84,7 +84,7 @@ def test_another_version_or_folder_renews_the_unit_and_restarts() -> None:
     assert told(steps) == [
         f"write {USERS_FILE}",
         f"write {UNIT_FILE}",
-        f"leave {DEFAULT_FILE} as it is",
+        f"leave {DEFAULT_FILE} unchanged",
         "reload systemd's units",
         "restart gpumon-agent",
     ]
@@ -104,7 +104,7 @@ def test_a_service_that_is_stopped_or_not_enabled_is_mended() -> None:
     """As whoever asks for it expects."""
     there = dataclasses.replace(INSTALLED, unit={"ActiveState": "failed"}, enabled=False)
     assert told(plan.install(there, "text", {}, {}))[1:] == [
-        "enable gpumon-agent: it starts with the machine",
+        "enable gpumon-agent: it starts at boot",
         "start gpumon-agent",
     ]
 
@@ -113,7 +113,7 @@ def test_where_systemd_does_not_run_nothing_is_started() -> None:
     """In an image that is being built: it starts at the first boot."""
     there = dataclasses.replace(BARE, unit=None)
     *_, enable, last = told(plan.install(there, "text", {}, None))
-    assert enable == "enable gpumon-agent: it starts with the machine"
+    assert enable == "enable gpumon-agent: it starts at boot"
     assert last == "leave gpumon-agent for the next boot to start: systemd does not run here"
     assert "reload systemd's units" not in told(plan.install(there, "text", {}, None))
 
@@ -121,7 +121,7 @@ def test_where_systemd_does_not_run_nothing_is_started() -> None:
 def test_it_can_be_left_stopped() -> None:
     """Enabled all the same."""
     assert told(plan.install(BARE, "text", {}, None, start=False))[-2:] == [
-        "enable gpumon-agent: it starts with the machine",
+        "enable gpumon-agent: it starts at boot",
         "leave gpumon-agent stopped",
     ]
 
@@ -151,7 +151,7 @@ REFUSED = {
     "masked": (dataclasses.replace(BARE, masked=True), "is masked", "systemctl unmask"),
     "packaged": (
         dataclasses.replace(BARE, elsewhere=Path("/usr/lib/systemd/system/gpumon-agent.service")),
-        "is there already",
+        "already exists",
         "package manager",
     ),
     "edited": (

@@ -119,7 +119,7 @@ def test_a_command_that_fails_says_what_it_said(tmp_path: Path) -> None:
     failing = Run(("sh", "-c", "echo no such unit >&2; exit 5"), ("start", "started"), "it", "look")
     with pytest.raises(UnavailableError) as caught:
         failing.carry_out(tmp_path)
-    assert caught.value.problem.endswith("ended with 5 (no such unit)")
+    assert caught.value.problem.endswith("exited with 5 (no such unit)")
     assert caught.value.next_step == "look"
     with pytest.raises(UnavailableError, match="/nonexistent: No such file"):
         Run(("/nonexistent",), ("start", "started"), "it").carry_out(tmp_path)

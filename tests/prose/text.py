@@ -62,7 +62,9 @@ def _python(text: str) -> Iterator[Piece]:
 
 def _is_english(words: str) -> bool:
     """Return whether a string is prose, and not SQL, PromQL, a pattern or markup."""
-    return not re.search(r"\b(SELECT|INSERT|CREATE TABLE|DELETE FROM)\b|\bby \(|[\\{}<>]{2}", words)
+    return not re.search(
+        r"\b(SELECT|INSERT|UPDATE \w+ SET|CREATE TABLE|DELETE FROM)\b|\bby \(|[\\{}<>]{2}", words
+    )
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:

@@ -177,7 +177,7 @@ def test_csv_has_a_line_for_each(state_dir: Path) -> None:
     ("args", "code", "says"),
     [
         (("--since", "yesterday"), 2, "24h"),
-        (("--since", "2030-01-01T00:00Z"), 2, "--since is before --until"),
+        (("--since", "2030-01-01T00:00Z"), 2, "--since must be before --until"),
         (("--price", "free"), 2, "neither a number nor a file"),
         (("--price", "nan"), 2, "number"),
         (("task", "1"), 2, "[job ID]"),

@@ -63,7 +63,7 @@ def test_drivers_come_and_go(tmp_path: Path) -> None:
     assert told(tmp_path / "state.db", *seen) == [
         "driver: all calls stand still",
         "driver: version 570 -> 580",
-        "driver: answers again",
+        "driver: responds again",
     ]
 
 

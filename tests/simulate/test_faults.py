@@ -47,8 +47,8 @@ class TestParsing:
         [
             ("hot", "write KIND"),
             ("hto@n0001", "did you mean hot?"),
-            ("hot=warm@n0001", "is no number"),
-            ("hot=nan@n0001", "is no number"),
+            ("hot=warm@n0001", "is not a number"),
+            ("hot=nan@n0001", "is not a number"),
             ("lost=3@n0001:0", "has no value"),
             ("recovery=pray@n0001:0", "is one of"),
             ("hot@n0010", "no node 'n0010'"),

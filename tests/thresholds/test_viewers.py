@@ -133,11 +133,11 @@ def test_an_agent_that_does_not_say_them_is_no_answer(agent: Agent) -> None:
     agent.broken = True
     with open_target(agent.target) as target:
         target.read()
-        with pytest.raises(UnavailableError, match="answers 404"):
+        with pytest.raises(UnavailableError, match="replies 404"):
             target.thresholds()
     (look,) = ask_all([agent.target], 5.0)
     assert look.snapshot is None
-    assert "answers 404" in look.problem
+    assert "replies 404" in look.problem
 
 
 def test_several_nodes_are_each_judged_by_their_own(agent: Agent) -> None:

@@ -84,7 +84,7 @@ def test_info_names_the_vendors_calls(env: dict[str, str], agent: Agent) -> None
     assert power.split()[1:] == ["500.0", "acme_socket_power"]
     assert "gpumon_gpu_throttled{reason=prochot}" in text
     assert "acme_limiters" in text
-    assert "gpumon_gpu_fan_speed_ratio" in text.partition("not answered")[2]
+    assert "gpumon_gpu_fan_speed_ratio" in text.partition("not reported")[2]
     assert "field " not in text
     assert "acme_socket_power" in gpumon(env, "metrics", "-o", "markdown")
 

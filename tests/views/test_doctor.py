@@ -33,7 +33,7 @@ def test_a_line_for_each_and_below_it_what_to_do(capsys: pytest.CaptureFixture[s
         "SKIP  clock              nobody says",
         "                         -> see timedatectl",
         "SKIP  grafana            not asked",
-        "1 wrong, 1 to be looked at, 2 not looked at, 1 right; 1 could not be told",
+        "1 wrong, 1 to look at, 2 skipped, 1 right; 1 could not be checked",
     ]
 
 

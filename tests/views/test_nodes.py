@@ -56,7 +56,7 @@ def test_the_table_says_how_many_answered(capsys: pytest.CaptureFixture[str]) ->
     """And what they add up to, who did not and why, and a line for each that did."""
     lines = written(TARGETS, "table", capsys).out.splitlines()
     assert lines[0].startswith("SIMULATED")
-    assert lines[1].startswith("2 of 3 nodes answered, 6 of 6 GPUs fine")
+    assert lines[1].startswith("2 of 3 nodes responded, 6 of 6 GPUs fine")
     assert lines[2].startswith("! 127.0.0.1:1: no answer")
     assert lines[3].split() == ["node", "GPUs", "power", "margin", "util", "SM", "what"]
     assert len(lines) == 6

@@ -107,7 +107,7 @@ def test_a_limit_in_force_is_said_with_its_watts_and_its_time(snapshot: Snapshot
         since={"sw_thermal": snapshot.time - 720},
     )
     lines = shown(hot)
-    assert "WARN  GPU 3   held at 350 of 700 W by heat for 12 min" in lines
+    assert "WARN  GPU 3   throttled at 350 of 700 W by heat for 12 min" in lines
     assert order(lines)[:2] == [2, 3]  # what failed, what is a warning, and then the others
 
 

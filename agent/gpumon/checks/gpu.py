@@ -1,4 +1,4 @@
-"""A GPU as a whole: whether it answers, how fresh that is, what the driver asks for, its Xids."""
+"""A GPU as a whole: whether it responds, how fresh that is, what the driver asks for, its Xids."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _STATES = {
 
 @gpu_check(
     name="state",
-    title="the GPU answers: it is not lost, hung, or in need of a reset",
+    title="the GPU responds: it is not lost, hung, or in need of a reset",
     fails="lost, hung, in need of a reset, or returning errors; or named (`--gpu`, `--minor`) and "
     "not there",
     of_state=True,
     alerts=("GpuLost", "GpuHung", "GpuResetRequired", "GpuReadError"),
 )
 def state(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge whether the GPU answers."""
+    """Judge whether the GPU responds."""
     if gpu.up:
-        yield passed("it answers")
+        yield passed("it responds")
     elif gpu.state is GpuState.RELEASED:
         yield skipped("released (gpumon release)")
     elif gpu.state is GpuState.ERROR and gpu.reason == NOT_ANSWERED_YET:
-        yield skipped("it has not answered in time; --timeout gives it more")
+        yield skipped("it has not responded in time; --timeout allows more")
     else:
         alert, step = _STATES[gpu.state]
         words = gpu.state.value.replace("_", " ")
@@ -53,14 +53,14 @@ def state(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 
 def stale(gpu: GpuReading, seen: Observation) -> bool:
-    """Tell whether a reading is too old to judge the present by."""
+    """Return whether a reading is too old to judge the present by."""
     age = gpu.age(seen.now)
     return gpu.up and age is not None and age > seen.number("monitor.stale_seconds")
 
 
 @gpu_check(
     name="age",
-    title="its readings are of now",
+    title="its readings are fresh",
     fails="its reading is too old to judge by",
     alerts=("ReadingsStale",),
     thresholds=("monitor.stale_seconds",),
@@ -69,12 +69,12 @@ def age(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge how old the reading is."""
     seconds = gpu.age(seen.now)
     if seconds is None:
-        yield skipped("this source tells no age")
+        yield skipped("this source reports no age")
     elif stale(gpu, seen):
         yield Finding(
             Level.FAIL,
             f"its reading is {format_age(seconds)} old",
-            "See journalctl -u gpumon-agent for what holds the reader up.",
+            "See journalctl -u gpumon-agent for what delays the reader.",
             "ReadingsStale",
         )
     else:
@@ -83,7 +83,7 @@ def age(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 _REBOOT = ("node_reboot", "system_reboot", "bus_reset")
 _PEERS = ("drain_p2p", "recover_imex_domain")
-"""The GPU itself works; its NVLink neighbours do not (GpuSickButSchedulable leaves them out)."""
+"""The GPU itself works; its NVLink neighbors do not (GpuSickButSchedulable leaves them out)."""
 
 
 @gpu_check(
@@ -129,7 +129,7 @@ def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield skipped("GPUs of this kind have no Xids")
         return
     if gpu.xid_events is None or seen.snapshot is None:
-        yield skipped("nobody has kept its Xids: an agent does")
+        yield skipped("only an agent keeps Xids, and none was asked")
         return
     window = seen.seconds("xid.recent")
     fresh = {

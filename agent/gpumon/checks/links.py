@@ -25,10 +25,10 @@ _BAD_KINDS = frozenset(
     thresholds=("links.nvlink_errors_per_second",),
 )
 def nvlink(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge whether all NVLinks are up, and how fast their errors come."""
+    """Judge whether all NVLinks are up, and at what rate errors occur."""
     links, active = gpu.nvlink_links, gpu.nvlink_links_active
     if not links or active is None:
-        yield skipped("it has no NVLink, or does not tell")
+        yield skipped("it has no NVLink, or does not report it")
     elif gpu.mig_mode:
         yield skipped("MIG switches NVLink off")
     elif gpu.fabric_state not in (None, "completed"):
@@ -105,7 +105,7 @@ def pcie_width(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge the number of PCI Express lanes, which does not change with load."""
     width, most = gpu.pcie_link_width, gpu.pcie_link_width_max
     if width is None or most is None:
-        yield skipped("it does not tell its lanes")
+        yield skipped("it does not report its lanes")
     elif width < most:
         yield Finding(
             Level.WARN,
@@ -130,7 +130,7 @@ def pcie_generation(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     busy = seen.number("links.pcie_busy_ratio")
     use = gpu.utilization_ratio
     if now is None or most is None:
-        yield skipped("it does not tell its generation")
+        yield skipped("it does not report its generation")
     elif now >= most:
         yield passed(f"generation {now} of {most}")
     elif use is None or use <= busy:
@@ -140,7 +140,7 @@ def pcie_generation(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     else:
         yield Finding(
             Level.WARN,
-            f"PCI Express generation {now} of {most} at {use:.0%} utilisation",
+            f"PCI Express generation {now} of {most} at {use:.0%} utilization",
             "Look for AER messages in the kernel's log; reseat the board or its riser.",
             "PcieGenerationReduced",
         )
@@ -160,7 +160,7 @@ def pcie_replays(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     if gpu.pcie_replays is None:
         yield skipped("it counts no packets that were sent again")
     elif rate is None:
-        yield skipped(f"{gpu.pcie_replays} packets sent again so far; --window tells the rate")
+        yield skipped(f"{gpu.pcie_replays} packets sent again so far; --window measures the rate")
     elif rate > seen.number("links.replays_per_second"):
         yield Finding(
             Level.WARN,

@@ -18,7 +18,7 @@ from gpumon.model import GpuReading
     thresholds=("memory.corrected_per_second",),
 )
 def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge memory errors: what cannot be corrected, and how fast what can be comes."""
+    """Judge memory errors: those that cannot be corrected, and the rate of those that can."""
     if gpu.sram_threshold_exceeded:
         yield Finding(
             Level.FAIL,
@@ -27,7 +27,7 @@ def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
             "GpuSramThresholdExceeded",
         )
     if gpu.ecc_errors is None:
-        yield skipped("it counts no memory errors (ECC is off, or MIG is on)")
+        yield skipped("it does not count memory errors (ECC is off, or MIG is on)")
         return
     uncorrected, corrected = _sum(gpu, "uncorrected"), _sum(gpu, "corrected")
     before = seen.before(gpu)
@@ -59,7 +59,7 @@ def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 
 def _sum(gpu: GpuReading | None, error: str) -> int | None:
-    """Return the errors of a kind in all locations; None where none is told."""
+    """Return the errors of a kind in all locations; None if none is reported."""
     counts: Mapping[tuple[str, str], int] | None = gpu.ecc_errors if gpu is not None else None
     told = [count for (kind, _), count in (counts or {}).items() if kind == error]
     return sum(told) if told else None
@@ -97,7 +97,7 @@ def remap(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
             "GpuRowRemapPending",
         )
     if gpu.row_remap_failed is None and gpu.row_remap_pending is None:
-        yield skipped("it tells nothing of its rows (before Ampere, or MIG is on)")
+        yield skipped("it reports nothing about its rows (before Ampere, or MIG is on)")
         return
     rows = sum((gpu.remapped_rows or {}).values())
     yield passed(f"nothing pending, {rows} rows replaced so far")

@@ -13,7 +13,7 @@ from gpumon.thresholds import Thresholds
 from gpumon.times import format_age
 
 TELLING_SECONDS = 10.0
-"""What has lasted for less is of now."""
+"""What has lasted for less is taken as having begun now."""
 
 Number = TypeVar("Number", int, float)
 
@@ -35,7 +35,7 @@ class Level(str, enum.Enum):
 class Finding:
     """What a check found: a level, the evidence with its numbers, and what to do next.
 
-    ``alert`` is the alert of the same thing, empty where there is none.
+    ``alert`` is the alert of the same thing, empty if there is none.
     """
 
     level: Level
@@ -50,7 +50,7 @@ def passed(evidence: str) -> Finding:
 
 
 def skipped(reason: str) -> Finding:
-    """Return that nothing can be told, and why."""
+    """Return that nothing is known, and why."""
     return Finding(Level.SKIP, reason)
 
 
@@ -71,10 +71,10 @@ class Verdict:
 class Observation:
     """What the checks look at.
 
-    ``snapshot`` is None where none could be had; ``problem`` says why, and ``broken`` that it is
-    the driver's own fault, and not that of the way to it. ``earlier`` is a snapshot of
-    ``window_seconds`` before, for rates. ``expected`` is how many GPUs there should be, where it
-    was declared. ``now`` is a moment of the monotonic clock, for ages.
+    ``snapshot`` is None if there is none; ``problem`` says why, and ``broken`` that the driver
+    itself is at fault, and not the way to it. ``earlier`` is a snapshot of ``window_seconds``
+    before, for rates. ``expected`` is how many GPUs there should be, if it was declared. ``now`` is
+    a moment of the monotonic clock, for ages.
     """
 
     snapshot: Snapshot | None
@@ -95,13 +95,13 @@ class Observation:
 
     @property
     def window_seconds(self) -> float:
-        """How much later the snapshot is than the one before; 0 where there is none before."""
+        """How much later the snapshot is than the one before; 0 if there is none before."""
         if self.snapshot is None or self.earlier is None:
             return 0.0
         return self.snapshot.time - self.earlier.time
 
     def before(self, gpu: GpuReading) -> GpuReading | None:
-        """Return the reading of a GPU in the snapshot before, where it had one."""
+        """Return the reading of a GPU in the snapshot before, if it had one."""
         for reading in self.earlier.gpus if self.earlier is not None else ():
             if reading.identity.uuid == gpu.identity.uuid and reading.up:
                 return reading
@@ -110,7 +110,7 @@ class Observation:
     def lasting(self, gpu: GpuReading, *conditions: str) -> str:
         """Return `` for 12 min``: how long the first of some conditions has lasted.
 
-        Empty where nobody has looked for long enough to know.
+        Empty if nobody has looked for long enough to know.
         """
         began = [at for name, at in (gpu.since or {}).items() if name in conditions]
         if not began or self.snapshot is None:
@@ -119,9 +119,9 @@ class Observation:
         return f" for {format_age(seconds)}" if seconds >= TELLING_SECONDS else ""
 
     def rate(self, later: Number | None, earlier: Number | None) -> float | None:
-        """Return what a counter gained per second of the window; None where that is not known.
+        """Return what a counter gained per second of the window; None if that is not known.
 
-        A counter that has fallen was reset meanwhile, and tells nothing.
+        A counter that has fallen was reset meanwhile, and says nothing.
         """
         if later is None or earlier is None or self.window_seconds <= 0 or later < earlier:
             return None

@@ -1,4 +1,4 @@
-"""The node: whether its driver answers, and whether all of its GPUs are there."""
+"""The node: whether its driver responds, and whether all of its GPUs are there."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gpumon.model import GpuState
 
 @node_check(
     name="driver",
-    title="the driver answers",
+    title="the driver responds",
     fails="it does not answer, and there should be GPUs",
     alerts=("SourceDown",),
 )
 def driver(seen: Observation) -> Iterator[Finding]:
-    """Judge whether the driver answers at all."""
+    """Judge whether the driver responds at all."""
     snapshot = seen.snapshot
     if snapshot is None:
         if seen.broken:
@@ -28,7 +28,7 @@ def driver(seen: Observation) -> Iterator[Finding]:
         return
     if snapshot.up:
         version = snapshot.source.driver_version
-        yield passed(f"driver {version} answers" if version else "it answers")
+        yield passed(f"driver {version} responds" if version else "it responds")
         return
     why = "; ".join(snapshot.errors) or "it does not answer"
     # Without GPUs there need be no driver: a node of CPUs is not sick.

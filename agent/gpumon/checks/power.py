@@ -1,4 +1,4 @@
-"""Heat, power, clocks: what is left until the GPU slows down, and what holds it down already."""
+"""Heat, power, clocks: what is left until the GPU slows down, and what throttles it already."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
             "GpuMemoryHot",
         )
     if left is None:
-        yield skipped("it does not tell how far it is from slowing down")
+        yield skipped("it does not report how far it is from slowing down")
     elif left < seen.number("heat.margin_low_celsius"):
         yield Finding(
             Level.WARN,
-            f"{left:.0f} °C from slowing down" if left > 0 else "it slows down for its heat",
-            "Check the node's fans or coolant flow and inlet; compare it with its neighbours.",
+            f"{left:.0f} °C from slowing down"
+            if left > 0
+            else "it is slowing down because of heat",
+            "Check the node's fans or coolant flow and inlet; compare it with its neighbors.",
             "GpuMarginLow",
         )
     else:
@@ -40,17 +42,17 @@ def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 @gpu_check(
     name="throttle",
-    title="neither heat nor the power brake holds its clocks down",
+    title="neither heat nor the power brake throttles its clocks",
     fails="the hardware halves the clocks: heat, or the power brake",
-    warns="slowed down by heat; by its peak current (`--window`)",
+    warns="throttled by heat; by its peak current (`--window`)",
     alerts=("GpuHardwareSlowdown", "GpuPowerBrake", "GpuThermalThrottling", "GpuCurrentLimited"),
     thresholds=("heat.throttled_ratio", "power.edp_time_ratio", "power.edp_power_ratio"),
 )
 def throttle(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge what holds the clocks down, other than the power limit at full load."""
+    """Judge what throttles the clocks, other than the power limit at full load."""
     reasons = gpu.throttle_reasons
     if reasons is None:
-        yield skipped("it does not tell what holds its clocks down")
+        yield skipped("it does not report what throttles its clocks")
         return
     if "hw_power_brake" in reasons:
         yield Finding(
@@ -63,19 +65,19 @@ def throttle(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     if "hw_thermal" in reasons or ("hw_slowdown" in reasons and "hw_power_brake" not in reasons):
         yield Finding(
             Level.FAIL,
-            "the hardware holds its clocks at half or less"
+            "the hardware throttles its clocks to half or less"
             + seen.lasting(gpu, "hw_thermal", "hw_slowdown"),
             "Drain it; check fans, coolant and the thermal interface before it runs again.",
             "GpuHardwareSlowdown",
         )
     yield from _slowed_by_heat(gpu, seen)
     yield from _slowed_by_current(gpu, seen)
-    words = ", ".join(sorted(reasons)) or "nothing"
-    yield passed(f"{words} holds its clocks down")
+    words = ", ".join(sorted(reasons)) or "none"
+    yield passed(f"its clocks are throttled by {words}")
 
 
 def _lost_share(gpu: GpuReading, seen: Observation, reason: str) -> float | None:
-    """Return the share of the window in which a reason held the clocks down."""
+    """Return the share of the window in which the clocks were throttled for a reason."""
     before = seen.before(gpu)
     earlier = (before.throttle_seconds or {}).get(reason) if before is not None else None
     return seen.rate((gpu.throttle_seconds or {}).get(reason), earlier)
@@ -87,9 +89,9 @@ def _slowed_by_heat(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         share = _lost_share(gpu, seen, "thermal")
     now = "sw_thermal" in (gpu.throttle_reasons or ())
     if share is None and now:
-        evidence = f"held{_at(gpu)} by heat{seen.lasting(gpu, 'sw_thermal')}"
+        evidence = f"throttled{_at(gpu)} by heat{seen.lasting(gpu, 'sw_thermal')}"
     elif share is not None and share > seen.number("heat.throttled_ratio"):
-        evidence = f"slowed down by heat {share:.0%} of the time"
+        evidence = f"throttled by heat {share:.0%} of the time"
     else:
         return
     step = "Check the node's fans or coolant, and its inlet temperature."
@@ -97,7 +99,7 @@ def _slowed_by_heat(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 
 def _at(gpu: GpuReading) -> str:
-    """Return at how much of its power a GPU is held, where it tells."""
+    """Return at how much of its power limit a GPU runs, if it reports both."""
     if gpu.power_watts is None or gpu.power_limit_watts is None:
         return ""
     return f" at {gpu.power_watts:.0f} of {gpu.power_limit_watts:.0f} W"
@@ -115,7 +117,7 @@ def _slowed_by_current(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     ):
         yield Finding(
             Level.WARN,
-            f"held down {share:.0%} of the time at no more than {peak:.0f} of {limit:.0f} W",
+            f"throttled {share:.0%} of the time at no more than {peak:.0f} of {limit:.0f} W",
             "Compare with the job's other GPUs; alone, check the board's power stages.",
             "GpuCurrentLimited",
         )
@@ -123,21 +125,21 @@ def _slowed_by_current(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 @gpu_check(
     name="limit",
-    title="the power limit is the one it comes up with",
+    title="the power limit is the default",
     warns="a power limit below the default",
     alerts=("PowerLimitBelowDefault",),
     thresholds=("power.cap_ratio",),
 )
 def limit(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge the power limit in force against the one it comes up with."""
+    """Judge the power limit in force against the default."""
     now, default = gpu.power_limit_watts, gpu.power_limit_default_watts
     if now is None or not default:
-        yield skipped("it does not tell its power limit")
+        yield skipped("it does not report its power limit")
     elif now / default < seen.number("power.cap_ratio"):
         yield Finding(
             Level.WARN,
             f"power limit {now:.0f} of {default:.0f} W",
-            "If nobody meant it, nvidia-smi -pl; a limit that returns is the BMC's.",
+            "If nobody wants that, reset it with nvidia-smi -pl; if it returns, the BMC sets it.",
             "PowerLimitBelowDefault",
         )
     else:
@@ -146,13 +148,13 @@ def limit(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 @gpu_check(
     name="persistence",
-    title="the driver keeps the GPU initialised",
+    title="the driver keeps the GPU initialized",
     warns="persistence mode is off",
 )
 def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge whether the driver keeps the GPU initialised; limits are forgotten otherwise."""
+    """Judge whether the driver keeps the GPU initialized; limits are forgotten otherwise."""
     if gpu.persistence_mode is None:
-        yield skipped("it does not tell its persistence mode")
+        yield skipped("it does not report its persistence mode")
     elif gpu.persistence_mode:
         yield passed("persistence mode is on")
     else:
@@ -163,17 +165,17 @@ def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 @gpu_check(
     name="clocks",
     title="the SM clock is not low under load without a reason",
-    warns="a low SM clock under load, and no reason that the GPU names",
+    warns="a low SM clock under load, without a throttle reason",
     alerts=("JobStraggler",),
     thresholds=("clocks.busy_ratio", "clocks.low_ratio"),
 )
 def clocks(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge the SM clock under load, where nothing that the GPU names holds it down."""
+    """Judge the SM clock under load, if the GPU reports no throttle reason."""
     now, most = (gpu.clock_hertz or {}).get("sm"), (gpu.clock_max_hertz or {}).get("sm")
     reasons = gpu.throttle_reasons or frozenset()
     use = gpu.utilization_ratio
     if now is None or not most or use is None:
-        yield skipped("it does not tell its clock or its utilisation")
+        yield skipped("it does not report its clock or its utilization")
         return
     words = f"SM clock {now / 1e6:.0f} of {most / 1e6:.0f} MHz"
     if use <= seen.number("clocks.busy_ratio"):
@@ -181,11 +183,11 @@ def clocks(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     elif now >= seen.number("clocks.low_ratio") * most:
         yield passed(words)
     elif reasons - {"applications_clocks"}:
-        yield passed(f"{words}, held down by {', '.join(sorted(reasons))}: see throttle")
+        yield passed(f"{words}, throttled by {', '.join(sorted(reasons))}: see throttle")
     else:
         yield Finding(
             Level.WARN,
-            f"{words} at {use:.0%} utilisation, and no reason that it names",
+            f"{words} at {use:.0%} utilization, without a throttle reason",
             "See whether somebody locked it (nvidia-smi -q -d CLOCK); nvidia-smi -rgc undoes that.",
             "JobStraggler",
         )

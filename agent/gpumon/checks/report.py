@@ -39,14 +39,14 @@ class Report:
     def untold(self) -> tuple[Verdict, ...]:
         """What keeps the report from saying that all is well: a GPU of which nothing is known.
 
-        A single check that could not be made is not among them: not every board tells everything.
+        A single check that could not be made is not among them: not every board reports everything.
         """
         told = {verdict.gpu for verdict in self.verdicts if verdict.level is not Level.SKIP}
         return tuple(v for v in self.of(Level.SKIP) if v.check in _VITAL or v.gpu not in told)
 
     @property
     def exit_code(self) -> int:
-        """The design's exit code: 0 fine, 1 trouble, 3 could not tell."""
+        """The design's exit code: 0 fine, 1 trouble, 3 not known."""
         if self.trouble:
             return 1
         return 3 if self.untold or not self.verdicts else 0
@@ -70,9 +70,9 @@ class Selection:
         return bool(self.names) or bool(self.minors)
 
     def has(self, gpu: GpuReading) -> bool:
-        """Tell whether a GPU is meant; one that cannot say its minor number is told by its index.
+        """Return whether a GPU is meant; one without a known minor number is matched by its index.
 
-        They are the same on nearly every machine, and a GPU that is lost tells nothing.
+        They are the same on nearly every machine, and a lost GPU reports nothing.
         """
         who = gpu.identity
         minor = who.index if who.minor_number is None else who.minor_number
@@ -102,7 +102,7 @@ def judge(
 ) -> Report:
     """Make the checks.
 
-    Where GPUs are named, the node's count is not judged: another one that is missing is not theirs.
+    If GPUs are named, the node's count is not judged: another one that is missing is not theirs.
     """
     verdicts: list[Verdict] = []
     readings = seen.snapshot.gpus if seen.snapshot is not None else ()
@@ -135,7 +135,7 @@ def _ask(
 
 
 def _worst(findings: Iterable[Finding]) -> list[Finding]:
-    """Return all that is wrong; where nothing is, what could not be told; else that it passes."""
+    """Return all that is wrong; if nothing is, what could not be judged; else that it passes."""
     found = list(findings)
     wrong = [finding for finding in found if finding.level in (Level.FAIL, Level.WARN)]
     unknown = [finding for finding in found if finding.level is Level.SKIP]

@@ -20,26 +20,26 @@ from gpumon.errors import GpumonError, UsageError
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
     "check": "Judge the GPUs: pass, warn or fail, with the evidence and the next step.",
-    "completion": "Print what makes a shell complete gpumon's words with TAB.",
-    "dashboards": "List, write out, push and compare the Grafana dashboards.",
-    "demo": "Show a live node: its GPUs, or simulated ones.",
-    "doctor": "Say whether this installation is right: driver, rights, agent, clock, servers.",
-    "events": "Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.",
-    "explain": "Say what an alert, a check, a metric, an Xid or a reason means, and what to do.",
-    "info": "Show everything known of the GPUs: each value, its metric, and where it is read.",
-    "install": "Make a service of the agent, which starts with the machine: user, unit, settings.",
+    "completion": "Print the script that makes a shell complete gpumon's words with TAB.",
+    "dashboards": "List, export, push and compare the Grafana dashboards.",
+    "demo": "Show this machine's GPUs, or simulated ones, on a live page.",
+    "doctor": "Check this installation: driver, permissions, agent, clock, servers.",
+    "events": "List what happened on this node: Xids, states, resets, drivers, jobs, orders.",
+    "explain": "Explain an alert, check, metric, Xid or throttle reason, and what to do about it.",
+    "info": "Show everything known about the GPUs: each value, its metric, and where it was read.",
+    "install": "Install the agent as a service that starts at boot: user, unit, settings.",
     "metrics": "List the metrics: name, type, unit, meaning.",
-    "ps": "List the processes on the GPUs: whose, of which job, memory and share of the SMs.",
-    "record": "Write readings to a file that can be replayed.",
-    "release": "Have this machine's agent let go of the GPUs, so that one can be reset.",
-    "report": "Say who used how many joules and GPU hours, and what they cost.",
-    "resume": "Have this machine's agent take the GPUs up again that it has released.",
-    "rules": "List, write out and check the recording and alert rules.",
+    "ps": "List the processes on the GPUs: user, job, memory and share of the SMs.",
+    "record": "Record readings in a file that can be replayed.",
+    "release": "Make this machine's agent release the GPUs, so that one can be reset.",
+    "report": "Report who used how many joules and GPU hours, and what they cost.",
+    "resume": "Make this machine's agent take back the GPUs that it released.",
+    "rules": "List, export and check the recording and alert rules.",
     "simulate": "Serve a simulated fleet, with faults on demand, to Prometheus.",
     "site": "Serve a site's nodes, budgets, prices and factors to Prometheus.",
     "status": "Show whether anything is wrong, and every GPU once (the default command).",
     "top": "Show the GPUs, processes and jobs of a node live: graphs, sorting, zoom.",
-    "uninstall": "Stop and remove the agent's service; its memory stays unless it is purged.",
+    "uninstall": "Stop and remove the agent's service; its data stays unless it is purged.",
 }
 """The commands with the first line of their help; a test holds it against theirs."""
 
@@ -51,8 +51,8 @@ Examples:
 
 \b
   gpumon                             this machine's GPUs
-  gpumon status node17               another machine's, from its agent
-  gpumon status sim:8xH100 -o json   simulated ones, as JSON
+  gpumon status node17               another machine's GPUs, from its agent
+  gpumon status sim:8xH100 -o json   simulated GPUs, as JSON
   gpumon agent                       serve /metrics on port 9842
 """
 
@@ -113,7 +113,7 @@ class _LazyGroup(click.Group):
     metavar="FILE",
     help="Configuration file (TOML).  [default: /etc/gpumon/gpumon.toml if it is there]",
 )
-@click.option("--debug", is_flag=True, help="Say more in the log, and show tracebacks.")
+@click.option("--debug", is_flag=True, help="Log more, and show tracebacks.")
 @click.version_option(__version__, "-V", "--version", prog_name="gpumon")
 @click.pass_context
 def cli(ctx: click.Context, /, **_options: Any) -> None:
@@ -126,12 +126,12 @@ def cli(ctx: click.Context, /, **_options: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line and exit as the design's exit codes have it."""
+    """Run the command line and exit with one of the design's exit codes."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(argv: list[str]) -> int:
-    """Run the command line; return 0 fine, 1 trouble found, 2 wrong usage, 3 could not tell."""
+    """Run the command line; return 0 if fine, 1 trouble found, 2 wrong usage, 3 not known."""
     debug = "--debug" in argv
     if os.environ.get(COMPLETE_VARIABLE, "").startswith("bash"):
         import gpumon.cli.bash  # noqa: F401 - click takes it from now on
@@ -166,7 +166,7 @@ def run(argv: list[str]) -> int:
 def _invoke(argv: list[str]) -> Any:
     """Run a command and return what it returns.
 
-    Not by ``cli.main``, which ends with 1 where a pipe is closed: here, that is trouble found.
+    Not by ``cli.main``, which ends with 1 if a pipe is closed: here, that is trouble found.
     """
     if os.environ.get(COMPLETE_VARIABLE):
         cli.main(argv, prog_name="gpumon", complete_var=COMPLETE_VARIABLE)

@@ -39,8 +39,8 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     "gpumon check --list",
 )
 @click.argument("target", required=False, shell_complete=models)
-@click.option("--only", metavar="CHECK,…", shell_complete=_names, help="Make these checks only.")
-@click.option("--skip", metavar="CHECK,…", shell_complete=_names, help="Leave these checks out.")
+@click.option("--only", metavar="CHECK,…", shell_complete=_names, help="Run only these checks.")
+@click.option("--skip", metavar="CHECK,…", shell_complete=_names, help="Skip these checks.")
 @click.option(
     "--level",
     type=click.Choice(["fail", "warn"]),
@@ -48,18 +48,21 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     show_default=True,
     help="What counts as trouble: failures, or warnings too.",
 )
-@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Judge these GPUs only.")
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Check only these GPUs.")
 @click.option(
-    "--minor", "minors", metavar="N,…", help="Judge /dev/nvidiaN only: as SLURM_JOB_GPUS counts."
+    "--minor",
+    "minors",
+    metavar="N,…",
+    help="Check only /dev/nvidiaN, numbered as in SLURM_JOB_GPUS.",
 )
 @click.option(
     "--expected-gpus",
     "expected",
     type=click.IntRange(min=0),
     metavar="N",
-    help="How many GPUs there should be.  [default: what the agent knows]",
+    help="How many GPUs this node should have.  [default: what the agent expects]",
 )
-@thresholds_option("A site's own thresholds (TOML).  [default: the agent's that is asked]")
+@thresholds_option("A site's own thresholds (TOML).  [default: those of the agent]")
 @click.option(
     "--timeout",
     "seconds",
@@ -67,27 +70,27 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     default=ANSWER_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long the agent, or the driver, may take to answer.",
+    help="How long the agent or the driver may take to respond.",
 )
 @click.option(
     "--window",
     type=Seconds(min=15, max=60),
     metavar="SECONDS",
-    help="Look twice, so far apart, and judge rates too.",
+    help="Look twice, this far apart, and judge rates too.",
 )
 @output(
     "table",
     "json",
     "line",
     "nagios",
-    text="How to write it: line is one line of what is wrong, nagios a plugin's answer.",
+    text="Format: line is one line that says what is wrong, nagios is a plugin's output.",
 )
 @click.option("--json", "form", flag_value="json", help="The same as -o json.")
 @click.option(
     "--nagios", "form", flag_value="nagios", help="The same as -o nagios: exits with 0, 1, 2 or 3."
 )
-@click.option("-v", "--verbose", is_flag=True, help="Show what passed, too.")
-@click.option("--list", "listed", is_flag=True, help="List the checks, and look at nothing.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show what passed.")
+@click.option("--list", "listed", is_flag=True, help="List the checks, without running any.")
 def check(
     target: str | None,
     only: str | None,
@@ -106,8 +109,8 @@ def check(
 ) -> int:
     """Judge the GPUs: pass, warn or fail, with the evidence and the next step.
 
-    TARGET is as for gpumon status. Exits with 0 where all is well, 1 where trouble was found, and
-    3 where that could not be told of a GPU: docs/checks.md.
+    TARGET is as for gpumon status. Exits with 0 if all is well, 1 if it found trouble, and 3 if a
+    GPU could not be judged: see docs/checks.md.
     """
     until = time.monotonic() + seconds
     from gpumon.checks import Level, chosen, judge
@@ -184,7 +187,7 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 
 def _selection(gpus: str | None, minors: str | None) -> Selection:
-    """Return which GPUs are meant; UsageError where a minor number is none."""
+    """Return which GPUs are meant; UsageError for a minor number that is not a number."""
     from gpumon.checks.report import Selection
     from gpumon.errors import UsageError
 

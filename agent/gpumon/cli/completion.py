@@ -21,9 +21,10 @@ INSTALL = {
 @declare_unconfigured("completion", "\n".join(INSTALL.values()))
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
 def completion(shell: str | None) -> None:
-    """Print what makes a shell complete gpumon's words with TAB.
+    """Print the script that makes a shell complete gpumon's words with TAB.
 
-    For this shell ($SHELL) where none is named. In bash, eval "$(gpumon completion bash)" tries it.
+    Without a name it is for your shell ($SHELL). To try it in bash: eval "$(gpumon completion
+    bash)".
     """
     from click.shell_completion import get_completion_class
 
@@ -41,7 +42,7 @@ def _own_shell() -> str:
     name = os.path.basename(os.environ.get("SHELL", ""))  # noqa: PTH119 - a word, and no file
     if name not in SHELLS:
         raise UsageError(
-            f"nothing completes in {name or 'this shell'}", f"name one of {', '.join(SHELLS)}"
+            f"there is no completion for {name or 'this shell'}", f"name one of {', '.join(SHELLS)}"
         )
     return name
 

@@ -25,7 +25,7 @@ _THRESHOLDS = thresholds_option("A site's own thresholds (TOML), in place of tho
 
 
 def _of_a_grafana(function: Function) -> Function:
-    """Add the options that say which Grafana, who asks, and what belongs where in it."""
+    """Add the options that name the Grafana, the token, the folder and the data source."""
     for add in reversed(
         (
             _NAMES,
@@ -53,15 +53,15 @@ def _of_a_grafana(function: Function) -> Function:
                 default="gpumon",
                 show_default=True,
                 metavar="NAME",
-                help="The folder they belong into, by title or uid; made where there is none.",
+                help="Grafana's folder for them, by title or uid; created if it does not exist.",
             ),
             _THRESHOLDS,
             click.option(
                 "--datasource",
                 "source",
                 metavar="NAME",
-                help="The Prometheus they choose when opened, by name or uid.  [default:"
-                " gpumon-prometheus, else the only one, else Grafana's default]",
+                help="The Prometheus that they query at first, by name or uid.  [default: "
+                "gpumon-prometheus, else the only one, else Grafana's default]",
             ),
         )
     ):
@@ -78,13 +78,13 @@ def _of_a_grafana(function: Function) -> Function:
     "gpumon dashboards diff --url https://grafana.example.org --token-file token",
 )
 def dashboards() -> None:
-    """List, write out, push and compare the Grafana dashboards."""
+    """List, export, push and compare the Grafana dashboards."""
 
 
 @dashboards.command("list")
 @output("table", "json", "markdown")
 def list_(form: str) -> None:
-    """List the dashboards: uid, title, panels, what it shows."""
+    """List the dashboards: uid, title, number of panels, what each shows."""
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import render_dashboards
 
@@ -98,13 +98,13 @@ def list_(form: str) -> None:
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where to write the files; without it, the one that is named is printed.",
+    help="Where to write the files; without it, name one dashboard and it is printed.",
 )
 @click.option(
     "--datasource",
     "source",
     metavar="UID",
-    help="The uid of the Prometheus they choose when opened.  [default: gpumon-prometheus]",
+    help="The uid of the Prometheus that they query at first.  [default: gpumon-prometheus]",
 )
 @_THRESHOLDS
 def export(
@@ -113,9 +113,9 @@ def export(
     source: str | None,
     thresholds: Thresholds | None,
 ) -> None:
-    """Write the dashboards out as files, for Grafana's provisioning or an import by hand.
+    """Write the dashboards to files, for Grafana's provisioning or an import by hand.
 
-    Files of the same names are replaced.
+    Existing files of the same names are replaced.
     """
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.grafana.shipped import load
@@ -146,8 +146,8 @@ def export(
 
 @dashboards.command("push")
 @_of_a_grafana
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
-@click.option("--force", is_flag=True, help="Replace those that were edited in Grafana, too.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--force", is_flag=True, help="Also replace dashboards that were edited in Grafana.")
 def push(
     names: tuple[str, ...],
     url: str,
@@ -160,9 +160,9 @@ def push(
 ) -> int:
     """Put the dashboards into a running Grafana of 9.5 or later.
 
-    A second push changes nothing. What somebody edited there is left alone, and the difference is
-    shown. Exits with 1 where some were left alone, and 3 where Grafana cannot be reached, or
-    refuses.
+    A second push changes nothing. A dashboard that somebody edited in Grafana is left alone, and
+    the difference is shown. Exits with 1 if some were left alone, and 3 if Grafana cannot be
+    reached or refuses.
     """
     from gpumon.grafana.access import read_access
     from gpumon.grafana.push import Kind, apply, changes_in
@@ -197,9 +197,9 @@ def diff(
     thresholds: Thresholds | None,
     source: str | None,
 ) -> int:
-    """Show what a push would change in a running Grafana, and what somebody edited there.
+    """Show what a push would change in a running Grafana, and what was edited there.
 
-    Exits with 1 where anything differs, and 3 where Grafana cannot be reached or refuses.
+    Exits with 1 if anything differs, and 3 if Grafana cannot be reached or refuses.
     """
     from gpumon.grafana.access import read_access
     from gpumon.grafana.push import Kind, changes_in

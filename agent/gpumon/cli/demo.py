@@ -27,19 +27,19 @@ if TYPE_CHECKING:
     "listen_address",
     default=f"127.0.0.1:{DEFAULT_PORT}",
     metavar="[HOST]:PORT",
-    help="Where to answer; port 0 takes a free one.",
+    help="Address to serve on; port 0 takes a free one.",
 )
 @click.option(
     "--duration",
     type=Seconds(min=0, min_open=True),
     metavar="SECONDS",
-    help="End after so long.  [default: at Ctrl-C]",
+    help="Stop after this time.  [default: at Ctrl-C]",
 )
 @click.option(
     "--prometheus/--no-prometheus",
     default=True,
     show_default=True,
-    help="Start Prometheus too, where it is on the PATH.",
+    help="Start Prometheus too, if it is on the PATH.",
 )
 @thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
 @click.pass_context
@@ -51,9 +51,9 @@ def demo(
     prometheus: bool,
     thresholds: Thresholds | None,
 ) -> None:
-    """Show a live node: its GPUs, or simulated ones.
+    """Show this machine's GPUs, or simulated ones, on a live page.
 
-    Needs no GPU, no root and no server, and leaves nothing behind.
+    It needs no GPU, no root and no server, and leaves nothing behind.
     """
     import asyncio
 

@@ -31,25 +31,25 @@ ANSWER_SECONDS = 8.0
     "gpumon doctor --grafana https://grafana.example.org --token-file token\n"
     "gpumon doctor --bundle report.tar.gz",
 )
-@click.option("--prometheus", metavar="URL", help="Ask this Prometheus, too.")
-@click.option("--grafana", metavar="URL", help="Ask this Grafana, too.")
+@click.option("--prometheus", metavar="URL", help="Also check this Prometheus.")
+@click.option("--grafana", metavar="URL", help="Also check this Grafana.")
 @click.option(
     "--token-file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="The file with Grafana's token; without it, GPUMON_GRAFANA_TOKEN.",
+    help="File that holds Grafana's token; without it, GPUMON_GRAFANA_TOKEN.",
 )
 @click.option(
     "--agent",
     "url",
     metavar="URL",
-    help="Where this machine's agent should answer.  [default: by the configuration]",
+    help="URL of this machine's agent.  [default: from the configuration]",
 )
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where the agent's memory is.  [default: the service's, else this user's]",
+    help="The agent's state folder.  [default: the service's, else this user's]",
 )
 @click.option(
     "--timeout",
@@ -58,17 +58,19 @@ ANSWER_SECONDS = 8.0
     default=ANSWER_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long all of it may take.",
+    help="Time limit for everything together.",
 )
 @output("table", "json")
 @click.option(
     "--bundle",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write an archive for a bug report, without secrets and names of users.",
+    help="Write an archive for a bug report, without secrets or user names.",
 )
 @click.option(
-    "--anonymous", is_flag=True, help="In that archive, other words for this machine, too."
+    "--anonymous",
+    is_flag=True,
+    help="Also replace this machine's name and addresses in that archive.",
 )
 @click.pass_context
 def doctor(
@@ -84,10 +86,10 @@ def doctor(
     *,
     anonymous: bool,
 ) -> int:
-    """Say whether this installation is right: driver, rights, agent, clock, servers.
+    """Check this installation: driver, permissions, agent, clock, servers.
 
-    Of the GPUs themselves gpumon check judges. Exits with 0 where all is well or only to be looked
-    at, 1 where something is wrong, and 3 where something could not be told.
+    For the GPUs themselves see gpumon check. Exits with 0 if nothing is wrong (warnings included),
+    1 if something is wrong, and 3 if something could not be checked.
     """
     from gpumon.config import node_name
     from gpumon.doctor import examine
@@ -101,7 +103,7 @@ def doctor(
     elif anonymous:
         from gpumon.errors import UsageError
 
-        raise UsageError("--anonymous is of an archive", "name one with --bundle")
+        raise UsageError("--anonymous needs an archive", "name one with --bundle")
     file = _file(ctx)
     place, thresholds, configured = _configured(file)
     asked = [*_prometheus(prometheus), *_grafana(grafana, token_file, thresholds)]
@@ -226,7 +228,7 @@ def _not_asked(prometheus: str | None, grafana: str | None) -> list[Finding]:
 
 
 def _check(url: str | None, option: str) -> None:
-    """Raise UsageError for what is no URL, or one that everybody may read a password in."""
+    """Raise UsageError for text that is not a URL, or a URL that holds a password."""
     import urllib.parse
 
     from gpumon.errors import UsageError
@@ -245,7 +247,7 @@ def _check(url: str | None, option: str) -> None:
             NEXT_STEP,
         )
     if not good:
-        raise UsageError(f"{option} is no URL", "write one such as http://127.0.0.1:9090")
+        raise UsageError(f"{option} is not a URL", "write one such as http://127.0.0.1:9090")
 
 
 def _bundle(

@@ -25,19 +25,21 @@ if typing.TYPE_CHECKING:
     default="7d",
     show_default=True,
     metavar="WHEN",
-    help="From when: 24h or 30d back, or a time such as 2026-11-01T00:00Z.",
+    help="Start: 24h or 30d back, or a time such as 2026-11-01T00:00Z.",
 )
-@click.option("--until", metavar="WHEN", help="Until when, likewise.  [default: now]")
-@click.option("--gpu", metavar="INDEX|UUID", help="Of one GPU only.")
-@click.option("--kind", "kinds", metavar="KIND,…", help="Of some kinds only.  [default: all]")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--until", metavar="WHEN", help="End, in the same form.  [default: now]")
+@click.option("--gpu", metavar="INDEX|UUID", help="Only this GPU.")
+@click.option("--kind", "kinds", metavar="KIND,…", help="Only these kinds.  [default: all]")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new events, until Ctrl-C.")
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where the agent's memory is.  [default: the service's, else this user's]",
+    help="The agent's state folder.  [default: the service's, else this user's]",
 )
-@click.option("--source", default="nvml", show_default=True, help="Which source's memory.")
+@click.option(
+    "--source", default="nvml", show_default=True, help="The source whose events to list."
+)
 @output("table", "json", "ndjson", "csv")
 def events(
     since: str,
@@ -50,9 +52,9 @@ def events(
     *,
     follow: bool,
 ) -> None:
-    """Tell what happened here, in order: Xids, states, resets, drivers, jobs, orders.
+    """List what happened on this node: Xids, states, resets, drivers, jobs, orders.
 
-    From the memory of this machine's agent; no server is asked.
+    The events come from the state folder of this machine's agent; no server is needed.
     """
     import time
 

@@ -34,9 +34,9 @@ def _names(context: click.Context, _parameter: click.Parameter, begun: str) -> l
 @click.argument("words", nargs=-1, required=True, metavar="WORD", shell_complete=_names)
 @thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
 def explain(words: tuple[str, ...], thresholds: Thresholds | None) -> None:
-    """Say what an alert, a check, a metric, an Xid or a reason means, and what to do.
+    """Explain an alert, check, metric, Xid or throttle reason, and what to do about it.
 
-    Of an alert it is the runbook and the rule.
+    For an alert this is its runbook and its rule.
     """
     from gpumon.views.explain import explain as text_of
 

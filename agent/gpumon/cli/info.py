@@ -13,13 +13,13 @@ from gpumon.cli.completing import models
     "gpumon info\ngpumon info 3\ngpumon info node17 0\ngpumon info sim:2xH100 --gpu 1 -o json",
 )
 @click.argument("words", metavar="[TARGET] [GPU]", nargs=-1, shell_complete=models)
-@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Of these GPUs only.")
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Only these GPUs.")
 @output("table", "json")
 def info(words: tuple[str, ...], gpus: str | None, form: str) -> int:
-    """Show everything known of the GPUs: each value, its metric, and where it is read.
+    """Show everything known about the GPUs: each value, its metric, and where it was read.
 
-    At its end stands what this user may not read, what that needs, and how to grant it. TARGET is
-    as for gpumon status; a number alone is a GPU of this machine.
+    The end lists what this user may not read, what that needs, and how to grant it. TARGET is as
+    for gpumon status; a number alone is a GPU of this machine.
     """
     from gpumon.targets.target import open_target
     from gpumon.views import info as view

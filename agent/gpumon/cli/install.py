@@ -26,19 +26,26 @@ if TYPE_CHECKING:
     "pairs",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A flag of the agent, for a new configuration; one that is there must have it already.",
+    help="Set a flag of the agent in a new configuration. An existing configuration is not "
+    "changed: it must already say the same.",
 )
-@click.option("--no-start", is_flag=True, help="Do not start it now; it starts with the machine.")
-@click.option("--force", is_flag=True, help="Replace a unit that somebody edited; the old is kept.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--no-start", is_flag=True, help="Do not start the agent now; it starts at the next boot."
+)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace a unit that somebody edited; a copy of the old one is kept.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.pass_context
 def install(
     ctx: click.Context, pairs: tuple[str, ...], *, no_start: bool, force: bool, dry_run: bool
 ) -> int:
-    """Make a service of the agent, which starts with the machine: user, unit, settings.
+    """Install the agent as a service that starts at boot: user, unit, settings.
 
-    For systemd. A second time it does what is still to be done; after an upgrade of gpumon, or a
-    change of the configuration, it restarts the agent. A configuration that is there stays.
+    Needs systemd. Run it again to complete what is missing; after an upgrade of gpumon or a change
+    of the configuration, it restarts the agent. An existing configuration is never changed.
     """
     from gpumon.cli.printing import say
     from gpumon.cli.steps import carry_out
@@ -61,7 +68,7 @@ def install(
 
 
 def _answer() -> str:
-    """Return what the agent answers; UnavailableError where nobody does."""
+    """Return what the agent replies; UnavailableError if there is no reply."""
     from gpumon.cli import configured
     from gpumon.doctor.agent import agent
     from gpumon.errors import UnavailableError
@@ -70,9 +77,9 @@ def _answer() -> str:
     place = configured.read(None, for_service=True).place
     found = agent(place.url, place.metrics)
     if found.nobody or found.problem:
-        raise UnavailableError(f"no answer at {found.url}", JOURNAL)
+        raise UnavailableError(f"no reply at {found.url}", JOURNAL)
     state = f": it is {found.said}" if found.said.startswith("not ready") else ""
-    return f"the agent answers at {found.url}{state}; gpumon doctor says whether all is well"
+    return f"the agent is up at {found.url}{state}; run gpumon doctor to check everything"
 
 
 def _chosen(pairs: Sequence[str]) -> dict[str, str]:
@@ -94,7 +101,9 @@ def _chosen(pairs: Sequence[str]) -> dict[str, str]:
     if "thresholds" in chosen and not Path(chosen["thresholds"]).is_absolute():
         raise UsageError(f"--set thresholds={chosen['thresholds']}", "write the whole path")
     if "state-dir" in chosen:
-        raise UsageError("--set state-dir: the unit says where", f"systemctl edit {UNIT}")
+        raise UsageError(
+            "--set state-dir: the unit sets the state folder", f"systemctl edit {UNIT}"
+        )
     for key, option in configured.options("agent"):
         if key in chosen and option.envvar in variables:
             raise UsageError(
@@ -104,9 +113,9 @@ def _chosen(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _present() -> dict[str, str] | None:
-    """Return what the configuration that is there says of the agent, None where there is none.
+    """Return the agent's settings in the existing configuration, None if there is none.
 
-    Raises UsageError for one that the agent would not take.
+    Raises UsageError for a configuration that the agent would refuse.
     """
     from gpumon import config
     from gpumon.cli import configured
@@ -139,7 +148,7 @@ def _meaning(option: click.Option) -> str:
 
 
 def _default(option: click.Option) -> str | float | bool | None:
-    """Return a default as TOML has it, None where there is none (click has a word of its own)."""
+    """Return a default in TOML's terms, None if there is none (click has a word of its own)."""
     if option.is_flag:
         return False
     if isinstance(option.default, Path):
@@ -148,7 +157,7 @@ def _default(option: click.Option) -> str | float | bool | None:
 
 
 def _check_text(text: str) -> None:
-    """Raise UsageError where the agent would not start with a configuration yet to be written."""
+    """Raise UsageError if the agent would not start with a new configuration's text."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "gpumon.toml"
         file.write_text(text, "utf-8")
@@ -156,7 +165,7 @@ def _check_text(text: str) -> None:
 
 
 def _check(file: Path) -> None:
-    """Raise UsageError where the service's agent would not start with a configuration."""
+    """Raise UsageError if the service's agent would not start with a configuration."""
     from gpumon.cli import configured
     from gpumon.errors import UsageError
     from gpumon.sources import open_source
@@ -167,7 +176,7 @@ def _check(file: Path) -> None:
         open_source(source).close()
     web = values["web_config"]
     if web is not None and not (web.is_absolute() and web.is_file()):
-        raise UsageError(f"no file {web}", "write the whole path of one that is there")
+        raise UsageError(f"no file {web}", "write the absolute path of an existing file")
 
 
 command = install

@@ -23,31 +23,31 @@ from gpumon.cli.printing import say
     "json",
     "markdown",
     "schema",
-    text="How to write it; docs/metrics.md is the markdown, docs/schema.json the schema of what"
-    " every command prints with -o json.",
+    text="Format: markdown is docs/metrics.md; schema is docs/schema.json, which describes what "
+    "every command prints with -o json.",
 )
 @click.option(
     "--tier",
     type=click.Choice(["core", "standard", "full"]),
     default="full",
     show_default=True,
-    help="Only the metrics up to this tier.",
+    help="List only the metrics up to this tier.",
 )
 @click.option(
     "--diff",
     "old",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Say what is other than in a list that another version wrote with -o json.",
+    help="List the differences from a list that another version wrote with -o json.",
 )
 def metrics(form: str, tier: str, old: Path | None) -> int:
     """List the metrics: name, type, unit, meaning.
 
-    With --diff it exits with 1 where a metric is gone, or is not what queries took it for.
+    With --diff it exits with 1 if a metric is gone or has changed so that queries break.
     """
     if old is not None:
         if form != "table":
-            raise click.UsageError("--diff is told in lines: leave out -o")
+            raise click.UsageError("--diff prints lines: leave out -o")
         return _diff(old, tier)
     if form == "schema":
         from gpumon.documents.schema import schema
@@ -77,7 +77,9 @@ def _diff(file: Path, tier: str) -> int:
     except (ValueError, TypeError, KeyError, AttributeError):
         old = []
     if not old:
-        raise UsageError(f"{file} is no list of metrics", "write one with gpumon metrics -o json")
+        raise UsageError(
+            f"{file} is not a list of metrics", "write one with gpumon metrics -o json"
+        )
     for line in lines:
         say(line)
     broken = [line for line in lines if not line.startswith("new")]

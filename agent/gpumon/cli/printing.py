@@ -1,7 +1,7 @@
 """Printing to a reader who may leave, as ``| head -1`` does.
 
-Who shows something ends then, and that is no error. Who judges or acts goes on: neither a verdict
-nor what is done is for a pipe to decide.
+A command that shows something then ends, and that is not an error. A command that judges or acts
+goes on: a pipe decides neither its verdict nor what it does.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def hush() -> bool:
 
 
 def _has_lost_reader(stream: TextIO) -> bool:
-    """Tell it from what a pipe says of itself: poll(2), POLLERR."""
+    """Return whether poll(2) reports POLLERR for a stream."""
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     return bool(poll.poll(0))

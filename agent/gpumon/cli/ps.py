@@ -18,24 +18,24 @@ from gpumon.views.orders import PROCESS_ORDERS
     "gpumon ps -w 2",
 )
 @click.argument("target", required=False, shell_complete=models)
-@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Of these GPUs only.")
-@click.option("--user", default="", metavar="NAME", help="Of one user only.")
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Only these GPUs.")
+@click.option("--user", default="", metavar="NAME", help="Only this user.")
 @click.option(
     "--sort",
     type=click.Choice(PROCESS_ORDERS),
     default="gpu",
     show_default=True,
-    help="Which processes come first.",
+    help="Order of the processes.",
 )
 @output("table", "json", "ndjson", "csv")
 @watch
 def ps(
     target: str | None, gpus: str | None, user: str, sort: str, form: str, seconds: float | None
 ) -> int:
-    """List the processes on the GPUs: whose, of which job, memory and share of the SMs.
+    """List the processes on the GPUs: user, job, memory and share of the SMs.
 
-    A GPU that a job holds without running anything there is listed, too. TARGET is as for gpumon
-    status; another machine's agent tells users and names only to whom it may.
+    A GPU that a job holds without running anything on it is listed too. TARGET is as for gpumon
+    status; another machine's agent shows users and names only to clients that may see them.
     """
     from gpumon.targets.target import open_target
     from gpumon.views import ps as view

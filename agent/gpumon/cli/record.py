@@ -22,7 +22,8 @@ from gpumon.cli.completing import models
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="Where to write; compressed if it ends in .gz. Never overwritten.",
+    help="File to write, compressed if its name ends in .gz. An existing file is never "
+    "overwritten.",
 )
 @click.option(
     "--duration",
@@ -39,10 +40,10 @@ from gpumon.cli.completing import models
     help="How often to read.",
 )
 def record(target: str | None, file: Path, duration: float | None, interval: float) -> None:
-    """Write readings to a file that can be replayed.
+    """Record readings in a file that can be replayed.
 
-    One snapshot a line, as JSON, with the power samples in between; what is written is complete
-    whenever it is stopped. TARGET is as for gpumon status.
+    Each line is one snapshot as JSON, with the power samples since the line before. The file is
+    valid whenever you stop. TARGET is as for gpumon status.
     """
     from gpumon.logs import configure_logging
     from gpumon.targets.recorder import record as write
@@ -59,7 +60,7 @@ def record(target: str | None, file: Path, duration: float | None, interval: flo
     finally:
         if count:
             click.echo(
-                f"{count} snapshots in {file}: look at them with gpumon status replay:{file}",
+                f"{count} snapshots in {file}: show them with gpumon status replay:{file}",
                 err=True,
             )
 

@@ -14,7 +14,7 @@ from gpumon.cli.base import declare, give_order, option
     "--for",
     "duration",
     metavar="TIME",
-    help="Take the GPUs up again after this: 90s, 30m, 2h.  [default: only gpumon resume does]",
+    help="Take the GPUs back after this time: 90s, 30m, 2h.  [default: not until gpumon resume]",
 )
 @option(
     "--state-dir",
@@ -23,10 +23,11 @@ from gpumon.cli.base import declare, give_order, option
     help="The running agent's state folder.  [default: the service's, else this user's]",
 )
 def release(duration: str | None, state_dir: Path | None) -> int:
-    """Have this machine's agent let go of the GPUs, so that one can be reset.
+    """Make this machine's agent release the GPUs, so that one can be reset.
 
-    A handle that is held blocks a reset, and a reload of the driver. While released the agent goes
-    on answering, says so on every GPU, and reads nothing. Ends with 3 where it cannot let go.
+    An open handle blocks a reset and a reload of the driver. While the GPUs are released the agent
+    still replies and shows every GPU as released, but reads nothing. Exits with 3 if the agent
+    cannot release them.
     """
     from gpumon.errors import UsageError
     from gpumon.times import parse_duration

@@ -36,16 +36,16 @@ if typing.TYPE_CHECKING:
     type=click.Choice(["job", "user", "account", "partition", "node", "rack", "gpu"]),
     default="job",
     show_default=True,
-    help="Whom to add up.",
+    help="What to sum by: one row for each job, user, account, …",
 )
 @click.option(
     "--since",
     default="24h",
     show_default=True,
     metavar="WHEN",
-    help="From when: 24h or 30d back, or a time such as 2026-11-01T00:00Z.",
+    help="Start: 24h or 30d back, or a time such as 2026-11-01T00:00Z.",
 )
-@click.option("--until", metavar="WHEN", help="Until when, likewise.  [default: now]")
+@click.option("--until", metavar="WHEN", help="End, in the same form.  [default: now]")
 @click.option(
     "--boundary",
     type=click.Choice(["gpu", "node", "facility"]),
@@ -58,32 +58,38 @@ if typing.TYPE_CHECKING:
     "site_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A site.toml: price, carbon, PUE and racks, where no other option says them.",
+    help="A site.toml with price, carbon, PUE and racks; the options below take precedence.",
 )
-@click.option("--price", metavar="NUMBER|FILE", help="Of a kWh, or a CSV of hours: time,price.")
-@click.option("--currency", default="", metavar="WORD", help="What the price is in.")
-@click.option("--carbon", metavar="NUMBER|FILE", help="Grams of CO2e per kWh, or a CSV of hours.")
-@click.option("--pue", metavar="NUMBER|FILE", help="Facility over node energy, or a CSV of hours.")
 @click.option(
-    "--meter", metavar="FILE|QUERY", help="Hold it against a meter: a CSV, or a query for watts."
+    "--price", metavar="NUMBER|FILE", help="Price of a kWh, or a CSV of hours: time,price."
+)
+@click.option("--currency", default="", metavar="WORD", help="Currency of the price.")
+@click.option("--carbon", metavar="NUMBER|FILE", help="Grams of CO2e per kWh, or a CSV of hours.")
+@click.option(
+    "--pue", metavar="NUMBER|FILE", help="Facility energy over node energy, or a CSV of hours."
+)
+@click.option(
+    "--meter", metavar="FILE|QUERY", help="Compare with a meter: a CSV, or a query for watts."
 )
 @click.option(
     "--meter-error",
     type=click.FloatRange(0, 0.5),
     default=0.01,
     show_default=True,
-    help="How far off the meter may be, as a ratio.",
+    help="Error of the meter, as a ratio.",
 )
 @click.option(
     "--state-dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where the agent's memory is.  [default: the service's, else this user's]",
+    help="The agent's state folder.  [default: the service's, else this user's]",
 )
-@click.option("--source", default="nvml", show_default=True, help="Which source's ledger.")
+@click.option(
+    "--source", default="nvml", show_default=True, help="The source whose ledger to read."
+)
 @thresholds_option(
-    "A site's own thresholds (TOML), for a recording: what counts as idle in it. In the other two,"
-    " agents have decided that."
+    "A site's own thresholds (TOML): what counts as idle in a recording. For the other two the "
+    "agents have already decided that."
 )
 @output("table", "json", "csv", "html")
 def report(
@@ -104,11 +110,11 @@ def report(
     source: str,
     form: str,
 ) -> None:
-    """Say who used how many joules and GPU hours, and what they cost.
+    """Report who used how many joules and GPU hours, and what they cost.
 
-    From the memory of this machine's agent, from a Prometheus (prom:URL) or from a recording
-    (replay:FILE). Prices and carbon are applied now, hour by hour, so a bill can be made again with
-    others.
+    The numbers come from the ledger of this machine's agent, from a Prometheus (prom:URL) or from a
+    recording (replay:FILE). Prices and carbon are applied now, hour by hour, so you can repeat a
+    bill with other prices.
     """
     from gpumon.config import node_name
     from gpumon.ledger.hours import placed
@@ -196,7 +202,7 @@ def _span(since: str, until: str | None) -> tuple[int, int]:
     if last <= first:
         raise UsageError(
             f"nothing lies between {format_time(first * 3600)} and {format_time(last * 3600)}",
-            "--since is before --until",
+            "--since must be before --until",
         )
     return first, last
 
@@ -215,7 +221,7 @@ def _terms(
     from gpumon.site.factors import parse_factor
 
     if boundary == "facility" and pue is None and site.pue is None:
-        raise UsageError("--boundary facility needs a PUE", "say it with --pue 1.25 or --site")
+        raise UsageError("--boundary facility needs a PUE", "give it with --pue 1.25 or --site")
     return Terms(
         boundary=boundary,
         price=parse_factor(price, "--price") if price else site.price,
@@ -225,7 +231,7 @@ def _terms(
 
 
 def _by_the_hour(terms: Terms) -> bool:
-    """Tell whether anything depends on the hour."""
+    """Return whether anything depends on the hour."""
     return any(factor and factor.varies for factor in (terms.price, terms.carbon, terms.pue))
 
 
@@ -241,7 +247,7 @@ def _check_boundary(known: float, terms: Terms) -> None:
 
 
 def _only(job_id: str, hours: Hours) -> Hours:
-    """Return a job's hours; UnavailableError where there are none."""
+    """Return a job's hours; UnavailableError if there are none."""
     from gpumon.errors import UnavailableError
 
     if not hours.rows:

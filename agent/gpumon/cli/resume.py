@@ -17,7 +17,7 @@ from gpumon.cli.base import declare, give_order, option
     help="The running agent's state folder.  [default: the service's, else this user's]",
 )
 def resume(state_dir: Path | None) -> int:
-    """Have this machine's agent take the GPUs up again that it has released."""
+    """Make this machine's agent take back the GPUs that it released."""
     return give_order({"order": "resume"}, state_dir)
 
 

@@ -34,14 +34,14 @@ _TIME_SCALE = click.option(
     "gpumon rules check /etc/prometheus/rules/*.yml",
 )
 def rules() -> None:
-    """List, write out and check the recording and alert rules."""
+    """List, export and check the recording and alert rules."""
 
 
 @rules.command("list")
 @_THRESHOLDS
 @output("table", "json", "markdown")
 def list_(thresholds: Thresholds | None, form: str) -> None:
-    """List the alerts: name, severity, whose it is, after how long, and why."""
+    """List the alerts: name, severity, owner, delay, and why each exists."""
     from gpumon.rules import load
     from gpumon.views.rules import render_alerts
 
@@ -65,19 +65,19 @@ def thresholds_(thresholds: Thresholds | None) -> None:
     type=click.Choice(FORMATS),
     default="prometheus",
     show_default=True,
-    help="For whom: files of groups, or one PrometheusRule object.",
+    help="Format: files of rule groups, or one PrometheusRule object for Kubernetes.",
 )
 @click.option(
     "--to",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where to write the files; without it they are printed.",
+    help="Folder to write the files to; without it they are printed.",
 )
 @option(
     "--runbook-url",
     metavar="URL",
-    help="Where the runbooks are: a URL with {alert} in it.",
+    help="URL of the runbooks; it contains {alert}, which becomes the alert's name.",
 )
 @_TIME_SCALE
 def export(
@@ -87,14 +87,16 @@ def export(
     runbook_url: str | None,
     time_scale: float,
 ) -> None:
-    """Write the rules out for Prometheus, vmalert, or Kubernetes."""
+    """Write the rules for Prometheus, vmalert or Kubernetes."""
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.rules import Rendering, load, render, render_one
     from gpumon.rules.render import RUNBOOK_URL
 
     url = runbook_url or RUNBOOK_URL
     if "{alert}" not in url:
-        raise UsageError(f"--runbook-url {url!r}", "it has {alert} where the alert's name goes")
+        raise UsageError(
+            f"--runbook-url {url!r}", "put {alert} in it, in place of the alert's name"
+        )
     groups = load(chosen(thresholds), time_scale)
     rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale)
     if folder is None:
@@ -118,9 +120,9 @@ def export(
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @_THRESHOLDS
 def check(files: tuple[Path, ...], thresholds: Thresholds | None) -> int:
-    """Check rule files, or the rules as they would be written; with promtool, where it is found.
+    """Check rule files, or without files the rules that ship; uses promtool if it is installed.
 
-    Exits with 1 where something is wrong, and 3 where a file cannot be read.
+    Exits with 1 if something is wrong, and 3 if a file cannot be read.
     """
     from gpumon.rules.check import problems_of_files, problems_of_ours
 

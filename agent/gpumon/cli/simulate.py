@@ -31,34 +31,45 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The nodes, places and budgets of a site.toml, in place of --nodes.",
 )
-@option("--seed", type=click.IntRange(0), default=0, help="The same seed gives the same hour.")
+@option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    help="Seed of the random numbers: the same seed gives the same run.",
+)
 @option(
     "--speed",
     type=Finite(min=0.01, max=600),
     default=1.0,
     metavar="X",
-    help="Seconds of the fleet in a second; rates and ages are then not Prometheus's own.",
+    help="Simulated seconds for each real second; Prometheus then shows other rates and ages.",
 )
 @option(
     "--start",
     metavar="TIME",
-    help="The fleet's time at the beginning, such as 2026-11-01T08:00Z.  [default: now]",
+    help="Simulated time at the start, such as 2026-11-01T08:00Z.  [default: now]",
 )
 @option(
     "--tier",
     type=click.Choice(["core", "standard", "full"]),
     default="standard",
-    help="How many series.",
+    help="How much is exposed: see gpumon metrics.",
 )
-@click.option("--fault", "faults", multiple=True, metavar="FAULT", help="A fault; repeat for more.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="FAULT",
+    help="A fault to begin with; repeat the option for more.",
+)
 @click.option(
     "--faults",
     "schedule",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="A schedule of faults: one a line, # begins a remark.",
+    help="File of faults, one on each line; # begins a comment.",
 )
-@click.option("--list-faults", is_flag=True, help="List the kinds of faults, and end.")
+@click.option("--list-faults", is_flag=True, help="List the kinds of faults and exit.")
 @option(
     "--web.listen-address",
     "listen_address",
@@ -89,8 +100,8 @@ def simulate(
 ) -> None:
     """Serve a simulated fleet, with faults on demand, to Prometheus.
 
-    Each node's metrics are at /nodes/NAME/metrics, all of them as targets at /sd, the site's facts
-    at /site/metrics; POST to /faults to break something. Everything says that it is simulated.
+    Each node's metrics are at /nodes/NAME/metrics, the list of targets at /sd, the site's facts at
+    /site/metrics; POST to /faults to break something. Everything is marked as simulated.
     """
     import asyncio
     import dataclasses

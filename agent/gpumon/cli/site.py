@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Nodes, budgets, prices and factors; read again when it changes.",
 )
-@click.option("--check", is_flag=True, help="Read the file, say what is in it, and end.")
+@click.option("--check", is_flag=True, help="Read the file, print a summary and exit.")
 @option(
     "--web.listen-address",
     "listen_address",
@@ -55,8 +55,8 @@ def site(
 ) -> None:
     """Serve a site's nodes, budgets, prices and factors to Prometheus.
 
-    Metrics at /metrics, and the agents to scrape, with where they stand, at /api/v1/targets
-    (http_sd_configs).
+    The metrics are at /metrics; the agents to scrape, with their racks and rows, are at
+    /api/v1/targets (for http_sd_configs).
     """
     import asyncio
     import logging

@@ -27,7 +27,7 @@ if typing.TYPE_CHECKING:
     "gpumon status -w 2",
 )
 @click.argument("targets", metavar="[TARGET]...", nargs=-1, shell_complete=models)
-@thresholds_option("A site's own thresholds (TOML).  [default: those of the agents that are asked]")
+@thresholds_option("A site's own thresholds (TOML).  [default: those of the agents]")
 @output("table", "json", "csv", "ndjson", "prom")
 @watch
 @click.option(
@@ -35,14 +35,14 @@ if typing.TYPE_CHECKING:
     type=click.Choice(GPU_ORDERS),
     default="worst",
     show_default=True,
-    help="Which GPUs come first, in the table.",
+    help="Order of the GPUs in the table.",
 )
-@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Show these GPUs only.")
+@click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Show only these GPUs.")
 @click.option(
     "--timeout",
     type=Seconds(min=0.1, max=600),
     metavar="SECONDS",
-    help="How long each of several nodes, or Prometheus, may take to answer.  [default: 5]",
+    help="How long each of several nodes, or Prometheus, may take to respond.  [default: 5]",
 )
 @click.option(
     "--most",
@@ -64,9 +64,9 @@ def status(
 ) -> int:
     """Show whether anything is wrong, and every GPU once (the default command).
 
-    TARGET is this machine (its agent if one runs, else the driver), HOST[:PORT] or a URL of an
-    agent, sim:SPEC (sim:8xH100), replay:FILE, or a whole fleet by its Prometheus, prom:URL.
-    Several are asked at once.
+    TARGET is this machine if you leave it out (its agent if one runs, else the driver). Otherwise
+    it is HOST[:PORT] or the URL of an agent, sim:SPEC (sim:8xH100), replay:FILE, or prom:URL for a
+    whole fleet by its Prometheus. Several agents are asked at once.
     """
     from gpumon.errors import UsageError
     from gpumon.views.select import split
@@ -74,9 +74,9 @@ def status(
     names = split(gpus)
     fleets = [target for target in targets if target.startswith("prom:")]
     if fleets and len(targets) > 1:
-        raise UsageError("prom: is a whole fleet, and no node among others", "name it alone")
+        raise UsageError("prom: is a whole fleet, not one node among others", "name it alone")
     if (fleets or len(targets) > 1) and names:
-        raise UsageError("--gpu is of one node", "name one node with it")
+        raise UsageError("--gpu works with one node only", "name one node with it")
     if fleets:
         look = _fleet(fleets[0], form, timeout, most)
     elif len(targets) > 1:

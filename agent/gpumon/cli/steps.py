@@ -1,4 +1,4 @@
-"""The steps of install and uninstall, carried out or only told: a line each."""
+"""The steps of install and uninstall, carried out or only listed: a line each."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
     """Do the steps and say so, one line each, or say what would be done.
 
-    Raises UnavailableError for whom may not, and at the first step that fails: what was done
-    before stays, and another try goes on from there.
+    Raises UnavailableError if the user may not do this, and at the first step that fails. What was
+    done before stays, and another run goes on from there.
     """
     if not is_root and not dry_run:
-        raise UnavailableError("only root may do that", "use sudo, or see it with --dry-run")
+        raise UnavailableError("only root may do that", "use sudo, or preview it with --dry-run")
     for step in steps:
         do, did = step.words
         if not dry_run:
@@ -28,6 +28,6 @@ def carry_out(steps: Sequence[Step], *, is_root: bool, dry_run: bool) -> None:
                 step.carry_out(Path("/"))
             except OSError as error:
                 raise UnavailableError(
-                    f"cannot {do} {step.what} ({error.strerror})", "mend that, and run this again"
+                    f"cannot {do} {step.what} ({error.strerror})", "fix that and run this again"
                 ) from None
         say(f"{f'would {do}' if dry_run else did} {step.what}")

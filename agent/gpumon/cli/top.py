@@ -33,20 +33,21 @@ if TYPE_CHECKING:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Look again every so many seconds.",
+    help="Refresh every this many seconds.",
 )
 @click.option(
     "--sort",
     type=click.Choice(GPU_ORDERS),
     default="worst",
     show_default=True,
-    help="Which GPUs come first.",
+    help="Order of the GPUs.",
 )
-@thresholds_option("A site's own thresholds (TOML).  [default: the agent's that is asked]")
+@thresholds_option("A site's own thresholds (TOML).  [default: those of the agent]")
 def top(target: str | None, seconds: float, sort: str, thresholds: Thresholds | None) -> int:
     """Show the GPUs, processes and jobs of a node live: graphs, sorting, zoom.
 
-    It reads only; ? tells the keys. TARGET is as for gpumon status, one node at a time.
+    It only reads, and never changes anything; press ? for the keys. TARGET is as for gpumon status,
+    one node at a time.
     """
     from gpumon.errors import UnavailableError, UsageError
 

@@ -11,14 +11,14 @@ from gpumon.cli.base import declare_unconfigured
 @click.option(
     "--purge",
     is_flag=True,
-    help="Remove the agent's configuration, user and memory, too: all its joules and events.",
+    help="Also remove the agent's configuration, its user and its data: all joules and events.",
 )
 @click.option("--force", is_flag=True, help="Remove a unit that somebody edited.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def uninstall(*, purge: bool, force: bool, dry_run: bool) -> int:
-    """Stop and remove the agent's service; its memory stays unless it is purged.
+    """Stop and remove the agent's service; its data stays unless it is purged.
 
-    The command itself goes the way it came, such as with pipx uninstall.
+    Remove the gpumon command itself the way you installed it, for example with pipx uninstall.
     """
     from gpumon.cli.steps import carry_out
     from gpumon.install import machine, plan

@@ -14,13 +14,13 @@ watch = click.option(
     "seconds",
     type=Seconds(min=0.1, max=86400),
     metavar="SECONDS",
-    help="Look again every so many seconds, until Ctrl-C.",
+    help="Repeat every this many seconds, until Ctrl-C.",
 )
 """The option of how often, None for once."""
 
 
 def again(look: Callable[[bool], int], seconds: float | None) -> int:
-    """Look once, or every so many seconds; ``look`` is told whether it is for the first time.
+    """Look once, or every ``seconds``; ``look`` gets whether it is for the first time.
 
     Returns the exit code of the last look.
     """

@@ -29,7 +29,7 @@ _SHIPPED_TARGET = f"127.0.0.1:{DEFAULT_PORT}"
 
 
 def best_source() -> SourceSpec:
-    """Return this machine's GPUs where the driver shows any, else simulated ones."""
+    """Return this machine's GPUs if the driver shows any, else simulated ones."""
     try:
         with open_target(DEFAULT) as target:
             if target.read().gpus:

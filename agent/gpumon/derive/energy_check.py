@@ -17,7 +17,7 @@ WINDOW_SECONDS = 300.0
 """How far back a counter is compared with its power."""
 
 LEAST_SECONDS = 120.0
-"""Shorter than this tells nothing: a second's mean lags behind the counter by half a second."""
+"""Anything shorter says nothing: a second's mean lags behind the counter by half a second."""
 
 DIVERGENCE = 0.10
 """Share of the integral by which they may differ; sensors and counter agree within 2 % (H200, over
@@ -33,11 +33,11 @@ STEP_SECONDS = 0.9
 """Checkpoints are so far apart at least, or the counter's own step of 100 ms would be a jump."""
 
 SPACING_SECONDS = 5.0
-"""Of the checkpoints, so many seconds apart are remembered."""
+"""Checkpoints this many seconds apart are remembered."""
 
 COARSE_SECONDS = 2.0
-"""Over a longer tick the mean of its two ends tells nothing of a load that swings within seconds:
-its samples do, if it has some."""
+"""Over a longer tick the mean of its two ends says nothing about a load that swings within seconds;
+its samples do, if there are any."""
 
 HOLE_SECONDS = 60.0
 """Over a longer hole nobody knows the power."""

@@ -89,7 +89,7 @@ class _NodeSum:
     def _ramp(self, total: tuple[int, float]) -> float | None:
         """Return the greatest change against the sums of the second before, in watts.
 
-        None if there is none: samples more than a second apart tell nothing of a second.
+        None if there is none: samples more than a second apart say nothing about a second.
         """
         number, watts = total
         if self._recent and number < self._recent[-1][0]:

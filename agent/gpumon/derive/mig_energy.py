@@ -1,9 +1,9 @@
 """Each MIG instance's part of its GPU's joules.
 
-NVML gives power and energy for the whole GPU only, so they are divided: by SMs times their
-activity if GPM tells it (Hopper and later), else, and while none is active, by SMs. The
-instances' joules always add up to what the GPU drew since it was first seen divided, in whole
-millijoules; what a GPU draws while idle is thus borne by its instances too.
+NVML gives power and energy for the whole GPU only, so they are divided: by SMs times their activity
+if GPM reports it (Hopper and later), else, and while none is active, by SMs. The instances' joules
+always add up to what the GPU drew since it was first seen divided, in whole millijoules; what a GPU
+draws while idle is thus borne by its instances too.
 """
 
 from __future__ import annotations

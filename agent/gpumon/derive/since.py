@@ -1,4 +1,4 @@
-"""Since when what ails a GPU has lasted: a state, a demand, what holds its clocks down."""
+"""How long a GPU's conditions have lasted: a state, a demand, a throttle reason."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _conditions(gpu: GpuReading) -> Iterator[str]:
 def _lasting(
     before: Mapping[str, _Span], conditions: Mapping[str, float], now: float
 ) -> dict[str, _Span]:
-    """Return the spans that last at a time: those of now, and those away for a moment.
+    """Return the spans that last at a time: current ones, and those gone for a moment only.
 
     ``conditions`` are those that hold, with the moment at which each began if it is new.
     """

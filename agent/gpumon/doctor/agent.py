@@ -1,4 +1,4 @@
-"""What answers at the agent's address, seen as its clients see it."""
+"""What replies at the agent's address, as its clients see it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def agent(url: str, metrics: str = "/metrics") -> Agent:
 
 
 def _version(url: str, metrics: str) -> str:
-    """Return the version that an agent's metrics tell; empty where they do not, or are denied."""
+    """Return the version in an agent's metrics; empty if there is none, or they are denied."""
     try:
         text = ask(url, metrics).text
     except (OSError, ValueError, http.client.HTTPException):

@@ -48,7 +48,7 @@ LEAST_SECRET = 4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the files of a bundle come from; ``files`` are settings, by their name in it."""
+    """The sources of a bundle's files; ``files`` are settings, by their name in it."""
 
     doctor: str
     agent_url: str
@@ -154,7 +154,7 @@ def _printed(argv: tuple[str, ...]) -> str:
 
 
 def _kernel_log() -> str:
-    """Return the driver's lines of the kernel's log; why there are none, where it is closed."""
+    """Return the driver's lines of the kernel's log; why there are none, if it cannot be read."""
     problems = ""
     for argv in KERNEL_LOGS:
         printed = command.run(argv, COMMAND_SECONDS / len(KERNEL_LOGS))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Printed:
-    """What a command printed, and how it ended; why not, where ``code`` is None."""
+    """What a command printed, and how it ended; why not, if ``code`` is None."""
 
     text: str
     code: int | None

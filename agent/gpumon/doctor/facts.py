@@ -35,7 +35,7 @@ class User:
 class Library:
     """The driver's library, and the kernel module that it must be of one version with.
 
-    ``on_bus`` is how many GPUs of NVIDIA's the PCI bus has, None where there is no bus to look at.
+    ``on_bus`` is how many GPUs of NVIDIA's the PCI bus has, None if there is no bus to look at.
     """
 
     path: str = ""
@@ -72,7 +72,7 @@ class Devices:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KernelLogAccess:
-    """Why the kernel's log cannot be read, empty where it can."""
+    """Why the kernel's log cannot be read, empty if it can."""
 
     path: Path
     problem: str = ""
@@ -83,7 +83,7 @@ class KernelLogAccess:
 class Agent:
     """What is at the agent's address.
 
-    ``status`` and ``said`` are of its /-/ready, None where nobody answers HTTP; ``problem`` is why,
+    ``status`` and ``said`` are of its /-/ready, None if there is no HTTP reply; ``problem`` is why,
     ``nobody`` that the port is free. ``version`` is that of its gpumon_build_info.
     """
 
@@ -97,7 +97,7 @@ class Agent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Service:
-    """What ``systemctl show`` says of the unit; None where systemd does not run."""
+    """What ``systemctl show`` says of the unit; None if systemd does not run."""
 
     shown: Mapping[str, str] | None
     problem: str = ""

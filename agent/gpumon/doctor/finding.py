@@ -9,9 +9,9 @@ from gpumon.checks import Level
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """How an item is, what shows it, and what to do where it is not well.
+    """How an item is, what shows it, and what to do if it is not well.
 
-    ``missed`` says of a SKIP that it was to be told, and could not be.
+    ``missed`` marks a SKIP that should have been checked, and could not be.
     """
 
     item: str
@@ -42,5 +42,5 @@ def unasked(item: str, evidence: str, next_step: str = "") -> Finding:
 
 
 def missed(item: str, evidence: str, next_step: str) -> Finding:
-    """Return that an item could not be told."""
+    """Return that an item could not be checked."""
     return Finding(item, Level.SKIP, evidence, next_step, missed=True)

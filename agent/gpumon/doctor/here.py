@@ -53,7 +53,7 @@ _DISPLAY = "0x03"
 
 
 def program() -> Program:
-    """Return which gpumon this is, and what it cannot do for want of an extra."""
+    """Return which gpumon this is, and what it cannot do for lack of an extra."""
     absent = [why for module, why in EXTRAS.items() if importlib.util.find_spec(module) is None]
     python = f"{platform.python_version()} ({sys.executable})"
     return Program(__version__, Path(__file__).parents[1], python, tuple(absent))
@@ -67,7 +67,7 @@ def user() -> User:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number where there is none, as in many a container."""
+    """Return the name of a user, or the number if there is none, as in many a container."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -105,7 +105,7 @@ def addresses() -> frozenset[str]:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is another machine's own elsewhere."""
+    """Return whether an address is another machine's own elsewhere."""
     return address == "::1" or address.startswith("127.")
 
 
@@ -140,7 +140,7 @@ def _module(file: Path) -> str:
 
 
 def gpus_on_bus(folder: Path = Path("/sys/bus/pci/devices")) -> int | None:
-    """Return how many GPUs of NVIDIA's the PCI bus has; None where it cannot be seen."""
+    """Return how many GPUs of NVIDIA's the PCI bus has; None if it cannot be seen."""
     try:
         return sum(map(_is_gpu, folder.iterdir()))
     except OSError:
@@ -177,7 +177,7 @@ def driver(seconds: float) -> Driver:
 def devices(folder: Path = Path("/dev")) -> Devices:
     """Look which of the driver's devices this user may open, by their rights.
 
-    None is opened: that starts the GPU, and waits where its driver hangs. What a container's rules
+    None is opened: that starts the GPU, and waits if its driver hangs. What a container's rules
     deny besides is what the driver then answers.
     """
     nodes = sorted(p for p in folder.glob("nvidia*") if re.fullmatch(r"nvidia(ctl|\d+)", p.name))
@@ -220,7 +220,7 @@ def service() -> Service:
 
 
 def clock(marks: Path = Path("/run/systemd/timesync")) -> Clock:
-    """Ask the kernel whether something keeps its clock, and whoever may know better.
+    """Ask the kernel whether something keeps its clock, and the services that may know better.
 
     The kernel knows only of what disciplines it: chronyd does so with ``rtcsync`` in its
     configuration and may keep a clock that the kernel calls unsynchronised.
@@ -264,7 +264,7 @@ class _Timex(ctypes.Structure):
 
 
 def _kernel_clock() -> tuple[bool | None, float]:
-    """Return whether the clock is kept, and within how many seconds; None where it is not told."""
+    """Return whether the clock is kept, and within how many seconds; None if that is not known."""
     asked = _Timex()  # modes 0: only ask
     answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
     if answer < 0:  # a container's filter of system calls may refuse even to be asked

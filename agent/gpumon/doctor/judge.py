@@ -25,7 +25,7 @@ LEAST_FREE_BYTES = 200e6
 """Less room than this is soon gone: a year of a node's state is some 50 MB."""
 
 ASKS_FOR_PASSWORD = "a user and a password, please"  # noqa: S105 - what it says, and no password
-"""What an agent with users says to whom it does not know (gpumon.web.guard)."""
+"""The reply of an agent with users to a client that it does not know (gpumon.web.guard)."""
 
 
 def program(facts: Program) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def program(facts: Program) -> Iterator[Finding]:
     if facts.without:
         yield unasked(
             "extras",
-            f"not for {', '.join(facts.without)}",
+            f"missing for {', '.join(facts.without)}",
             "pip install '.[ops]' in gpumon's checkout",
         )
     else:
@@ -42,7 +42,7 @@ def program(facts: Program) -> Iterator[Finding]:
 
 
 def user(facts: User) -> Iterator[Finding]:
-    """Say whose rights all others are about."""
+    """Say which user's permissions all others are about."""
     where = f", in a container ({facts.container})" if facts.container else ""
     groups = f", groups {', '.join(facts.groups)}" if facts.groups else ""
     yield good("user", f"{facts.name} ({facts.uid}){groups}{where}")
@@ -70,24 +70,26 @@ def library(facts: Library) -> Iterator[Finding]:
             "reboot: the driver was upgraded while its module was loaded",
         )
         return
-    module = f", as the kernel module ({facts.module})" if facts.module and version else ""
+    module = (
+        f", same version as the kernel module ({facts.module})" if facts.module and version else ""
+    )
     yield good("library", f"{facts.path}{module}")
 
 
 def driver(facts: Driver) -> Iterator[Finding]:
-    """Judge whether the driver answers, and for how many of its GPUs."""
+    """Judge whether the driver responds, and for how many of its GPUs."""
     if facts.problem and facts.absent and facts.on_bus == 0:
         yield unasked("driver", "no driver, and no GPU of NVIDIA's on the PCI bus")
     elif facts.problem:
         yield bad("driver", facts.problem, facts.next_step)
     else:
         evidence = (
-            f"{facts.version}: {facts.up} of {facts.gpus} GPUs answer, in {facts.seconds:.1f} s"
+            f"{facts.version}: {facts.up} of {facts.gpus} GPUs respond, in {facts.seconds:.1f} s"
         )
         if not facts.gpus:
-            yield bad("driver", evidence, "see which GPUs the bus has, with lspci -d 10de:")
+            yield bad("driver", evidence, "list the GPUs on the bus with lspci -d 10de:")
         elif facts.up < facts.gpus:
-            yield odd("driver", evidence, "see which, with gpumon check")
+            yield odd("driver", evidence, "see which ones with gpumon check")
         else:
             yield good("driver", evidence)
 
@@ -107,11 +109,11 @@ def devices(facts: Devices) -> Iterator[Finding]:
 
 
 def kernel_log(facts: KernelLogAccess) -> Iterator[Finding]:
-    """Judge whether all Xids are seen; the driver itself tells of some."""
+    """Judge whether all Xids are seen; the driver itself reports some."""
     if not facts.problem:
         yield good("kernel-log", f"{facts.path} can be read")
         return
-    step = "the service may, by CAP_SYSLOG: docs/privileges.md"
+    step = "the service may, with CAP_SYSLOG: docs/privileges.md"
     if facts.container:
         step = f"give the container {facts.path} and CAP_SYSLOG: docs/privileges.md"
     yield odd(
@@ -124,22 +126,24 @@ def kernel_log(facts: KernelLogAccess) -> Iterator[Finding]:
 def agent(facts: Agent) -> Iterator[Finding]:
     """Judge what is at the agent's address."""
     if facts.nobody:
-        yield odd("agent", f"nobody listens at {facts.url}", "gpumon agent starts one")
+        yield odd("agent", f"nothing listens at {facts.url}", "start one with gpumon agent")
     elif facts.status is None:
         yield odd(
             "agent",
-            f"{facts.url} takes the call but does not answer ({facts.problem or 'no reason'})",
-            "see who listens there, with ss -ltnp, and its log",
+            f"{facts.url} accepts the connection but does not reply "
+            f"({facts.problem or 'no reason'})",
+            "find the program that listens there with ss -ltnp, and see its log",
         )
     elif facts.status == 401 and facts.said == ASKS_FOR_PASSWORD:
-        yield good("agent", f"{facts.url} answers, and asks for a password")
+        yield good("agent", f"{facts.url} responds, and asks for a password")
     elif facts.status == 503 and facts.said.startswith("not ready: "):
         yield odd("agent", f"{facts.url} is {facts.said}", "see gpumon events, and its log")
     elif facts.status != 200 or "gpumon" not in facts.said:
         yield bad(
             "agent",
-            f"{facts.url} answers {facts.status} and is no gpumon agent",
-            "see who listens there, with ss -ltnp, or choose another --web.listen-address",
+            f"{facts.url} replies {facts.status} and is not a gpumon agent",
+            "find the program that listens there with ss -ltnp, or choose another "
+            "--web.listen-address",
         )
     elif facts.version not in {"", __version__}:
         yield odd(
@@ -148,7 +152,7 @@ def agent(facts: Agent) -> Iterator[Finding]:
             f"restart it: systemctl restart {UNIT}",
         )
     else:
-        version = facts.version or "of a version that it does not tell"
+        version = facts.version or "of unknown version"
         yield good("agent", f"{facts.url} is ready, {version}")
 
 
@@ -172,15 +176,15 @@ def service(facts: Service) -> Iterator[Finding]:
     elif enabled != "enabled":
         yield odd(
             "service",
-            f"{UNIT} runs, and is {enabled or 'not enabled'}: not after a reboot",
+            f"{UNIT} runs, but is {enabled or 'not enabled'}: it will not start after a reboot",
             f"systemctl enable {UNIT}",
         )
     else:
-        yield good("service", f"{UNIT} runs, and is started with the machine")
+        yield good("service", f"{UNIT} runs, and starts at boot")
 
 
 def state(facts: State) -> Iterator[Finding]:
-    """Judge whether the agent's memory has a place, and room."""
+    """Judge whether the agent's state folder is there, and has room."""
     room = f"{facts.free / 1e9:.1f} GB free" if facts.free is not None else "room not known"
     if facts.free is not None and facts.free < LEAST_FREE_BYTES:
         yield bad(
@@ -189,12 +193,12 @@ def state(facts: State) -> Iterator[Finding]:
             "make room, or choose another folder with --state-dir",
         )
     elif facts.writable:
-        made = "" if facts.exists else " (not there yet: the agent makes it)"
+        made = "" if facts.exists else " (does not exist yet: the agent creates it)"
         yield good("state", f"{facts.folder}{made}, {room}")
     elif facts.exists and facts.owner:
         yield unasked(
             "state",
-            f"{facts.folder} is {facts.owner}'s to write in, {room}",
+            f"only {facts.owner} may write to {facts.folder}, {room}",
             f"ask as that user, with sudo -u {facts.owner}",
         )
     else:
@@ -206,21 +210,25 @@ def state(facts: State) -> Iterator[Finding]:
 
 
 def clock(facts: Clock) -> Iterator[Finding]:
-    """Judge whether something keeps this machine's clock."""
+    """Judge whether something synchronizes this machine's clock."""
     if facts.kernel:
-        yield good("clock", f"kept, within {facts.error_seconds * 1e3:.1f} ms")
+        yield good("clock", f"synchronized, within {facts.error_seconds * 1e3:.1f} ms")
     elif facts.by_daemon:
-        yield good("clock", f"kept by {facts.daemon}")
+        yield good("clock", f"synchronized by {facts.daemon}")
     elif facts.kernel is None and facts.by_daemon is None:
         yield missed(
-            "clock", "neither the kernel nor a daemon says whether it is kept", "see timedatectl"
+            "clock",
+            "neither the kernel nor a daemon says whether it is synchronized",
+            "see timedatectl",
         )
     else:
         known = (
-            f"{facts.daemon} runs, and is not synchronised" if facts.daemon else "nothing keeps it"
+            f"{facts.daemon} runs, but is not synchronized"
+            if facts.daemon
+            else "nothing synchronizes it"
         )
         yield odd(
             "clock",
             f"{known}: events and energy get the wrong time",
-            "start chrony or systemd-timesyncd; in a container or guest, that of the host",
+            "start chrony or systemd-timesyncd; in a container or guest, start it on the host",
         )

@@ -21,12 +21,12 @@ def not_asked(item: str) -> Finding:
 
 
 def prometheus(facts: Prometheus) -> Iterator[Finding]:
-    """Judge whether a Prometheus watches this node, by our rules, and tells somebody."""
+    """Judge whether a Prometheus watches this node, has our rules, and alerts somebody."""
     answers = (facts.targets, facts.rules, facts.alertmanagers)
     if all(told.problem for told in answers):
         yield bad("prometheus", facts.targets.problem, facts.targets.next_step)
         return
-    yield good("prometheus", f"{facts.url} answers")
+    yield good("prometheus", f"{facts.url} responds")
     yield _or_missed("prometheus-scrape", facts.targets) or _scraped(facts)
     yield _clocks(facts)
     yield _or_missed("prometheus-rules", facts.rules) or _rules(facts)
@@ -52,14 +52,16 @@ def _scraped(facts: Prometheus) -> Finding:
     where = (down or ours)[0].get("scrapeUrl", "")
     if down:
         reason = down[0].get("lastError") or "no reason given"
-        return bad("prometheus-scrape", f"{where}: {reason}", "try it from there, with curl")
+        return bad("prometheus-scrape", f"{where}: {reason}", "try that URL from there with curl")
     if all(target.get("health") != "up" for target in ours):
-        return odd("prometheus-scrape", f"{where} was not scraped yet", "ask again in a minute")
+        return odd(
+            "prometheus-scrape", f"{where} has not been scraped yet", "ask again in a minute"
+        )
     return good("prometheus-scrape", f"{where} is up")
 
 
 def is_ours(target: Mapping[str, Any], own: Own) -> bool:
-    """Tell whether a target is this machine's agent, by its URL or by what its labels call it.
+    """Return whether a target is this machine's agent, by its URL or by what its labels call it.
 
     A node that knows only its short name is also meant by one with a domain.
     """
@@ -90,7 +92,7 @@ def _clocks(facts: Prometheus) -> Finding:
         return bad(
             "prometheus-clock",
             f"this machine is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} {facts.url}",
-            "have both clocks kept, by chrony or systemd-timesyncd",
+            "synchronize both clocks, with chrony or systemd-timesyncd",
         )
     return good("prometheus-clock", f"the same time as {facts.url}")
 
@@ -101,7 +103,7 @@ def _rules(facts: Prometheus) -> Finding:
     for group in facts.rules.rows:
         if group.get("name") in facts.ours:
             there.setdefault(group["name"], []).extend(group.get("rules", ()))
-    step = "gpumon rules export --to its folder of rules, and reload it"
+    step = "run gpumon rules export --to its folder of rules, and reload it"
     absent = sorted(facts.ours.keys() - there)
     if len(absent) == len(facts.ours):
         return bad("prometheus-rules", f"none of gpumon's rules is in {facts.url}", step)
@@ -112,7 +114,7 @@ def _rules(facts: Prometheus) -> Finding:
         if rule.get("health") == "err"
     ]
     if ailing:
-        return bad("prometheus-rules", ailing[0], "gpumon rules check --dir its folder of rules")
+        return bad("prometheus-rules", ailing[0], "run gpumon rules check on its rule files")
     if absent:
         told = f"{len(absent)} of {len(facts.ours)} groups are not in {facts.url}: {absent[0]} …"
         return odd("prometheus-rules", told, step)
@@ -124,7 +126,9 @@ def _rules(facts: Prometheus) -> Finding:
     if old:
         told = f"{len(old)} rules of this version are not in {facts.url}, such as {old[0]}"
         return odd("prometheus-rules", told, step)
-    return good("prometheus-rules", f"all {len(facts.ours)} groups are in {facts.url}, and well")
+    return good(
+        "prometheus-rules", f"all {len(facts.ours)} groups are in {facts.url}, without errors"
+    )
 
 
 def _alerts(facts: Prometheus) -> Finding:
@@ -135,7 +139,7 @@ def _alerts(facts: Prometheus) -> Finding:
             f"{facts.url} knows no Alertmanager: no alert reaches anybody",
             "add alerting.alertmanagers: deploy/prometheus/prometheus.yml",
         )
-    return good("prometheus-alerts", f"told to {', '.join(one.get('url', '') for one in found)}")
+    return good("prometheus-alerts", f"sent to {', '.join(one.get('url', '') for one in found)}")
 
 
 def grafana(facts: Grafana) -> Iterator[Finding]:
@@ -153,5 +157,5 @@ def grafana(facts: Grafana) -> Iterator[Finding]:
     yield odd(
         "grafana",
         f"{len(outdated)} of {len(facts.changes)} dashboards differ in {facts.url} ({told})",
-        "gpumon dashboards diff shows how, and push brings them up to date",
+        "see how with gpumon dashboards diff; gpumon dashboards push brings them up to date",
     )

@@ -1,7 +1,7 @@
 """The one document of a snapshot: what ``-o json`` prints, the API serves and recordings keep.
 
 Keys are the metrics' words in base units, without prefix and ``_total``; what is not known is
-null. A value with labels is an object by label value, nested where there are two labels.
+null. A value with labels is an object by label value, nested if there are two labels.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _FACTS = ("driver_version", "nvml_version", "cuda_version")
 def to_document(
     snapshot: Snapshot, *, samples: bool = False, monotonic: float | None = None
 ) -> Document:
-    """Return the document of a snapshot; with its sub-second power samples where asked for.
+    """Return the document of a snapshot; with its sub-second power samples if asked for.
 
     Ages are those at a moment of the monotonic clock, by default now.
     """
@@ -88,7 +88,7 @@ def to_document(
 
 
 def from_document(document: Document) -> Snapshot:
-    """Return the snapshot of a document; UsageError where it is not one of this schema."""
+    """Return the snapshot of a document; UsageError if it is not one of this schema."""
     if not isinstance(document, dict):
         raise UsageError("no gpumon snapshot (not an object)")
     if document.get("schema") != SCHEMA:
@@ -273,7 +273,7 @@ def _check_numbers(value: Any) -> None:
         for inner in value.values():
             _check_numbers(inner)
     elif not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no reading")
+        raise ValueError(f"{value!r} is not a reading")
 
 
 def _read_at(age: float | None) -> float:

@@ -38,8 +38,8 @@ class Access:
 def read_access(url: str, token_file: Path | None) -> Access:
     """Return the access that options and environment give: a file, else GPUMON_GRAFANA_TOKEN.
 
-    Raises UsageError for what is no URL or no token, UnavailableError for a file that cannot be
-    read. No error repeats the token, nor a URL that may hold a password.
+    Raises UsageError for text that is not a URL or not a token, UnavailableError for a file that
+    cannot be read. No error repeats the token, nor a URL that may hold a password.
     """
     return Access(_checked_url(url), _checked_token(token_file))
 
@@ -56,7 +56,7 @@ def _checked_url(url: str) -> str:
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment or not url.isprintable() or " " in url:
-        raise UsageError("--url is no URL of a Grafana", f"write one such as {DEFAULT_URL}")
+        raise UsageError("--url is not a URL of a Grafana", f"write one such as {DEFAULT_URL}")
     return url.rstrip("/")
 
 

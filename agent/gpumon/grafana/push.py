@@ -52,7 +52,7 @@ def choose_source(sources: Iterable[DataSource], wanted: str | None, own: str) -
     """Return the Prometheus that dashboards shall choose: by name or uid, else the obvious one.
 
     Obvious is the dashboards' ``own``, else the only one, else Grafana's default. Raises
-    UsageError where there is no such one, or none is obvious, and UnavailableError where there is
+    UsageError if there is no such one, or none is obvious, and UnavailableError if there is
     none at all.
     """
     every = tuple(sources)
@@ -105,8 +105,9 @@ def compare(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Ch
     """Return what there is to do for a dashboard that belongs into a folder.
 
     Somebody has edited it, or moved it, where the newest version's message is not gpumon's: every
-    save makes a version. Its content is no sign, since newer Grafanas migrate what they hold. But
-    what is the same as ours, such as a file imported by hand, can be taken over without a loss.
+    save makes a version. Its content does not show that, since newer Grafanas migrate what they
+    hold. But what is the same as ours, such as a file imported by hand, can be taken over without a
+    loss.
     """
     return Change(ours, stored, _kind(ours, stored, folder))
 
@@ -127,7 +128,7 @@ def _kind(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Kind
 def apply(grafana: Grafana, change: Change, folder: Folder) -> None:
     """Save a dashboard in a folder, in place of the version that it was compared with.
 
-    Raises UnavailableError where the Grafana does not, and where another version is there by now.
+    Raises UnavailableError if the Grafana does not, and where another version is there by now.
     """
     grafana.save(change.ours, folder, change.stored.version if change.stored else None)
 

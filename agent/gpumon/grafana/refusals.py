@@ -42,7 +42,7 @@ def no_connection(access: Access, error: Exception) -> GpumonError:
 
     reason = access.hide(str(error)) or type(error).__name__
     if isinstance(error, httpx.InvalidURL):
-        return UsageError(f"--url {access.url} is no URL ({reason})", "write http://HOST:3000")
+        return UsageError(f"--url {access.url} is not a URL ({reason})", "write http://HOST:3000")
     if isinstance(error, httpx.TimeoutException):
         reason, step = f"{reason}: timeout", "is it up, or is a firewall between?"
     elif "CERTIFICATE_VERIFY_FAILED" in reason:
@@ -57,13 +57,13 @@ def no_connection(access: Access, error: Exception) -> GpumonError:
 def redirected(access: Access, location: str) -> GpumonError:
     """Return the error for an answer that leads elsewhere; a token is not carried there."""
     return UnavailableError(
-        f"{access.url} is no Grafana: it redirects to {access.hide(location) or 'nowhere'}",
+        f"{access.url} is not a Grafana: it redirects to {access.hide(location) or 'nowhere'}",
         NOT_GRAFANA,
     )
 
 
 def refused(access: Access, answer: httpx.Response, what: str, need: str) -> GpumonError:
-    """Return the error for a status that is no success.
+    """Return the error for a status that is not a success.
 
     ``what`` was asked for, such as ``dashboard gpumon-node``; ``need`` is what lets a token do it.
     """
@@ -99,7 +99,7 @@ def refused(access: Access, answer: httpx.Response, what: str, need: str) -> Gpu
 def unreadable(access: Access, what: str) -> GpumonError:
     """Return the error for an answer that is not as Grafana documents it."""
     return UnavailableError(
-        f"{access.url} answers {what} otherwise than Grafana documents",
+        f"{access.url} replies to {what} in a way that Grafana does not document",
         "is a proxy or a login page between?",
     )
 

@@ -69,7 +69,7 @@ class Stored:
 def connect(access: Access) -> Iterator[Grafana]:
     """Yield a Grafana that has answered with a version that is known to do.
 
-    Raises UsageError where the SDK is missing, UnavailableError where no Grafana of 9.5 or later
+    Raises UsageError if the SDK is missing, UnavailableError if no Grafana of 9.5 or later
     is there. The token is sent only after that, so a wrong URL does not learn it.
     """
     with _client() as client:
@@ -79,7 +79,7 @@ def connect(access: Access) -> Iterator[Grafana]:
 
 
 class Grafana:
-    """One server. Every method raises UnavailableError where the server does not do it."""
+    """One server. Every method raises UnavailableError if the server does not do it."""
 
     def __init__(self, access: Access, client: httpx.Client) -> None:
         """Ask by this client, as this access allows."""
@@ -98,8 +98,8 @@ class Grafana:
             database, version = str(health["database"]), str(health.get("version", ""))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UnavailableError(
-                f"{self.access.url} answers {answer.status_code} at /api/health, and not as Grafana"
-                " does",
+                f"{self.access.url} replies {answer.status_code} at /api/health, and not as "
+                "Grafana does",
                 refusals.NOT_GRAFANA,
             ) from None
         if database != "ok":
@@ -125,9 +125,9 @@ class Grafana:
             )
 
     def folder(self, name: str) -> Folder | None:
-        """Return the folder of a title at the top, or of a uid anywhere; None where there is none.
+        """Return the folder of a title at the top, or of a uid anywhere; None if there is none.
 
-        Raises UsageError where several have the title.
+        Raises UsageError if several have the title.
         """
         found = [folder for folder in self._folders() if name in {folder.uid, folder.title}]
         exact = [folder for folder in found if folder.uid == name]
@@ -169,7 +169,7 @@ class Grafana:
             return Folder(str(answer["uid"]), str(answer["title"]))
 
     def dashboard(self, uid: str) -> Stored | None:
-        """Return a dashboard, or None where there is none."""
+        """Return a dashboard, or None if there is none."""
         # The dashboard first, its newest message second: what somebody saves between the two is
         # then seen as an edit, and never taken for what is compared with ours.
         answer = self._ask(
@@ -194,9 +194,9 @@ class Grafana:
             )
 
     def save(self, dashboard: Dashboard, folder: Folder, version: int | None) -> None:
-        """Save a dashboard in a folder, in place of a version; None where there is none yet.
+        """Save a dashboard in a folder, in place of a version; None if there is none yet.
 
-        Raises UnavailableError where another version is there by now.
+        Raises UnavailableError if another version is there by now.
         """
         document = content(dashboard.document)
         if version is not None:
@@ -261,7 +261,7 @@ class Grafana:
         return message
 
     def _hidden_version(self) -> str:
-        """Return the version of a Grafana that tells it only to whom it knows (hide_version)."""
+        """Return the version of a Grafana that shows it only after a login (hide_version)."""
         with self._reading("its settings"):
             settings = self._ask("GET", "/api/frontend/settings", what="settings")
             return str(settings["buildInfo"].get("version", ""))
@@ -276,7 +276,7 @@ class Grafana:
         need: str = "",
         absent: frozenset[int] = frozenset(),
     ) -> Any:
-        """Return the JSON of an answer; None where its status is one of those for nothing there."""
+        """Return the JSON of an answer; None if its status is one of those for nothing there."""
         answer = self._send(method, path, self.access.header, body)
         if answer.status_code in absent:
             return None
@@ -328,8 +328,8 @@ def _client() -> httpx.Client:
     It is all that is used of the SDK. Its methods for folders, dashboards, versions and data
     sources (0.9.1) look only at bodies: 401, 403, 404, 412 and an empty list all become a bare
     ``Exception`` and a line in the root logger, the objects that newer Grafanas send a KeyError.
-    ``Api.call_the_api`` loses the status too, or writes it over the body's ``status``, which is
-    what tells one 412 from another; and it makes a ConnectError of an "invalid API key".
+    ``Api.call_the_api`` loses the status too, or writes it over the body's ``status``, which is all
+    that distinguishes one 412 from another; and it makes a ConnectError of an "invalid API key".
     """
     try:
         import httpx

@@ -48,7 +48,7 @@ class Dashboard:
 
     @property
     def source(self) -> str:
-        """The uid of the data source that it chooses by itself, or nothing."""
+        """The uid of the data source that it chooses on its own, or nothing."""
         return next((str(v["current"]["value"]) for v in _source_variables(self.document)), "")
 
     @property
@@ -93,20 +93,20 @@ def content(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest_in(message: str) -> str | None:
-    """Return the digest in a version's message, or None where gpumon did not write it."""
+    """Return the digest in a version's message, or None if gpumon did not write it."""
     found = _MARK.fullmatch(message)
     return found[1] if found else None
 
 
 FOLDER = "gpumon"
-"""Where they belong in a Grafana, unless somebody says otherwise."""
+"""Their place in a Grafana, unless somebody chooses another."""
 
 
 def load(names: Sequence[str] = (), thresholds: Thresholds | None = None) -> tuple[Dashboard, ...]:
-    """Return the dashboards that ship, by uid; of these uids or titles, where any are named.
+    """Return the dashboards that ship, by uid; of these uids or titles, if any are named.
 
     ``thresholds`` are a site's own, which they then hold in place of those that ship. Raises
-    UsageError for a name that none has, and UnavailableError where they are missing.
+    UsageError for a name that none has, and UnavailableError if they are missing.
     """
     folder = asset("dashboards/json")
     try:

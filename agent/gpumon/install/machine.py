@@ -24,7 +24,7 @@ from gpumon.install.service import ENVIRONMENT, STATE_DIR, UNIT, USER
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Program:
-    """What the service starts; ``unseen`` says why its user could not, empty where he can."""
+    """What the service starts; ``unseen`` says why its user could not, empty if he can."""
 
     argv: tuple[str, ...]
     unseen: str = ""
@@ -34,14 +34,14 @@ class Program:
 class Machine:
     """What there is.
 
-    unit: systemd's word on the unit, by property of ``systemctl show``; None where systemd is not
+    unit: systemd's word on the unit, by property of ``systemctl show``; None if systemd is not
         what runs here.
     enabled, dangling: it is started with the machine; by a link that leads to no unit.
     outdated: the agent was started before its unit, its settings or this gpumon was written.
     files: the texts of the service's files that exist.
     elsewhere: a unit of the same name that is not the administrator's.
     closed: what of the configuration the service's user could not read.
-    left, others: what a removal of the service leaves unless it is to be purged; what stands beside
+    left, others: what a removal of the service leaves behind unless it purges; what stands beside
         its configuration and is not the agent's.
     site: gpumon-site is a service here, and runs as the same user.
     """
@@ -64,7 +64,7 @@ class Machine:
 
 
 def look(root: Path = Path("/")) -> Machine:
-    """Look at this machine, or at one below a root; UnavailableError for whom may not."""
+    """Look at this machine, or at one below a root; UnavailableError if the user may not."""
     try:
         return _look(lambda path: root / path.relative_to("/"))
     except PermissionError as error:
@@ -138,7 +138,7 @@ def _allows(path: Path, mode: int) -> bool:
 
 
 def _is_closed(path: Path) -> bool:
-    """Tell whether the service's user could not read a file, or enter a folder, that exists."""
+    """Return whether the service's user could not read a file, or enter a folder, that exists."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def _is_closed(path: Path) -> bool:
 
 
 def _shown() -> Mapping[str, str] | None:
-    """Ask systemd for the unit; None in a chroot, where it says that it is "offline"."""
+    """Ask systemd for the unit; None in a chroot, if it says that it is "offline"."""
     if _systemctl("is-system-running").strip() == "offline":
         return None
     lines = _systemctl("show", UNIT, "-p", "ActiveState,ExecMainStartTimestampMonotonic")
@@ -169,7 +169,7 @@ def _systemctl(*words: str) -> str:
 
 
 def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
-    """Tell whether a service was started before one of its files was put where it is.
+    """Return whether a service was started before one of its files was put in place.
 
     By the time of the inode's change: a copy may bring the time of its original along.
     """
@@ -179,7 +179,7 @@ def _outdated(unit: Mapping[str, str] | None, files: Iterable[Path]) -> bool:
 
 
 def _has_account() -> bool:
-    """Tell whether the service's user and group exist, wherever users are kept."""
+    """Return whether the service's user and group exist, wherever users are kept."""
     try:
         pwd.getpwnam(USER)
         grp.getgrnam(USER)

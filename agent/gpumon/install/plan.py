@@ -1,4 +1,4 @@
-"""What is to be done, in order: from what there is to what is wanted, and nothing twice."""
+"""The steps in order: from what there is to what is wanted, and nothing twice."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ def install(
     start: bool = True,
     force: bool = False,
 ) -> list[Step]:
-    """Return what makes a service of this gpumon.
+    """Return the steps that install this gpumon as a service.
 
     ``configuration`` is the file for a machine that has none, with the ``chosen`` values in it;
-    ``present`` are the values of the one that is there, None where there is none. Raises
-    UnavailableError where there can be no service, and UsageError where the two contradict.
+    ``present`` are the values of the one that is there, None if there is none. Raises
+    UnavailableError if there can be no service, and UsageError if the two contradict.
     """
-    _refuse(machine, f"bring the changes to systemctl edit {UNIT}, and add --force", force=force)
+    _refuse(
+        machine,
+        f"move your changes to a drop-in (systemctl edit {UNIT}), and add --force",
+        force=force,
+    )
     if machine.program.unseen:
         raise UnavailableError(
             f"the service's user could not run this gpumon: {machine.program.unseen}",
@@ -55,7 +59,7 @@ def install(
         changed = True
     else:
         _agree(present, chosen)
-        steps.append(Leave(f"{DEFAULT_FILE} as it is"))
+        steps.append(Leave(f"{DEFAULT_FILE} unchanged"))
     return steps + list(_started(machine, changed=changed, start=start))
 
 
@@ -67,14 +71,16 @@ def _files(machine: Machine, *, force: bool) -> Iterator[Step]:
             edited = force and old is not None and not is_ours(path, old)
             yield Write(path, files[path], keep_old=edited)
         if path == USERS_FILE and not machine.has_user:
-            yield Run(("systemd-sysusers", str(USERS_FILE)), ("make", "made"), f"the user {USER}")
+            yield Run(
+                ("systemd-sysusers", str(USERS_FILE)), ("create", "created"), f"the user {USER}"
+            )
 
 
 def _started(machine: Machine, *, changed: bool, start: bool) -> Iterator[Step]:
     if machine.unit is not None and changed:
         yield RELOAD
     if not machine.enabled:
-        what = f"{UNIT}: it starts with the machine"
+        what = f"{UNIT}: it starts at boot"
         yield Run(("systemctl", "enable", UNIT), ("enable", "enabled"), what)
     if machine.unit is None:
         yield Leave(f"{UNIT} for the next boot to start: systemd does not run here")
@@ -90,11 +96,11 @@ def _started(machine: Machine, *, changed: bool, start: bool) -> Iterator[Step]:
 
 
 def uninstall(machine: Machine, *, purge: bool = False, force: bool = False) -> list[Step]:
-    """Return what removes the service; its configuration and memory only where they are to go.
+    """Return what removes the service; its configuration and memory only for a purge.
 
-    Raises UnavailableError where the service is not gpumon's own to remove.
+    Raises UnavailableError if the service is not gpumon's own to remove.
     """
-    _refuse(machine, "keep what you need of it, and add --force", force=force)
+    _refuse(machine, "save what you need from it, and add --force", force=force)
     there = [path for path in (UNIT_FILE, USERS_FILE) if path in machine.files]
     steps: list[Step] = []
     if machine.unit is not None and machine.unit.get("ActiveState") not in ENDED:
@@ -122,7 +128,7 @@ def _without_user(machine: Machine) -> Iterator[Step]:
     if machine.site:
         yield Leave(f"the user {USER}: gpumon-site runs as it")
         return
-    busy = "end what runs as it (a reader that waits in the driver ends with its call), run again"
+    busy = "end its processes (a reader that waits in the driver ends with its call), run again"
     yield Run(("userdel", USER), ("remove", "removed"), f"the user {USER}", busy)
     # Where users have no group of their own by default, the group stays: 6 is "there is none".
     yield Run(("groupdel", USER), ("remove", "removed"), f"the group {USER}", busy, fine=(0, 6))
@@ -134,17 +140,17 @@ RELOAD = Run(("systemctl", "daemon-reload"), ("reload", "reloaded"), "systemd's 
 
 
 def _refuse(machine: Machine, edited: str, *, force: bool) -> None:
-    """Raise UnavailableError where the service is not ours to change."""
+    """Raise UnavailableError if the service is not ours to change."""
     if not machine.has_systemd:
         raise UnavailableError(
-            "this machine has no systemd", "have whatever starts services here run: gpumon agent"
+            "this machine has no systemd", "let your own service manager run: gpumon agent"
         )
     if machine.masked:
         raise UnavailableError(f"{UNIT} is masked", f"systemctl unmask {UNIT}")
     if machine.elsewhere is not None:
         raise UnavailableError(
-            f"{machine.elsewhere} is there already",
-            "use the package manager; or remove that file, if it is of no package",
+            f"{machine.elsewhere} already exists",
+            "use the package manager; or remove that file, if it belongs to no package",
         )
     for path in (UNIT_FILE, USERS_FILE):
         text = machine.files.get(path)
@@ -153,11 +159,11 @@ def _refuse(machine: Machine, edited: str, *, force: bool) -> None:
 
 
 def _agree(there: Mapping[str, str], chosen: Mapping[str, str]) -> None:
-    """Raise UsageError where a configuration that is there says otherwise than was chosen."""
+    """Raise UsageError if an existing configuration contradicts what was chosen."""
     for key, value in chosen.items():
         if key not in there or typed(there[key]) != typed(value):
             said = f"has {key} = {there[key]}" if key in there else f"does not have {key}"
             raise UsageError(
-                f"{DEFAULT_FILE} is there, and {said}",
+                f"{DEFAULT_FILE} exists, and {said}",
                 f"write {key} in it, then systemctl restart {UNIT}",
             )

@@ -13,4 +13,4 @@ STATE_DIR = Path("/var/lib/gpumon")
 """Where the agent's memory is: systemd makes it (StateDirectory)."""
 
 ENVIRONMENT = Path("/etc/gpumon/agent.env")
-"""Where it takes variables from, besides its configuration file."""
+"""The file from which it takes variables, besides its configuration file."""

@@ -28,7 +28,7 @@ class Write:
         return f"{self.path}{f', keeping the old as {_old(self.path)}' if self.keep_old else ''}"
 
     def carry_out(self, root: Path) -> None:
-        """Write it below a root; OSError where that cannot be, and then all is as it was."""
+        """Write it below a root; OSError if that cannot be, and then all is as it was."""
         path = _below(root, self.path)
         _make_folder(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -59,7 +59,7 @@ class Remove:
         return str(self.path)
 
     def carry_out(self, root: Path) -> None:
-        """Remove it below a root; OSError where that cannot be."""
+        """Remove it below a root; OSError if that cannot be."""
         path = _below(root, self.path)
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -74,11 +74,11 @@ class Run:
     argv: tuple[str, ...]
     words: tuple[str, str]
     what: str
-    next_step: str = "mend that, and run this again"
+    next_step: str = "fix that and run this again"
     fine: tuple[int, ...] = (0,)
 
     def carry_out(self, _root: Path) -> None:
-        """Run it to its end; UnavailableError, with what it said last, where it fails."""
+        """Run it to its end; UnavailableError, with what it said last, if it fails."""
         command = " ".join(self.argv)
         try:
             done = _run(self.argv)
@@ -87,7 +87,7 @@ class Run:
         if done.returncode not in self.fine:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise UnavailableError(
-                f"{command} ended with {done.returncode}{f' ({said[0]})' if said else ''}",
+                f"{command} exited with {done.returncode}{f' ({said[0]})' if said else ''}",
                 self.next_step,
             )
 
@@ -106,7 +106,7 @@ class Stop:
         return self.unit
 
     def carry_out(self, root: Path) -> None:
-        """Stop it; UnavailableError where it goes on, for systemd calls that a success."""
+        """Stop it; UnavailableError if it goes on, because systemd calls that a success."""
         Run(("systemctl", "stop", self.unit), self.words, self.unit, self.next_step).carry_out(root)
         shown = _run(("systemctl", "show", self.unit, "-p", "MainPID,Result")).stdout.split()
         runs = any(line.startswith("MainPID=") and line != "MainPID=0" for line in shown)

@@ -1,4 +1,4 @@
-"""What a report is made of: joules by the hour, by whom they were drawn and where."""
+"""What a report is made of: joules by the hour, by job and by node."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gpumon.model import Job
 HOUR_SECONDS = 3600
 
 Progress = Callable[[int, int], None]
-"""Is told how many of how many pieces of work are done."""
+"""Called with how many of how many pieces of work are done."""
 
 
 def silent(done: int, of: int) -> None:
-    """Tell nobody of progress."""
+    """Report no progress."""
     del done, of
 
 
@@ -22,11 +22,11 @@ def silent(done: int, of: int) -> None:
 class HourRow:
     """What one job, or nobody (``job`` None), had of one GPU, or of one node, in one hour.
 
-    ``hour`` counts from 1970; where nothing depends on the hour, a row may stand for the day that
+    ``hour`` counts from 1970; if nothing depends on the hour, a row may stand for the day that
     begins with it. ``method`` is empty for a GPU's own joules; for those that the node drew beyond
     its GPUs it says how they are known, ``measured`` or ``estimated``. ``idle_joules`` are those of
     ``joules`` that were drawn while the job left the GPU idle. ``gpu`` and ``uuid`` are None and
-    empty where all of a node's GPUs are in one row. ``place`` has rack, row, hall and cluster as
+    empty if all of a node's GPUs are in one row. ``place`` has rack, row, hall and cluster as
     far as they are known; ``reason`` says why it was nobody's.
     """
 
@@ -45,7 +45,7 @@ class HourRow:
 
 
 def placed(hours: Hours, places: Mapping[str, Mapping[str, str]]) -> Hours:
-    """Return the hours with the places of their nodes, where the source did not tell them."""
+    """Return the hours with the places of their nodes, if the source did not report them."""
     rows = tuple(
         dataclasses.replace(row, place={**places[row.node], **row.place})
         if row.node in places
@@ -76,7 +76,7 @@ class Hours:
     """All rows of a span, and what is not in them.
 
     ``without_data_ratio`` is the share of the hours of GPUs (or nodes) of which nothing is known,
-    ``missing`` says of which, worst first. ``demands`` are by boundary, where they are known;
+    ``missing`` says of which, worst first. ``demands`` are by boundary, if they are known;
     ``error_ratio`` is how far off the GPUs' joules may be. ``active_lines`` are those by which GPUs
     were active or idle in the span, oldest first; none if that is not known.
     """

@@ -1,7 +1,7 @@
 """The books of a node: fed by each tick, asked by each scrape.
 
-Every tick each GPU's joules go to whoever held it. A gap (the agent was down, the GPU silent) goes
-to who held the GPU before and after it, else to nobody: what happened in between is not known.
+Every tick each GPU's joules go to the job that held it. A gap (the agent was down, the GPU silent)
+goes to who held the GPU before and after it, else to nobody: what happened in between is not known.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OVER_SECONDS = 60.0
 """Who held a GPU until this long ago may still have a part in the tick at hand."""
 
 HOST = "host"
-"""Stands for a GPU's uuid, in the hours, where joules are those that the node drew beyond its GPUs;
+"""Stands for a GPU's uuid, in the hours, if joules are those that the node drew beyond its GPUs;
 their reason is the method by which they are known."""
 
 CORRECTIONS = ("reset", "rejected", "gap")
@@ -41,7 +41,7 @@ CORRECTIONS = ("reset", "rejected", "gap")
 
 @dataclasses.dataclass(slots=True)
 class OpenJob:
-    """A job that is shown: since when, and since when (unix seconds) it holds nothing any more."""
+    """A job that is shown: since when, and since when (unix seconds) it holds nothing."""
 
     job: Job
     began: float
@@ -104,10 +104,10 @@ class Ledger:
         """Go on from what an earlier ledger left.
 
         ``active_ratio``: from this activity on a held GPU is active. What was entered by another
-        line stays as it was; the journal keeps which one held when.
-        ``gap_seconds``: longer without a reading is a gap.
-        ``steady`` where readings are taken in this machine's own time: how long a tick was is then
-        told by the monotonic clock, which nobody sets, and the source's time only says when.
+        line stays as it was; the journal keeps which one held when. ``gap_seconds``: longer without
+        a reading is a gap. ``steady`` if readings are taken in this machine's own time: how long a
+        tick was is then measured by the monotonic clock, which nobody sets, and the source's time
+        only says when.
         """
         self._accounts = books.accounts
         self._jobs = books.jobs
@@ -163,7 +163,7 @@ class Ledger:
         self._journal.commit(time)
 
     def state(self) -> LedgerState:
-        """Return what is to be shown now; its readings are of one tick."""
+        """Return what to show now; its readings are of one tick."""
         here = [self._accounts[uuid] for uuid in self._present if uuid in self._accounts]
         return LedgerState(
             jobs=tuple(self._job_reading(job) for job in self._jobs.values()),
@@ -292,7 +292,7 @@ class Ledger:
             self._journal.quarterly(quarter, amount, host=host)
 
     def _seconds(self, account: Account, gpu: GpuReading) -> float:
-        """Return how long ago the last mark was; 0 or less where the clock was set back."""
+        """Return how long ago the last mark was; 0 or less if the clock was set back."""
         before = self._read_at.get(account.uuid)
         if self._steady and before is not None:
             return gpu.read_at - before
@@ -342,7 +342,7 @@ class Ledger:
         self._journal.job(known, shown=True)
 
     def _end(self, held: set[str], allocation: Allocation, time: float) -> None:
-        """Note which jobs hold nothing any more, and fold those that were shown long enough."""
+        """Note which jobs no longer hold anything, and fold those that were shown long enough."""
         ends = {h.job_id: h.until for h in allocation.holdings if h.until is not None}
         for job_id, job in list(self._jobs.items()):
             if job_id in held:
@@ -389,17 +389,17 @@ class Ledger:
 
 
 def _long_over(holding: Holding, time: float) -> bool:
-    """Tell whether a holding ended before any tick that is still to be entered."""
+    """Return whether a holding ended before any tick that is still to be entered."""
     return holding.until is not None and time - holding.until > OVER_SECONDS
 
 
 def _activity(gpu: GpuReading) -> float | None:
-    """Return SM activity, else utilisation: what decides between active and idle."""
+    """Return SM activity, else utilization: what decides between active and idle."""
     return gpu.utilization_ratio if gpu.sm_active_ratio is None else gpu.sm_active_ratio
 
 
 def _each_once(gpus: Iterable[GpuReading]) -> list[GpuReading]:
-    """Return the GPUs that tell their energy, a module's joules once (GB200: two GPUs a module)."""
+    """Return the GPUs that report energy, a module's joules once (GB200: two GPUs a module)."""
     found: dict[str, GpuReading] = {}
     for gpu in gpus:
         if not gpu.up or not gpu.identity.uuid:

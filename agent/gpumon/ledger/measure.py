@@ -1,4 +1,4 @@
-"""What a GPU drew between two readings: by its own counter, and what to do where that breaks."""
+"""What a GPU drew between two readings: by its own counter, and what to do if that breaks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAST_SECONDS = 1.0
 
 BLIND_SECONDS = 60.0
 """How long a hole may be that is filled from power at its ends; and what a step of the counter may
-stand for where the clock was set back, so that nothing tells how long it took."""
+stand for if the clock was set back, so that nothing shows how long it took."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Drawn:
 
 
 def drawn(before: Mark, now: Mark, seconds: float, limit_watts: float | None) -> Drawn:
-    """Return what was drawn in ``seconds``; 0 or less where the clock was set back.
+    """Return what was drawn in ``seconds``; 0 or less if the clock was set back.
 
     The counter's difference holds over any gap. One that fell was reset, one that leapt beyond
-    the limit is wrong: the hole is then filled from power where it is short. A GPU without a
+    the limit is wrong: the hole is then filled from power if it is short. A GPU without a
     counter has only its power.
     """
     if now.counter is None or before.counter is None:

@@ -93,7 +93,7 @@ def _pieces(tick: Tick) -> list[tuple[float, list[Holding]]]:
 
 
 def in_force(holding: Holding, moment: float) -> bool:
-    """Tell whether a holding is there at a moment (unix seconds)."""
+    """Return whether a holding is there at a moment (unix seconds)."""
     return _covers(holding, moment, moment) and (holding.until is None or holding.until > moment)
 
 
@@ -115,7 +115,7 @@ def _by_instance(holdings: Sequence[Holding], gpu: GpuReading) -> dict[str, floa
 
 
 def _by_activity(owners: Sequence[str], tick: Tick) -> dict[str, float]:
-    """Divide by the SM time of each job's processes; equally where none has any."""
+    """Divide by the SM time of each job's processes; equally if none has any."""
     found = dict.fromkeys(owners, 0.0)
     for process in tick.gpu.held_by:
         owner = tick.pids.get(process.pid)

@@ -1,4 +1,4 @@
-"""What the agent tells about itself: its source, its reader, its collectors."""
+"""What the agent reports about itself: its source, its reader, its collectors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BuildInfo:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkloadInfo:
-    """Who tells which job holds which GPU."""
+    """What reports which job holds which GPU."""
 
     manager: str
 
@@ -47,27 +47,28 @@ class AgentReading:
         name="source",
     )
     thresholds_info: ThresholdsInfo | None = info(
-        "Which thresholds are in force, as a digest of their values; /api/v1/thresholds has these.",
+        "Digest of the thresholds in force; /api/v1/thresholds lists the values.",
         labels=("digest",),
         name="thresholds",
     )
     source_up: bool = gauge(
-        "1 while the source can be read; 0 without a driver, or when all its calls stand still.",
+        "1 while the source can be read; 0 without a driver, or when all of its calls hang.",
         tier=Tier.CORE,
         required=True,
     )
     released: bool = gauge(
-        "1 while the agent has let go of the driver on purpose (gpumon release).",
+        "1 while the agent has released the driver on purpose (gpumon release).",
         tier=Tier.CORE,
         required=True,
     )
-    gpus: int = gauge("GPUs the source shows.", tier=Tier.CORE, required=True)
+    gpus: int = gauge("GPUs that the source lists.", tier=Tier.CORE, required=True)
     gpus_expected: int | None = gauge(
-        "GPUs there should be: as declared, else the most this source showed in seven days.",
+        "GPUs this node should have: as declared, else the most that its source listed in seven "
+        "days.",
         tier=Tier.CORE,
     )
     collector_success: Mapping[str, int] = gauge(
-        "1 where the collector's last run succeeded.",
+        "1 if the collector's last run succeeded.",
         tier=Tier.CORE,
         labels=["collector"],
         required=True,
@@ -76,32 +77,32 @@ class AgentReading:
         "How long the collector's last run took.", labels=["collector"], required=True
     )
     reader_restarts: int = counter(
-        "Readers that were replaced because they died or stood still.", tier=Tier.CORE
+        "Readers that were replaced because they died or hung.", tier=Tier.CORE
     )
 
     unattributed_xids: int | None = gauge(
-        "Xids that wait for their GPU: of a PCI address at which none has ever been seen.",
+        "Xids not yet assigned to a GPU: no GPU has ever been seen at their PCI address.",
         tier=Tier.CORE,
     )
 
     workload_manager_info: WorkloadInfo | None = info(
-        "Who tells which job holds which GPU; gpumon_collector_success says whether it does now.",
+        "What reports which job holds which GPU; gpumon_collector_success shows whether it works "
+        "now.",
         labels=("manager",),
         name="workload_manager",
     )
     workload_manager_errors: int | None = counter(
-        "How often that could not be asked, or answered nonsense; what was known last stays in "
-        "force.",
+        "Failed or malformed replies of the workload manager; what was known last stays in force.",
         tier=Tier.CORE,
     )
     ledger_info: LedgerRule | None = info(
-        "By what several holders of one GPU share its joules, and who gets those of a gap.",
+        "How several holders of one GPU share its joules, and who gets those of a gap.",
         labels=("shared", "mig", "gap"),
         name="ledger",
     )
     ledger_corrections: Mapping[str, int] | None = counter(
-        "Device counters that were reset, or leapt beyond what the power limit allows (rejected), "
-        "and gaps whose joules are nobody's.",
+        "Corrections of the ledger: device counters that were reset, or that jumped further than "
+        "the power limit allows (rejected), and gaps whose joules belong to nobody.",
         tier=Tier.CORE,
         labels=["correction"],
     )

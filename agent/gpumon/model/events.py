@@ -1,4 +1,4 @@
-"""What happened to a GPU: an Xid, or an SXid of an NVSwitch, as one source told it."""
+"""What happened to a GPU: an Xid, or an SXid of an NVSwitch, as one source reported it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class XidEvent:
     """An Xid at ``time`` (unix seconds), seen by one source: ``nvml``, ``log`` or ``bus``.
 
     ``pci`` is the GPU's address as the kernel writes it, four digits of domain and no function:
-    ``0000:29:00``. What the source does not tell is None or empty.
+    ``0000:29:00``. What the source does not report is None or empty.
     """
 
     time: float
@@ -45,7 +45,7 @@ class SxidEvent:
 def kernel_address(pci_bus_id: str) -> str:
     """Return NVML's ``00000000:29:00.0`` as the kernel log writes it: ``0000:29:00``.
 
-    A domain above four digits stays as long as it is. Text that is no address is returned as is.
+    A domain above four digits stays as long as it is. Other text is returned as is.
     """
     domain, _, rest = pci_bus_id.lower().partition(":")
     if not rest:

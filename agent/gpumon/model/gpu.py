@@ -41,14 +41,14 @@ class GpuReading:
     """All that one GPU said at ``time`` (unix seconds of the source's own clock).
 
     ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
-    told. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
-    ``module`` where power is that of a whole Grace module. ``mig`` are its MIG instances,
+    derived. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
+    ``module`` if the power is that of a whole Grace module. ``mig`` are its MIG instances,
     ``held_by`` the processes that hold a context on it, ``jobs`` the ids of the jobs that hold it,
     ``denied`` the fields that the driver refuses to this user. ``origins`` is the number of the
     table, in its snapshot, of where its values were read from. ``since`` is when (unix seconds)
-    each of its conditions began, as far back as somebody looked: a state other than ok, what holds
-    its clocks down, what the driver asks for. Where ``state`` is not ``ok`` every reading is None
-    and ``reason`` says why in words; what the agent remembers of the GPU (its Xids) stays.
+    each of its conditions began, as far back as somebody looked: a state other than ok, a throttle
+    reason, what the driver asks for. If ``state`` is not ``ok`` every reading is None and
+    ``reason`` says why in words; what the agent remembers of the GPU (its Xids) stays.
     """
 
     identity: GpuIdentity = info(
@@ -100,11 +100,11 @@ class GpuReading:
         tier=Tier.FULL,
     )
     power_limit_watts: float | None = gauge(
-        "Power limit in force, whoever set it (out-of-band caps included).",
+        "Power limit in force, no matter who set it (out-of-band caps included).",
         tier=Tier.CORE,
     )
     power_limit_default_watts: float | None = gauge(
-        "Power limit this GPU comes up with.",
+        "Power limit that this GPU starts with.",
         tier=Tier.CORE,
     )
     energy_joules: float | None = counter(
@@ -115,17 +115,17 @@ class GpuReading:
         "How the joules are known: method and scope.", labels=("method", "scope"), name="energy"
     )
     energy_error_ratio: float | None = gauge(
-        "How far off the joules may be, as a share of them (see docs/energy.md).", tier=Tier.CORE
+        "Largest error of the joules, as a share of them (see docs/energy.md).", tier=Tier.CORE
     )
     energy_suspect: frozenset[str] | None = gauge(
-        "1 where the energy counter is not to be believed: 10 % off its power over minutes "
-        "(diverging), still under power (stuck), ahead of what the power limit allows (jump).",
+        "1 if the energy counter cannot be trusted: 10 % off its power over minutes (diverging), "
+        "not moving while power is drawn (stuck), ahead of what the power limit allows (jump).",
         labels=["reason"],
         states=ENERGY_SUSPICIONS,
     )
     energy_divergence_ratio: float | None = gauge(
         "Energy counter against the integral of power over the last minutes, as a share of the "
-        "integral: 0.02 is two per cent more on the counter.",
+        "integral: 0.02 means that the counter shows two per cent more.",
         tier=Tier.FULL,
     )
 
@@ -206,7 +206,7 @@ class GpuReading:
 
     # Memory.
     memory_total_bytes: int | None = gauge(
-        "Device memory there is.",
+        "Device memory of this GPU.",
     )
     memory_used_bytes: int | None = gauge(
         "Device memory in use by processes.",
@@ -242,8 +242,8 @@ class GpuReading:
         ],
     )
     throttle_reasons: frozenset[str] | None = gauge(
-        "1 for each reason that holds the clocks down now; hw_slowdown is the fact that one of "
-        "the hw_ reasons does, by half or more.",
+        "1 for each reason why the clocks are throttled now; hw_slowdown comes with either of the "
+        "other hw_ reasons and means clocks at half or less.",
         tier=Tier.CORE,
         labels=["reason"],
         states=THROTTLE_REASONS,
@@ -254,19 +254,19 @@ class GpuReading:
     pcie_transmit_bytes: int | None = counter("Sent over PCI Express.")
     pcie_receive_bytes: int | None = counter("Received over PCI Express.")
     pcie_replays: int | None = counter(
-        "PCI Express packets sent again; some are normal, a rate is not.",
+        "PCI Express packets that were sent again; a few are normal, a steady rate is not.",
     )
     pcie_link_generation: int | None = gauge(
-        "PCI Express generation now; falls when idle on some boards.",
+        "PCI Express generation now; lower while idle on some boards.",
     )
     pcie_link_generation_max: int | None = gauge(
-        "Highest PCI Express generation that this GPU and its slot both do.",
+        "Highest PCI Express generation that both this GPU and its slot support.",
     )
     pcie_link_width: int | None = gauge(
         "PCI Express lanes now.",
     )
     pcie_link_width_max: int | None = gauge(
-        "PCI Express lanes this GPU and its slot both have.",
+        "PCI Express lanes that both this GPU and its slot have.",
     )
 
     # NVLink. Data counters leave protocol overhead out; 163 and below end with NVLink 4.
@@ -338,8 +338,8 @@ class GpuReading:
         tier=Tier.FULL,
     )
     fabric_unhealthy: Mapping[str, bool] | None = gauge(
-        "1 for a condition that makes the fabric unfit (its health mask, or that joining it "
-        "failed); only those that this GPU can tell.",
+        "1 for a condition that makes the fabric unhealthy (from its health mask, or because "
+        "joining it failed); only those that this GPU can report.",
         labels=["condition"],
     )
 
@@ -374,10 +374,10 @@ class GpuReading:
         "1 when a row waits to be replaced at the next reset.",
     )
     row_remap_failed: bool | None = gauge(
-        "1 when a row could not be replaced: the board must be.",
+        "1 when a row could not be replaced: replace the board.",
     )
     sram_threshold_exceeded: bool | None = gauge(
-        "1 when uncorrectable SRAM errors are so many that the board should be replaced.",
+        "1 when there are enough uncorrectable SRAM errors that the board should be replaced.",
     )
     remap_banks: Mapping[str, int] | None = gauge(
         "Banks of device memory by how many spare rows they have left.",
@@ -389,7 +389,7 @@ class GpuReading:
         "Banks of device memory with no spare row left.",
     )
     power_smoothing_lifetime_ratio: float | None = gauge(
-        "Life that is left in the power-smoothing circuit (GB200 and later).",
+        "Share of its life that the power-smoothing circuit has left (GB200 and later).",
     )
     recovery_action: str | None = gauge(
         "1 for the action the driver asks for to make this GPU healthy.",
@@ -399,13 +399,13 @@ class GpuReading:
     )
 
     persistence_mode: bool | None = gauge(
-        "1 where the driver keeps this GPU initialised with no program on it; without it each "
-        "start takes seconds longer, and limits that were set are forgotten.",
+        "1 if the driver keeps this GPU initialized while no program uses it; without that each "
+        "start takes seconds longer, and limits that were set are lost.",
         tier=Tier.FULL,
     )
     processes: int | None = gauge("Processes that hold a context on this GPU.")
     mig_mode: bool | None = gauge(
-        "1 while the GPU is divided (MIG); absent where it cannot be.",
+        "1 while the GPU is divided into MIG instances; absent if it cannot be.",
     )
 
     # What the agent remembers of this GPU, through restarts.
@@ -416,7 +416,7 @@ class GpuReading:
         labels=["xid"],
     )
     xid_last_timestamp_seconds: Mapping[str, float] | None = gauge(
-        "When the last Xid of this code was.", tier=Tier.CORE, labels=["xid"]
+        "Time of the last Xid of this code.", tier=Tier.CORE, labels=["xid"]
     )
     xid_events: Mapping[str, int] | None = counter(
         "Xids of this GPU by class: whether an application, the driver or the hardware is the "
@@ -425,7 +425,7 @@ class GpuReading:
         labels=["class"],
     )
 
-    @derived_gauge("1 while this GPU answers.")
+    @derived_gauge("1 while this GPU responds.")
     def up(self) -> bool:
         """Whether the GPU could be read."""
         return self.state is GpuState.OK
@@ -439,7 +439,7 @@ class GpuReading:
         """Return a copy with other values of some fields, as ``dataclasses.replace`` does.
 
         A reading is copied on every tick, and ``replace`` sets each of ninety fields by name: it is
-        for this copy that the class has no slots. TypeError for a field that there is not.
+        for this copy that the class has no slots. Raises TypeError for a field that does not exist.
         """
         if not changes.keys() <= self.__dict__.keys():
             raise TypeError(f"no such field: {sorted(changes.keys() - self.__dict__.keys())}")
@@ -448,7 +448,7 @@ class GpuReading:
         return copy
 
     def age(self, monotonic: float) -> float | None:
-        """Return the seconds since the reading, or None where there never was one."""
+        """Return the seconds since the reading, or None if there never was one."""
         return round(max(0.0, monotonic - self.read_at), 3) if self.read_at else None
 
 

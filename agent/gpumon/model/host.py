@@ -1,7 +1,7 @@
 """The node beyond its GPUs: what it draws, and the basics of its CPUs and memory.
 
-The rest of a host is node_exporter's. Each reading is absent where its hardware, or the permission
-to read it, is.
+The rest of a host is node_exporter's. A reading is absent if its hardware is, or if this user may
+not read it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ class HostReading:
         labels=["method", "source"],
     )
     energy_joules: Mapping[tuple[str, str], float] | None = counter(
-        "Energy of the whole node since the agent started, by how it was known at the time; "
-        "the series add up.",
+        "Energy of the whole node since the agent started, by the method in use at the time; the "
+        "series add up.",
         tier=Tier.CORE,
         labels=["method", "source"],
     )
     cpu_energy_joules: Mapping[tuple[str, str], float] | None = counter(
-        "Energy of the CPUs since the agent started (RAPL), wraps undone. Domains core and uncore "
-        "are parts of package, dram is not, and psys contains all: do not add them all up.",
+        "Energy of the CPUs since the agent started (RAPL), corrected for wraps of the counter. "
+        "Domains core and uncore are parts of package, dram is not, and psys contains all: do not "
+        "add them all up.",
         labels=["package", "domain"],
     )
     cpus: int | None = gauge("Logical CPUs.")

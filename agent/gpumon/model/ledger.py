@@ -18,7 +18,7 @@ class JobReading:
     """One job on this node, while it holds a GPU and for a quarter of an hour after."""
 
     job: Job = info(
-        "A job on this node. User and name are empty for whom may not see users.",
+        "A job on this node; its user and name are empty for clients that may not see users.",
         labels=("user", "account", "partition", "name", "manager"),
         name="",
         required=True,
@@ -30,13 +30,13 @@ class JobReading:
         labels=["state"],
     )
     idle_energy_joules: float | None = counter(
-        "The job's joules on GPUs that it held and left idle: of those in "
-        "gpumon_job_gpu_energy_joules_total, the waste.",
+        "Joules wasted by the job: those of gpumon_job_gpu_energy_joules_total on GPUs that it "
+        "held and left idle.",
         tier=Tier.CORE,
     )
     host_energy_joules: Mapping[str, float] | None = counter(
-        "The job's part of what the node draws beyond its GPUs: by the share of the node's GPUs "
-        "that it holds.",
+        "The job's part of the energy that the node draws beyond its GPUs, by the share of the "
+        "node's GPUs that it holds.",
         tier=Tier.CORE,
         labels=["method"],
     )
@@ -78,10 +78,10 @@ class LedgerReading:
     gpu: int
     uuid: str
     unallocated_energy_joules: float | None = counter(
-        "Joules of this GPU that nobody held.", tier=Tier.CORE
+        "Joules of this GPU while nobody held it.", tier=Tier.CORE
     )
     ended_jobs_energy_joules: float | None = counter(
-        "Joules of this GPU of jobs that are no longer shown.", tier=Tier.CORE
+        "Joules of this GPU that went to jobs no longer shown.", tier=Tier.CORE
     )
     ledger_energy_joules: float | None = counter(
         "Joules of this GPU since its ledger began: jobs, ended jobs and unallocated together.",
@@ -96,7 +96,7 @@ class LedgerReading:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LedgerRule:
-    """By what several holders of one GPU share its joules, and who gets those of a gap."""
+    """How several holders of one GPU share its joules, and who gets those of a gap."""
 
     shared: str = "sm_activity"
     mig: str = "sm_activity"

@@ -7,8 +7,8 @@ A metric is declared once, as a field of the frozen dataclass that carries its v
     )
 
 From that one row come the name ``gpumon_gpu_power_watts``, the exposition, the JSON key and the
-line of ``docs/metrics.md``. Where a source finds the value stands with the source, by the name of
-the field (``sources/nvml/table.py``, ``sources/replay/columns.py``).
+line of ``docs/metrics.md``. Each source says where it finds the value, by the name of the field
+(``sources/nvml/table.py``, ``sources/replay/columns.py``).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Metric:
         return last if last in UNITS else ""
 
     def samples(self, owner: object) -> Iterator[tuple[tuple[str, ...], float]]:
-        """Yield (label values, value) of this metric on its owner; nothing where not known."""
+        """Yield (label values, value) of this metric on its owner; nothing if not known."""
         value = getattr(owner, self.field)
         if value is None:
             return
@@ -206,7 +206,7 @@ class Group:
     metrics: tuple[Metric, ...]
 
     def __getitem__(self, field: str) -> Metric:
-        """Return the metric of a field; KeyError where the field is none."""
+        """Return the metric of a field; KeyError if there is no such metric."""
         for metric in self.metrics:
             if metric.field == field:
                 return metric

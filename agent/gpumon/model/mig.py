@@ -1,6 +1,6 @@
 """One MIG instance at one instant: what of a GPU it is, and what it said.
 
-NVML answers memory, processes and GPM for an instance; power, temperature and clocks are the whole
+NVML reports memory, processes and GPM for an instance; power, temperature and clocks are the whole
 GPU's and are never repeated here. Energy is apportioned (``gpumon.derive``), and says how.
 """
 
@@ -60,8 +60,8 @@ class MigReading:
         tier=Tier.CORE,
     )
     energy_info: MigEnergyInfo | None = info(
-        "How a GPU's energy is divided among its instances: by SMs times their activity, or, "
-        "where activity is not known, by SMs.",
+        "How a GPU's energy is divided among its instances: by SMs times their activity, or by "
+        "SMs alone if activity is not known.",
         labels=("method",),
         name="energy",
     )

@@ -1,4 +1,4 @@
-"""The NVSwitches of a node, as far as the kernel log tells of them."""
+"""The NVSwitches of a node, as far as the kernel log reports them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class NvswitchReading:
     nvswitch: int
     pci_bus_id: str
     sxid_errors: Mapping[tuple[str, str], int] | None = counter(
-        "Errors (SXids) of this NVSwitch by code and by what the driver calls them: fatal or "
+        "Errors (SXids) of this NVSwitch by code, and by the driver's own severity: fatal or "
         "non_fatal.",
         tier=Tier.CORE,
         labels=["sxid", "severity"],
     )
     sxid_last_timestamp_seconds: Mapping[str, float] | None = gauge(
-        "When the last SXid of this code was.", tier=Tier.CORE, labels=["sxid"]
+        "Time of the last SXid of this code.", tier=Tier.CORE, labels=["sxid"]
     )
 
     @property

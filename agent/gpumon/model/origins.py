@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 Origins = Mapping[str, str]
-"""Words by the name of a value; empty words are those of a value that was asked for in vain."""
+"""Words by the name of a value; empty for a value that was asked for without success."""
 
 NODE = 0
 """The number of the table of the node's own readings (host, node power)."""

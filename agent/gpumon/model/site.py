@@ -11,7 +11,7 @@ from gpumon.model.metric import gauge, info, metric_group
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NodePlace:
-    """Where a node stands and what the scheduler says of it; empty where that is not known."""
+    """Where a node stands and its state in the scheduler; empty if that is not known."""
 
     rack: str
     row: str
@@ -27,7 +27,7 @@ class SiteNodeReading:
 
     node: str
     node_info: NodePlace | None = info(
-        "A node of the site, drained and down ones too.",
+        "A node of the site; drained and down ones are listed too.",
         labels=("rack", "row", "hall", "node_partition", "state"),
         name="node",
     )
@@ -42,7 +42,7 @@ class SiteNodeReading:
 @metric_group(prefix="gpumon_site")
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReading:
-    """What holds now."""
+    """What is in force now."""
 
     power_budget_watts: Mapping[tuple[str, str], float] | None = gauge(
         "Power that may be drawn, by level (site, hall, row, rack) and its name.",
@@ -56,21 +56,22 @@ class SiteReading:
         "Emissions of electricity in CO2 equivalent, now.", labels=["zone", "source"]
     )
     fact_age_seconds: Mapping[str, float] | None = gauge(
-        "How old a fact is: since the hour, file, year or answer that it is from.",
+        "Age of a fact: since the hour, file, year or reply that it came from.",
         labels=["fact"],
     )
     fact_lifetime_seconds: Mapping[str, float] | None = gauge(
-        "How old such a fact may be before it is out of date: an hour's value two hours, a "
-        "contract or a year's mean more than a year.",
+        "Age at which a fact is out of date: two hours for an hourly value, more than a year for "
+        "a contract or a yearly mean.",
         labels=["fact"],
     )
     thresholds_info: ThresholdsInfo | None = info(
-        "The site's thresholds, as a digest of their values; agents with another have others.",
+        "Digest of the site's thresholds; an agent with another digest has other thresholds.",
         labels=("digest",),
         name="thresholds",
     )
     collector_success: Mapping[str, int] | None = gauge(
-        "1 where a source of facts could be read last time; what it said before holds meanwhile.",
+        "1 if the last read of a source of facts succeeded; until the next success its earlier "
+        "facts stay in force.",
         labels=["collector"],
     )
 

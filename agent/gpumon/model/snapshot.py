@@ -19,7 +19,7 @@ class SourceInfo:
     """Where readings come from.
 
     ``source`` is ``nvml``, ``sim`` or ``replay``; ``detail`` is the specification after the colon.
-    ``simulated`` is true where no hardware was measured, now or when it was recorded; every screen
+    ``simulated`` is true if no hardware was measured, now or when it was recorded; every screen
     must say so.
     """
 
@@ -40,7 +40,7 @@ class NodeReading:
     """
 
     gpu_power_watts: float | None = gauge(
-        "Power of the GPUs that answer, together.", tier=Tier.CORE
+        "Power of all GPUs that respond, together.", tier=Tier.CORE
     )
     gpu_power_peak_watts: float | None = gauge(
         "Highest sub-second sum over the GPUs in the last 30 s.", tier=Tier.CORE
@@ -63,11 +63,11 @@ class NodeReading:
 class Snapshot:
     """All that a source knew at ``time`` (unix seconds of the source's own clock).
 
-    ``up`` is False where the source could not be read at all (no driver); ``errors`` says why.
-    ``events`` are the Xids since the snapshot before; ``collectors`` says of each further part of
-    the source (its event set) whether it works; ``denied`` are the node's own readings that this
-    user may not have. ``origins`` are the tables of where values were read from, by the numbers
-    that readings carry (``gpumon.model.origins``). ``read_seconds`` is how long the reading took.
+    ``up`` is False if the source could not be read at all (no driver); ``errors`` says why.
+    ``events`` are the Xids since the snapshot before; ``collectors`` says of each other part of the
+    source (its event set) whether it works; ``denied`` are the node's own readings that this user
+    may not have. ``origins`` are the tables of where values were read from, by the numbers that
+    readings carry (``gpumon.model.origins``). ``read_seconds`` is how long the reading took.
     """
 
     time: float

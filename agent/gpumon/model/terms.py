@@ -83,7 +83,7 @@ class EnergyInfo:
     """How the joules of a GPU are known.
 
     ``method``: ``counter`` (the device's own) or ``integral`` (of its power readings). ``scope``:
-    ``gpu``, or ``module`` where a Grace module answers for its CPU and GPUs together.
+    ``gpu``, or ``module`` if a Grace module answers for its CPU and GPUs together.
     """
 
     method: str
@@ -111,10 +111,10 @@ class MigEnergyInfo:
 class GpuProcess:
     """A process that holds a context on a GPU.
 
-    ``user`` and ``name`` are empty where the process is not to be seen from here (another PID
-    namespace, or gone). ``sm_ratio`` is its share of the SMs' time in the last seconds, None where
-    the driver does not tell (MIG). ``gpu_instance`` is that of the MIG instance it runs on. ``uid``
-    is the user's number.
+    ``user`` and ``name`` are empty if the process cannot be seen from here (another PID
+    namespace, or gone). ``sm_ratio`` is its share of the SMs' time in the last seconds, None if the
+    driver does not report it (MIG). ``gpu_instance`` is that of the MIG instance it runs on.
+    ``uid`` is the user's number.
     """
 
     pid: int

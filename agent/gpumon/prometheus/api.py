@@ -42,10 +42,10 @@ class PrometheusApi:
     def __init__(self, url: str, seconds: float = ANSWER_SECONDS) -> None:
         """Prepare to ask, each time for no longer than ``seconds``.
 
-        Raises UsageError for what is no URL, or where httpx is missing.
+        Raises UsageError for what is not a URL, or where httpx is missing.
         """
         if not url.startswith(("http://", "https://")):
-            raise UsageError(f"prom:{url} is no target", "write prom:http://HOST:9090")
+            raise UsageError(f"prom:{url} is not a target", "write prom:http://HOST:9090")
         self.url = url.rstrip("/")
         self._httpx = _httpx()
         self._client = self._httpx.Client(
@@ -64,14 +64,14 @@ class PrometheusApi:
         self._client.close()
 
     def instant(self, query: str, time: float) -> list[Series]:
-        """Return the vector of a query at a time; UnavailableError where there is no answer."""
+        """Return the vector of a query at a time; UnavailableError if there is no answer."""
         result = self._ask("query", {"query": query, "time": f"{time:.3f}"})
         return _series((one["metric"], (one["value"],)) for one in result)
 
     def range(self, query: str, start: float, end: float, step: float) -> list[Series]:
         """Return a query's series from ``start`` to ``end``, both included, each ``step`` seconds.
 
-        Raises UnavailableError where there is no answer.
+        Raises UnavailableError if there is no answer.
         """
         asked = {
             "query": query,
@@ -84,7 +84,7 @@ class PrometheusApi:
     def status(self, path: str) -> tuple[dict[str, Any], float | None]:
         """Return what the server says of itself at ``/api/v1/PATH``, and its time (unix seconds).
 
-        Raises UnavailableError where it does not say it.
+        Raises UnavailableError if it does not say it.
         """
         try:
             answer = self._client.get(f"{self.url}/api/v1/{path}")
@@ -117,7 +117,7 @@ class PrometheusApi:
             ) from None
         except (ValueError, KeyError, TypeError):
             raise UnavailableError(
-                f"{self.url} answers {answer.status_code} and no result of a query",
+                f"{self.url} replies {answer.status_code} and not with the result of a query",
                 "name the URL to which /api/v1/query is appended"
                 + f"; {NEXT_STEP}" * (answer.status_code == HTTPStatus.UNAUTHORIZED),
             ) from None

@@ -31,7 +31,7 @@ QUANTITIES = {
     "activity_ratio": "gpumon_gpu_activity_ratio:avg",
     "temperature_margin_celsius": "gpumon_gpu_temperature_margin_celsius:min",
 }
-"""What is told of a cluster and of a rack, and the recorded series that has it."""
+"""What is shown of a cluster and of a rack, and the recorded series that has it."""
 
 SEVERITIES = ("critical", "warning", "info")
 """Of alerts, the worst first."""
@@ -45,7 +45,7 @@ class Place:
     values: Mapping[str, float]
 
     def value(self, name: str) -> float:
-        """Return a number, 0 where nothing is known."""
+        """Return a number, 0 if nothing is known."""
         return self.values.get(name, 0.0)
 
     @property
@@ -69,7 +69,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The node's name, else where Prometheus scrapes it."""
+        """The node's name, else the address at which Prometheus scrapes it."""
         return self.labels.get("node") or self.labels.get("instance", "")
 
 
@@ -97,7 +97,7 @@ class Fleet:
 
 
 def read(api: PrometheusApi) -> Fleet:
-    """Ask for a fleet; UnavailableError where there is no answer, or nothing of gpumon in it."""
+    """Ask for a fleet; UnavailableError if there is no answer, or nothing of gpumon in it."""
     now = time.time()
     clusters = _places(api.instant(_select("cluster"), now), "cluster")
     if not clusters:
@@ -192,4 +192,4 @@ def _alerts(found: Iterable[Series]) -> tuple[Firing, ...]:
 
 
 _PLACE = ("node", "instance", "job_id", "rack", "hall", "cluster")
-"""Where an alert is, by the narrowest label that it has."""
+"""The place of an alert, by the narrowest label that it has."""

@@ -37,7 +37,7 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True)
 class LeaveAlone:
-    """The one order the server gives: ask the GPU of this index nothing any more."""
+    """The one order the server gives: ask the GPU of this index nothing from now on."""
 
     index: int
     reason: str
@@ -53,7 +53,7 @@ def pack(message: Message | LeaveAlone) -> bytes:
 
 
 def send(sock: socket.socket, message: Message) -> None:
-    """Send a message; OSError where the other end is gone."""
+    """Send a message; OSError if the other end is gone."""
     sock.sendall(pack(message))
 
 
@@ -98,7 +98,7 @@ class Incoming:
 
 
 def exactly(sock: socket.socket, count: int) -> bytes:
-    """Return so many bytes, or none at all where the other end is gone before that."""
+    """Return this number of bytes, or none at all if the other end is gone before that."""
     data = b""
     while len(data) < count:
         try:

@@ -26,9 +26,9 @@ STUCK_SECONDS = 120.0
 def take_place(folder: Path | None = None) -> IO[bytes] | None:
     """Return an open file that holds a place for as long as it, or a child's copy, is open.
 
-    None if no place can be made (a read-only system): then nobody counts. Raises
-    DriverStuckError if so many readers wait in the driver that another one would only join
-    them, and UnavailableError if all places are held for the moment.
+    None if no place can be made (a read-only system): then nobody counts. Raises DriverStuckError
+    if too many readers already wait in the driver, since another one would only join them, and
+    UnavailableError if all places are held for the moment.
     """
     free: list[IO[bytes]] = []
     try:

@@ -36,7 +36,7 @@ FRESH_READER_SECONDS = 60.0
 
 
 class Listener(Protocol):
-    """Whom the supervisor tells what it hears; silence it has to notice on its own."""
+    """Receives what the supervisor hears; silence it has to notice on its own."""
 
     def snapshot(self, snapshot: Snapshot) -> None:
         """Take in a snapshot."""
@@ -105,7 +105,7 @@ class Supervisor:
                 self._listener.restarted()
 
     async def _until_wanted(self) -> None:
-        """Wait while the driver is to be left alone; a reader that was stuck may end meanwhile."""
+        """Wait while the driver must be left alone; a reader that was stuck may end meanwhile."""
         while not self._reading.is_set():
             self._reap()
             with contextlib.suppress(asyncio.TimeoutError):
@@ -228,7 +228,7 @@ def _stands_still(snapshot: Snapshot) -> bool:
 
 
 async def _receive(stream: asyncio.StreamReader) -> Message | None:
-    """Return the next message, or None where the other end is gone."""
+    """Return the next message, or None if the other end is gone."""
     try:
         header = await stream.readexactly(frames.HEADER_BYTES)
         return frames.unpack(await stream.readexactly(frames.length(header)))

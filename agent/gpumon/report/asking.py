@@ -44,7 +44,7 @@ _UP = 'up{job="gpumon"}'
 class Scope:
     """How much is wanted.
 
-    By the hour, or by the day where nothing depends on the hour; each GPU, or a node's together;
+    By the hour, or by the day if nothing depends on the hour; each GPU, or a node's together;
     all jobs, or one and what is nobody's.
     """
 
@@ -55,7 +55,7 @@ class Scope:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What was told of one chunk.
+    """What was found in one chunk.
 
     ``targets`` and ``facts`` are labels. ``known`` says of how many hours there are data, by target
     and by the first hour of a row. ``values`` are counters' highest values by the hour (since 1970)
@@ -70,7 +70,7 @@ class Answers:
 
 
 class Asker:
-    """Asks for recorded series where they are, which are eight times fewer, else for the raw."""
+    """Asks for recorded series if there are any (eight times fewer), else for the raw ones."""
 
     def __init__(self, api: PrometheusApi, scope: Scope) -> None:
         """Prepare to ask a server for as much as is wanted."""
@@ -82,7 +82,7 @@ class Asker:
         self._quantities = (UNALLOCATED, JOBS) if scope.by_gpu else QUANTITIES
 
     def baselines(self, since: int) -> dict[Quantity, dict[Key, float]]:
-        """Return where counters stood at an hour; UnavailableError where there is no answer."""
+        """Return where counters stood at an hour; UnavailableError if there is no answer."""
         time = since * HOUR_SECONDS
         return {
             quantity: {
@@ -97,7 +97,7 @@ class Asker:
     def ask(self, chunk: Span, *, last: bool) -> Answers:
         """Ask for a chunk; the ``last`` may hold what the recording rules have not got yet.
 
-        Raises UnavailableError where there is no answer.
+        Raises UnavailableError if there is no answer.
         """
         step = 1 if self._hourly else chunk.hours
         values = {

@@ -24,7 +24,7 @@ class Counter:
     """Turns a counter's values at the ends of spans into what was counted in each span."""
 
     def __init__(self, *, begins_at_zero: bool) -> None:
-        """``begins_at_zero`` where a series that was not there before has counted from nothing."""
+        """``begins_at_zero`` if a series that was not there before has counted from nothing."""
         self._begins_at_zero = begins_at_zero
         self._last: dict[Key, tuple[int, float]] = {}
 
@@ -33,9 +33,9 @@ class Counter:
         self._last[key] = (end, value)
 
     def count(self, key: Key, span: Span, value: float, *, anew: bool) -> list[tuple[int, float]]:
-        """Return (first hour, amount) of the spans that a value at the end of ``span`` tells of.
+        """Return (first hour, amount) of the spans that a value at the end of ``span`` covers.
 
-        What was counted over spans without a value is divided evenly among them. ``anew`` where a
+        What was counted over spans without a value is divided evenly among them. ``anew`` if a
         series was away and is known to have begun again.
         """
         last = self._last.get(key)

@@ -41,7 +41,7 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Gathered:
-    """Hours (since 1970, ``until`` excluded), and the finer account where there is one."""
+    """Hours (since 1970, ``until`` excluded), and the finer account if there is one."""
 
     hours: Hours
     since: int

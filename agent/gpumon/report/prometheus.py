@@ -58,7 +58,7 @@ def load_prometheus(
 ) -> Hours:
     """Return the hours from ``since`` up to, not including, ``until`` (since 1970).
 
-    Raises UnavailableError where the server does not answer, or knows nothing of that time.
+    Raises UnavailableError if the server does not answer, or knows nothing of that time.
     """
     chunks = [
         Span(start, min(start + CHUNK_HOURS, until)) for start in range(since, until, CHUNK_HOURS)
@@ -114,17 +114,17 @@ class _Books:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was told."""
+        """Whether nothing was found."""
         return not any(self._known.values()) and not self._sums[JOBS]
 
     def begin(self, baselines: Mapping[Quantity, Mapping[Key, float]]) -> None:
-        """Take where counters stood when the span began."""
+        """Take the values of the counters at the beginning of the span."""
         for quantity, values in baselines.items():
             for key, value in values.items():
                 self._counters[quantity].begin(key, self._since, value)
 
     def enter(self, chunk: Span, answers: Answers) -> None:
-        """Enter what was told of a chunk."""
+        """Enter what was found in a chunk."""
         for labels in answers.targets:
             target = tuple(labels.get(name, "") for name in TARGET)
             self._known[target]  # makes it known, with no hours
@@ -224,7 +224,7 @@ class _Books:
                     yield HourRow(hour=hour, joules=rest, method=method, **self._where(target))
 
     def _job(self, key: Key, *, many: bool) -> Job:
-        """Return a job; where there are many clusters its id says in which."""
+        """Return a job; if there are many clusters its id says in which."""
         cluster, job_id = key[0], key[2]
         job = self._facts.get((cluster, job_id)) or Job(job_id=job_id, manager="unknown")
         return dataclasses.replace(job, job_id=f"{cluster}/{job_id}") if many else job

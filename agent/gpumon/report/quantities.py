@@ -14,7 +14,7 @@ FACTS = ("job_id", "user", "account", "partition", "name", "manager")
 
 
 def window_of(hours: int) -> str:
-    """Return a window of so many hours that a value at its beginning is not in.
+    """Return a window of some hours that a value at its beginning is not in.
 
     Windows are closed at both ends up to Prometheus 2, and open at the left since 3.
     """

@@ -17,7 +17,7 @@ from gpumon.sources.spec import SourceSpec
 from gpumon.workloads.processes.processes import Processes
 
 STEP_SECONDS = 0.1
-"""How finely a recording is played, where it is that fine: the boards' own refresh."""
+"""The step at which a recording is played, if it is that fine: the boards' own refresh."""
 
 QUARTER_SECONDS = 900
 
@@ -163,7 +163,7 @@ def _rows(journal: _Journal, gpus: dict[str, int], node: str) -> list[HourRow]:
 
 
 def _demands(curve: Curve) -> dict[str, Demand]:
-    """Return the highest quarter of an hour; none where the recording is shorter."""
+    """Return the highest quarter of an hour; none if the recording is shorter."""
     first = -int(-curve.since // QUARTER_SECONDS)
     last = int(curve.until // QUARTER_SECONDS)
     quarters = [

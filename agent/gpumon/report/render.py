@@ -26,7 +26,7 @@ BOUNDARIES = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
-    """A report with what stands around it: its currency, where it is from, a meter beside it.
+    """A report with what belongs to it: its currency, its source, a meter beside it.
 
     ``job`` is the one that it is all about. ``recorded`` is the span of a recording (unix
     seconds), which begins and ends within an hour.
@@ -46,7 +46,7 @@ class Sheet:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From when until when it tells (unix seconds)."""
+        """The span that it covers (unix seconds)."""
         whole = (self.report.since * HOUR_SECONDS, self.report.until * HOUR_SECONDS)
         return self.recorded or whole
 

@@ -1,4 +1,4 @@
-"""A report: hours added up by whom they belong to."""
+"""A report: hours added up by owner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KEYS: dict[str, Callable[[HourRow], str]] = {
     "node": lambda row: row.node or UNKNOWN,
     "rack": lambda row: row.place.get("rack", UNKNOWN),
 }
-"""What a report can be by, and whom an hour then belongs to."""
+"""What a report can be grouped by, and the group that an hour then belongs to."""
 
 BOUNDARIES = ("gpu", "node", "facility")
 """The devices; all behind the node's power supplies; the node times PUE. Never mixed."""
@@ -38,7 +38,7 @@ class Terms:
     pue: Factor | None = None
 
     def share(self, row: HourRow) -> float | None:
-        """Return by what a row's joules are multiplied at the boundary; None where not known."""
+        """Return by what a row's joules are multiplied at the boundary; None if not known."""
         if self.boundary == "gpu":
             return 0.0 if row.method else 1.0
         if self.boundary == "node":
@@ -48,11 +48,11 @@ class Terms:
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class Line:
-    """One of whom the report tells.
+    """One row of the report.
 
     Joules are the GPUs' own, ``held_joules`` those of them that a job pays for; ``host_joules``
     what the node drew beyond them, of which ``estimated_joules`` are not measured;
-    ``facility_joules`` all of it times PUE. Cost and carbon are None where no factor is known.
+    ``facility_joules`` all of it times PUE. Cost and carbon are None if no factor is known.
     """
 
     key: str
@@ -84,7 +84,7 @@ class Line:
         return self.held_joules / self.held_seconds if self.held_seconds else None
 
     def add(self, row: HourRow, terms: Terms) -> bool:
-        """Add an hour, and tell whether all factors that are wanted are known for it."""
+        """Add an hour, and return whether all wanted factors are known for it."""
         self._add_energy(row)
         if terms.pue:
             self._grow("facility_joules", row.joules, terms.pue.at(row.hour))
@@ -121,9 +121,9 @@ class Report:
     """Lines by energy, most first, and their total; hours are since 1970, ``until`` excluded.
 
     ``error_ratio`` is how far off the GPUs' joules may be; ``without_data_ratio`` the share of the
-    hours of which nothing is known, ``missing`` where; ``unpriced_joules`` those of hours without a
-    factor. ``host_known_ratio`` is the share of the GPUs' joules drawn in hours in which it is
-    known what their node drew beyond them. ``by_hour`` are the GPUs' joules of each hour,
+    hours of which nothing is known, ``missing`` on which nodes; ``unpriced_joules`` those of hours
+    without a factor. ``host_known_ratio`` is the share of the GPUs' joules drawn in hours in which
+    it is known what their node drew beyond them. ``by_hour`` are the GPUs' joules of each hour,
     ``active_lines`` say from which activity on a held GPU was active.
     """
 

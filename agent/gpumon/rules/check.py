@@ -58,7 +58,7 @@ def problems_of_ours(thresholds: Thresholds) -> Problems:
 
 
 def problems_of_files(paths: Sequence[Path]) -> Problems:
-    """Return what is wrong with rule files; UnavailableError where one cannot be read."""
+    """Return what is wrong with rule files; UnavailableError if one cannot be read."""
     documents = {path: _read(path) for path in paths}
     rules = [(path, rule) for path, found in documents.items() for rule in _rules(found)]
     recorded = {rule["record"] for _, rule in rules if "record" in rule}
@@ -98,11 +98,11 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise UnavailableError(f"cannot read {path} ({error.strerror})", "name a file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UnavailableError(f"{path} is no YAML ({error})".replace("\n", " ")) from None
+        raise UnavailableError(f"{path} is not YAML ({error})".replace("\n", " ")) from None
 
 
 def _rules(document: Any) -> list[dict[str, Any]]:
-    """Return the rules of a document, or of a PrometheusRule object; none where it is neither."""
+    """Return the rules of a document, or of a PrometheusRule object; none if it is neither."""
     try:
         groups: Iterable[Any] = (document.get("spec") or document)["groups"]
         return [dict(rule) for group in groups for rule in group["rules"]]

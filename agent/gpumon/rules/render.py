@@ -21,7 +21,7 @@ _HEADER = """\
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """For whom rules are written."""
+    """The reader that rules are written for."""
 
     form: str = "prometheus"
     runbook_url: str = RUNBOOK_URL

@@ -46,7 +46,7 @@ PLACES = {
         "{{ with $labels.user }} of {{ . }}{{ end }}: {{ end }}"
     ),
 }
-"""Where something is, in words, of the labels that are there; node and rack are optional."""
+"""The place of something, in words, from the labels that are there; node and rack are optional."""
 
 _PLACEHOLDER = re.compile(
     r"<<(?P<name>[a-z_]+\.[a-z_0-9]+)(?P<seconds>\|seconds)?>>"

@@ -18,7 +18,7 @@ MOST_AN_HOUR = 20
 """Of one GPU and kind: one that flaps every second must not fill the disk."""
 
 CORRECTIONS = {
-    "reset": "its energy counter began again: the driver was loaded anew, or the GPU reset",
+    "reset": "its energy counter began again: the driver was loaded again, or the GPU reset",
     "rejected": "its energy counter leapt beyond its power limit: not believed",
     "gap": "its joules since it was last read are nobody's: who held it is not known",
 }
@@ -53,8 +53,8 @@ class Chronicle:
             self._driver = driver
         if snapshot.up != self._up and not _released(snapshot):
             if self._up is not None or not snapshot.up:
-                answers = "answers again" if snapshot.up else "; ".join(snapshot.errors)
-                self.note("driver", answers or "does not answer")
+                answers = "responds again" if snapshot.up else "; ".join(snapshot.errors)
+                self.note("driver", answers or "does not respond")
             self._up = snapshot.up
         for gpu in snapshot.gpus:
             uuid, state = gpu.identity.uuid, gpu.state.value

@@ -1,8 +1,8 @@
 """Orders to a running agent, over a socket in its state folder that only its user may open.
 
 One line of JSON each way: ``{"order": "release", "seconds": 1800}`` and ``{"done": true, "text":
-"…"}``. The socket is how a runbook tells the agent to let go of the driver; nothing of it can be
-reached over the network.
+"…"}``. With this socket a runbook makes the agent release the driver; it cannot be reached over the
+network.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def _answer(line: bytes, handle: Handler) -> dict[str, Any]:
 def send(folder: Path, order: dict[str, Any]) -> dict[str, Any]:
     """Give an order to the agent of a state folder and return its answer.
 
-    Raises UnavailableError where no agent takes orders there, or does not answer.
+    Raises UnavailableError if no agent takes orders there, or does not answer.
     """
     try:
         with _reachable(folder) as path, socket.socket(socket.AF_UNIX) as sock:
@@ -95,7 +95,7 @@ def send(folder: Path, order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bind(folder: Path) -> socket.socket:
-    """Return a listening socket; OSError where there can be none, or another agent has it."""
+    """Return a listening socket; OSError if there can be none, or another agent has it."""
     folder.mkdir(parents=True, exist_ok=True)
     with _reachable(folder) as path:
         sock = socket.socket(socket.AF_UNIX)
@@ -115,7 +115,7 @@ def _bind(folder: Path) -> socket.socket:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove the socket of an agent that is gone; OSError where it is still there."""
+    """Remove the socket of an agent that is gone; OSError if the agent is still there."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:

@@ -67,7 +67,7 @@ class EventLog:
         )
 
     def sxid(self, event: SxidEvent) -> None:
-        """Likewise for an NVSwitch: a broken link can tell of itself hundreds of times a second."""
+        """Likewise for an NVSwitch: a broken link can report itself hundreds of times a second."""
         if self._is_flood("SXid", event.pci, event.sxid):
             return
         fields = {
@@ -87,7 +87,7 @@ class EventLog:
         )
 
     def _is_flood(self, kind: str, pci: str, code: int) -> bool:
-        """Count a line that is to be written, and tell whether it is one too many."""
+        """Count a line before it is written, and return whether it is one too many."""
         flood = self._floods.setdefault((kind, pci, code), _Flood(self._clock.monotonic()))
         flood.lines += 1
         return flood.lines > FLOOD_LINES

@@ -107,7 +107,7 @@ class Node:
         self._parts.chronicle.note("order", "resumed: the GPUs are read again")
 
     def look(self) -> None:
-        """Note what changed; what does not answer any more changes without a word."""
+        """Note what changed; what does no longer answer changes without a word."""
         now = self._last.current()
         if now is not None:
             self._parts.chronicle.observe(now)

@@ -1,7 +1,7 @@
 """Letting go of the driver, so that a GPU can be reset or the driver reloaded, and taking it up.
 
-A handle that is held blocks a reset, so the process that holds it ends. What was said lasts: an
-agent that is restarted meanwhile stays away, until it is told to resume or the time is over.
+An open handle blocks a reset, so the process that holds it ends. A release lasts: an agent that is
+restarted meanwhile stays away, until it gets the order to resume or the time is over.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_SECONDS = 7 * 86400.0
 
 
 _FACT = "released_until"
-"""In the state file while released: unix seconds, or empty where only an order ends it."""
+"""In the state file while released: unix seconds, or empty if only an order ends it."""
 
 
 class Release:
@@ -33,7 +33,7 @@ class Release:
     def __init__(
         self, supervisor: Supervisor, node: Node, state: StateFile, clock: Clock = SYSTEM
     ) -> None:
-        """Take up where an earlier agent left: call before the supervisor runs."""
+        """Go on with the release of an earlier agent: call before the supervisor runs."""
         self._supervisor = supervisor
         self._node = node
         self._state = state
@@ -59,7 +59,7 @@ class Release:
         return {"done": False, "text": "the orders are release (for up to a week) and resume"}
 
     async def release(self, seconds: float | None) -> dict[str, Any]:
-        """Let go for some seconds, or until told otherwise."""
+        """Let go for some seconds, or until the order to resume."""
         until = None if seconds is None else self._clock.time() + seconds
         self._remember("" if until is None else str(until))
         self._left(until)
@@ -69,7 +69,7 @@ class Release:
             return {"done": True, "text": text, "until": until}
         text = (
             "no longer reading, but a call hangs in the driver, and its process keeps the GPUs "
-            "until it returns: only a reboot helps where it never does"
+            "until it returns: only a reboot helps if it never does"
         )
         log.error("%s", text)
         return {"done": False, "text": text, "until": until}

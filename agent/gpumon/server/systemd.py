@@ -1,9 +1,9 @@
-"""What systemd is told (sd_notify(3)): ready, how it goes, and that the agent is alive.
+"""Messages to systemd (sd_notify(3)): ready, the status, and that the agent is alive.
 
-Ready is said once the agent answers and its reader has had its first word, also where that is
-that there is no driver: such a node is served, too, and must not be restarted for it. The watchdog
-is fed from the event loop; a driver that hangs is reported, and no reason to restart the agent,
-which would leave another reader waiting in it.
+The agent is ready once it replies and its reader has sent its first message, even if that message
+says that there is no driver: such a node is served too, and must not be restarted for it. The
+watchdog is fed from the event loop. A driver that hangs is reported, but is not a reason to restart
+the agent, which would leave another reader waiting in it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import socket
 from gpumon.server.node import Node
 
 USUAL_SECONDS = 10.0
-"""How often the status line is renewed where there is no watchdog to feed more often."""
+"""How often the status line is renewed if there is no watchdog to feed more often."""
 
 
 def listens() -> bool:
-    """Tell whether systemd wants to be told anything."""
+    """Return whether systemd listens."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def notify(message: str) -> None:
-    """Tell systemd something; nothing happens where it does not listen."""
+    """Send systemd a message; nothing happens if it does not listen."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return

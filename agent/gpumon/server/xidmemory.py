@@ -1,7 +1,8 @@
 """Xids as the agent remembers them: each once, by GPU and code, through restarts and kill -9.
 
-The driver's event set and the kernel log tell of the same events, each of some that the other does
-not. What one source tells twice happened twice; what two tell within two seconds happened once.
+The driver's event set and the kernel log report the same events; each has some that the other does
+not. What one source reports twice happened twice; what both report within two seconds happened
+once.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ SAME_SECONDS = 2.0
 
 OPEN_SECONDS = 10.0
 MOST_OPEN = 1000
-"""How long, and how many of one GPU and code, events wait for another source to tell of them too;
-longer than SAME_SECONDS, since what is told late may have happened before."""
+"""How long, and how many of one GPU and code, events wait for another source to report them too;
+longer than SAME_SECONDS, since what is reported late may have happened before."""
 
 KEPT_SECONDS = 400 * 86400.0
-"""How long events are kept; their counts are kept for ever."""
+"""How long events are kept; their counts are kept forever."""
 
 MOST_EVENTS = 100_000
 
@@ -86,7 +87,7 @@ class XidMemory:
     def observe(
         self, events: Sequence[XidEvent | SxidEvent], position: str | None = None
     ) -> list[XidEvent]:
-        """Take in what a source told, and return the Xids that are new by it.
+        """Take in what a source reported, and return the Xids that are new.
 
         ``position`` is how far the kernel log was read with these: it is kept in the same
         transaction as they are.
@@ -128,7 +129,7 @@ class XidMemory:
         return tuple(self._completed(gpu) for gpu in gpus)
 
     def recent(self, since: float, limit: int) -> list[PastEvent]:
-        """Return the newest events since a time (unix seconds), at most so many, oldest first.
+        """Return the newest events since a time (unix seconds), at most ``most``, oldest first.
 
         It reads the file: not for the event loop, but for a thread. An event is there as soon as
         it is written, a moment after it was observed; without a state file there is none.

@@ -1,4 +1,4 @@
-"""The fleet's time: it begins at a moment, and goes as fast as it is told."""
+"""The fleet's time: it begins at a moment, and goes at a chosen speed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FleetClock:
 
 
 class SteppedClock:
-    """A base clock that goes where it is put: for a day that is made in minutes."""
+    """A base clock that is set by hand: for a day that is made in minutes."""
 
     def __init__(self, time: float) -> None:
         """Stand at a unix second."""

@@ -151,7 +151,7 @@ _COUNTED: Mapping[str, Effect] = {
 
 
 class Counter:
-    """A device's energy counter, which a fault may hold or slow down; it never goes back."""
+    """A device's energy counter, which a fault may stop or slow; it never goes back."""
 
     def __init__(self, joules: float) -> None:
         """Have shown what the device has counted so far."""

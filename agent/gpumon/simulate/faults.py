@@ -1,4 +1,4 @@
-"""Faults: what may go wrong, where, from when, for how long; and how that is written.
+"""Faults: what may go wrong, on which nodes, when and for how long; and how that is written.
 
 ``xid=79@n0003:2`` is an Xid 79 of GPU 2 of node n0003, now; ``hot=30@rack:r001,start=60s,for=10m``
 warms a rack's air by 30 degrees, from a minute after on, for ten minutes.
@@ -27,7 +27,7 @@ class Scope(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault; ``default`` is the value where none is given, None where it has none.
+    """A kind of fault; ``default`` is the value if none is given, None if it has none.
 
     A default that is a number wants numbers.
     """
@@ -41,53 +41,57 @@ KINDS: Mapping[str, Kind] = {
     # A GPU as the driver tells of it.
     "lost": Kind(Scope.GPU, "off the bus"),
     "hung": Kind(Scope.GPU, "a call to the driver does not return"),
-    "reset_required": Kind(Scope.GPU, "the driver wants a reset and answers nothing else"),
-    "error": Kind(Scope.GPU, "the driver answers with errors"),
+    "reset_required": Kind(Scope.GPU, "the driver asks for a reset and returns nothing else"),
+    "error": Kind(Scope.GPU, "the driver returns errors"),
     "xid": Kind(Scope.GPU, "an Xid of this code, once", 79),
     "recovery": Kind(Scope.GPU, "the driver asks for this action", "gpu_reset"),
-    "ecc_uncorrected": Kind(Scope.GPU, "so many uncorrectable errors, at once", 1),
-    "ecc_corrected": Kind(Scope.GPU, "so many corrected errors a second", 5),
+    "ecc_uncorrected": Kind(Scope.GPU, "this number of uncorrectable errors, at once", 1),
+    "ecc_corrected": Kind(Scope.GPU, "this number of corrected errors a second", 5),
     "remap_pending": Kind(Scope.GPU, "a row waits for a reset to be replaced"),
     "remap_failed": Kind(Scope.GPU, "a row could not be replaced"),
-    "remap_exhausted": Kind(Scope.GPU, "so many banks without a spare row", 1),
+    "remap_exhausted": Kind(Scope.GPU, "this number of banks without a spare row", 1),
     "sram_exceeded": Kind(Scope.GPU, "more SRAM errors than NVIDIA accepts"),
-    "nvlink_down": Kind(Scope.GPU, "so many NVLinks down", 1),
-    "nvlink_errors": Kind(Scope.GPU, "so many NVLink errors a second", 1),
+    "nvlink_down": Kind(Scope.GPU, "this number of NVLinks down", 1),
+    "nvlink_errors": Kind(Scope.GPU, "this number of NVLink errors a second", 1),
     "fabric_stuck": Kind(Scope.GPU, "it does not join its NVLink fabric"),
     "fabric_unhealthy": Kind(Scope.GPU, "its fabric is in this condition", "degraded_bandwidth"),
-    "pcie_width": Kind(Scope.GPU, "PCI Express with so many lanes", 8),
+    "pcie_width": Kind(Scope.GPU, "PCI Express with this number of lanes", 8),
     "pcie_generation": Kind(Scope.GPU, "PCI Express of this generation", 3),
-    "pcie_replays": Kind(Scope.GPU, "so many PCI Express packets a second are sent again", 1),
-    "memory_hot": Kind(Scope.GPU, "its HBM at so many degrees C", 97),
+    "pcie_replays": Kind(
+        Scope.GPU, "this number of PCI Express packets a second are sent again", 1
+    ),
+    "memory_hot": Kind(Scope.GPU, "its HBM at this many degrees C", 97),
     "energy_stuck": Kind(Scope.GPU, "its energy counter stands still"),
     "energy_diverging": Kind(Scope.GPU, "its energy counter goes at this share of its pace", 0.7),
     "smoothing_life": Kind(Scope.GPU, "this share of its power smoothing's life is left", 0.05),
     "vbios": Kind(Scope.GPU, "this version of its firmware", "96.00.A5.00.01"),
     "current_limited": Kind(Scope.GPU, "the power cap holds it far below its limit"),
     # Its physics: everything else follows.
-    "hot": Kind(Scope.GPU, "what cools it is so many kelvins warmer", 30),
-    "power_cap": Kind(Scope.GPU, "a power limit of so many watts", 400),
+    "hot": Kind(Scope.GPU, "its coolant or air is this many kelvins warmer", 30),
+    "power_cap": Kind(Scope.GPU, "a power limit of this many watts", 400),
     "power_brake": Kind(Scope.GPU, "the external power brake is on"),
     "straggler": Kind(Scope.GPU, "its clock is held at this share of the highest", 0.4),
     # What runs on it.
     "idle": Kind(Scope.GPU, "held, with a process, and doing nothing"),
-    "stalled": Kind(Scope.GPU, "a collective that waits for ever"),
+    "stalled": Kind(Scope.GPU, "a collective that waits forever"),
     "other_job": Kind(Scope.GPU, "the scheduler gives it to the job of this id", "9999"),
     "stray": Kind(Scope.GPU, "a process on it, and no job"),
     "overdraw": Kind(Scope.GPU, "works as hard as it can"),
-    "swing": Kind(Scope.GPU, "works hard, and not at all, for so many seconds each", 20),
+    "swing": Kind(
+        Scope.GPU, "alternates between full load and none, for this many seconds each", 20
+    ),
     # A node and its agent.
-    "missing": Kind(Scope.NODE, "so many GPUs are not there", 1),
+    "missing": Kind(Scope.NODE, "this number of GPUs are missing", 1),
     "driver_dead": Kind(Scope.NODE, "the driver does not answer at all"),
     "driver": Kind(Scope.NODE, "this version of the driver", "570.86.15"),
     "released": Kind(Scope.NODE, "gpumon release, and nobody resumes"),
     "agent_dead": Kind(Scope.NODE, "the agent does not answer"),
-    "node_dead": Kind(Scope.NODE, "nothing of it answers, and the scheduler knows"),
-    "agent_slow": Kind(Scope.NODE, "a scrape takes so many seconds", 3),
+    "node_dead": Kind(Scope.NODE, "the node is down, and the scheduler knows"),
+    "agent_slow": Kind(Scope.NODE, "a scrape takes this many seconds", 3),
     "agent_stale": Kind(Scope.NODE, "its readings are not renewed"),
     "collector": Kind(Scope.NODE, "this collector fails", "ipmi"),
     "workload_silent": Kind(Scope.NODE, "Slurm does not say who holds which GPU"),
-    "reader_restarts": Kind(Scope.NODE, "so many readers an hour are replaced", 60),
+    "reader_restarts": Kind(Scope.NODE, "this number of readers an hour are replaced", 60),
     "unattributed_xid": Kind(Scope.NODE, "an Xid 79 at an address where no GPU was ever seen"),
     "sxid": Kind(Scope.NODE, "a fatal error of this code of an NVSwitch", 20034),
     "scheduler": Kind(Scope.NODE, "the scheduler calls it this", "drained"),
@@ -135,11 +139,11 @@ class Fault:
     end: float | None = None
 
     def active(self, seconds: float) -> bool:
-        """Tell whether it is there at a time."""
+        """Return whether it is there at a time."""
         return self.begin <= seconds and (self.end is None or seconds < self.end)
 
     def begun(self, seconds: float) -> bool:
-        """Tell whether it has been there at any time up to a moment."""
+        """Return whether it has been there at any time up to a moment."""
         return self.begin <= seconds
 
     def lasted(self, seconds: float) -> float:
@@ -208,12 +212,12 @@ def _value(text: str, name: str, kind: Kind, given: str | None) -> float | str |
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e6:
-        raise UsageError(f"fault {text!r}: {given!r} is no number", f"for example {name}=5")
+        raise UsageError(f"fault {text!r}: {given!r} is not a number", f"for example {name}=5")
     return value
 
 
 def _times(text: str, options: str) -> tuple[float, float | None]:
-    """Return after how many seconds it begins, and how long it lasts, None for ever."""
+    """Return after how many seconds it begins, and how long it lasts, None if forever."""
     found: dict[str, float] = {}
     for option in filter(None, options.split(",")):
         name, _, value = option.partition("=")

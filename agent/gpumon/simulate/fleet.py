@@ -43,7 +43,7 @@ class Fleet:
     ) -> None:
         """Open the fleet at unix second ``start`` (the base's own without one).
 
-        ``stride`` is the ticks of its steps, where its size is not to choose.
+        ``stride`` is the ticks of its steps, if its size is not to choose.
         """
         total = sum(map(plan.gpus_of, plan.nodes))
         if speed > 1 and speed * total > MOST_GPU_SECONDS:
@@ -81,10 +81,10 @@ class Fleet:
         return list(self._faults.values())
 
     def add_faults(self, texts: list[str]) -> list[Fault]:
-        """Let faults begin, all or none; UsageError where one is wrong."""
+        """Let faults begin, all or none; UsageError if one is wrong."""
         now, first = self.clock.seconds(), self._number + 1
         if first + len(texts) > MOST_FAULTS:
-            raise UsageError(f"more than {MOST_FAULTS} faults", "start the simulation anew")
+            raise UsageError(f"more than {MOST_FAULTS} faults", "start the simulation again")
         new = [
             parse_fault(text, self.plan, number=first + place, now=now)
             for place, text in enumerate(texts)
@@ -113,7 +113,7 @@ class Fleet:
         return ended
 
     def site_answers(self) -> bool:
-        """Tell whether the site's service is there."""
+        """Return whether the site's service is there."""
         now = self.clock.seconds()
         return not any(f.kind == "site_dead" and f.active(now) for f in self._faults.values())
 

@@ -143,7 +143,7 @@ class Shift(Program):
     def __init__(self, plan: Plan, timeline: Timeline, *, start: float, lane: str = "") -> None:
         """Begin at the warm-up's first tick; ``start`` is the unix time of the opening.
 
-        ``lane`` tells GPUs apart that do not work in step: each that serves has its own requests.
+        ``lane`` distinguishes GPUs that do not work in step: each that serves has its own requests.
         """
         super().__init__(-WARM_UP)
         self._plan = plan
@@ -179,7 +179,7 @@ class Shift(Program):
 
 
 class Fixed(Program):
-    """Swings between a load and none, or holds one for ever: for faults."""
+    """Swings between a load and none, or holds one forever: for faults."""
 
     def __init__(
         self, tick: int, load: Load, *, memory_used: float, half_period: float = 0

@@ -40,7 +40,7 @@ from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
 
 GAP_SECONDS = 300.0
-"""A simulated agent ticks when it is scraped, and not every second: that is no gap."""
+"""A simulated agent ticks when it is scraped, and not every second: that is not a gap."""
 
 TICK_SECONDS = 30.0
 """The agent sees the GPUs at least so often, however seldom it is scraped: over more than a minute
@@ -136,7 +136,7 @@ class FleetNode:
         return next(found, None)
 
     def scrape(self, format_: Format, tier: Tier = Tier.STANDARD) -> bytes:
-        """Go on to now and return what the agent would serve, to whom may see users."""
+        """Go on to now and return what the agent would serve to clients that may see users."""
         self.advance()
         encoder = self._encoders.get((format_, tier))
         if encoder is None:

@@ -51,7 +51,7 @@ class Plan:
 
 
 def plan_fleet(*, nodes: int | None, gpus: int, model: str, seed: int, site: Path | None) -> Plan:
-    """Return the fleet of a site file, or one of so many nodes; UsageError for what cannot be."""
+    """Return the fleet of a site file, or of ``nodes`` nodes; UsageError for what cannot be."""
     if not 1 <= gpus <= MOST_GPUS:
         raise UsageError(f"{gpus} GPUs a node", f"use 1 to {MOST_GPUS}")
     found = find_model(model)

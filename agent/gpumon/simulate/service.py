@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MOST_BYTES = 12_000
 """Of a list of faults; the server itself takes little more of any request."""
 
-NOBODY = "nobody answers here\n"
+NOBODY = "there is no agent here\n"
 
 INDEX = """\
 gpumon simulate: {nodes} nodes with {gpus} GPUs. SIMULATED: no hardware was measured.
@@ -154,7 +154,7 @@ async def _body(request: Request) -> bytes:
 
 
 def _texts(body: bytes) -> list[str]:
-    """Return the faults of a request; UsageError where it is something else."""
+    """Return the faults of a request; UsageError if it is something else."""
     try:
         texts = json.loads(body)["faults"]
         if isinstance(texts, list) and all(isinstance(text, str) for text in texts):

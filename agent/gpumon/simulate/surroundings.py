@@ -15,7 +15,7 @@ from gpumon.simulate.jobs import Timeline
 from gpumon.simulate.plan import node_watts
 
 LATE_SECONDS = 60.0
-"""A job that ended this long ago is still told of, so that it pays for its part of a tick."""
+"""A job that ended this long ago is still reported, so that it pays for its part of a tick."""
 
 CPUS = 224
 MEMORY_BYTES = 2 * 1024**4

@@ -53,7 +53,7 @@ class Site:
 def load_site(path: Path) -> Site:
     """Read a file and the files it names.
 
-    Raises UnavailableError where it cannot be read and UsageError, with the key, where it is wrong.
+    Raises UnavailableError if it cannot be read and UsageError, with the key, if it is wrong.
     """
     try:
         modified = path.stat().st_mtime

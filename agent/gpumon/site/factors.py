@@ -29,7 +29,7 @@ class Factor(Protocol):
 
     @property
     def source(self) -> str:
-        """Where the values are from, with their date where they have one."""
+        """The origin of the values, with their date if they have one."""
         ...
 
     @property
@@ -43,11 +43,11 @@ class Factor(Protocol):
         ...
 
     def at(self, hour: int) -> float | None:
-        """Return the value that holds in an hour, or None where none is known."""
+        """Return the value that holds in an hour, or None if none is known."""
         ...
 
     def known_since(self, time: float) -> float | None:
-        """Return from when (unix seconds) the value at a time is; None where that is not said."""
+        """Return from when (unix seconds) the value at a time is; None if that is not said."""
         ...
 
 
@@ -101,7 +101,7 @@ class Period:
     hours: frozenset[int]
 
     def holds(self, moment: dt.datetime) -> bool:
-        """Tell whether a moment lies in it."""
+        """Return whether a moment lies in it."""
         return (
             moment.month in self.months
             and moment.weekday() in self.weekdays

@@ -1,4 +1,4 @@
-"""The nodes of a site: where each stands, and how many GPUs it should have."""
+"""The nodes of a site: the rack of each, and how many GPUs it should have."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def of_slurm(nodes: Mapping[str, SlurmNode], port: int) -> dict[str, SiteNode]:
 
 
 def merge(declared: Iterable[SiteNode], scheduled: Mapping[str, SiteNode]) -> tuple[SiteNode, ...]:
-    """Return the nodes of both: where they stand is as declared, the rest as the scheduler says.
+    """Return the nodes of both: their places as declared, the rest as the scheduler says.
 
     A node that is drained or down is one of them: it draws power all the same.
     """

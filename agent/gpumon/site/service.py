@@ -35,7 +35,7 @@ from gpumon.workloads.slurm.slurmcommand import SlurmError
 log = logging.getLogger(__name__)
 
 MISSED_ANSWERS = 10
-"""So many times Slurm may not answer before what it said of its nodes is out of date."""
+"""Slurm may fail to reply this many times before its list of nodes is out of date."""
 
 LOOK_SECONDS = 5.0
 """How often the files are looked at."""
@@ -69,7 +69,7 @@ class SiteFacts:
         self.nodes = merge(self.site.nodes, {})
 
     def look(self) -> None:
-        """Read the files again where one has changed; a broken one leaves what was known."""
+        """Read the files again if one has changed; a broken one leaves what was known."""
         stamps = self._stamps()
         if stamps == self._seen:
             return
@@ -112,7 +112,7 @@ class SiteFacts:
         )
 
     def node_readings(self) -> list[SiteNodeReading]:
-        """Return what is told of each node."""
+        """Return what is served for each node."""
         return [node_reading(node) for node in self.nodes]
 
     def targets(self) -> list[dict[str, object]]:
@@ -141,7 +141,7 @@ class SiteFacts:
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int] | None:
-    """Return what changes when a file is written or replaced; None where it is not there."""
+    """Return what changes when a file is written or replaced; None if it is not there."""
     try:
         stat = os.stat(path)  # noqa: PTH116 - follows a link, as Kubernetes replaces them
     except OSError:
@@ -178,7 +178,7 @@ def site_reading(
 
 
 def node_reading(node: SiteNode) -> SiteNodeReading:
-    """Return what is told of a node."""
+    """Return what is served for a node."""
     return SiteNodeReading(
         node=node.node,
         node_info=NodePlace(
@@ -193,7 +193,7 @@ def _at(factor: Factor | None, hour: int) -> float | None:
 
 
 class _Remembered:
-    """A text about the nodes, made anew only when they are others: there may be 27,500."""
+    """A text about the nodes, rebuilt only when they change: there may be 27,500."""
 
     def __init__(self, facts: SiteFacts, make: Callable[[], str]) -> None:
         self._facts = facts

@@ -19,7 +19,7 @@ class Table:
         self.where = where
 
     def has(self, key: str) -> bool:
-        """Tell whether a key is there; it then counts as known."""
+        """Return whether a key is there; it then counts as known."""
         self._asked.add(key)
         return key in self._values
 
@@ -40,21 +40,21 @@ class Table:
         return float(value)
 
     def array(self, key: str) -> list[Any]:
-        """Return a list; empty where the key is not there."""
+        """Return a list; empty if the key is not there."""
         value = self._value(key, [])
         if not isinstance(value, list):
             raise self.wrong(key, "a list")
         return value
 
     def table(self, key: str) -> Table:
-        """Return a table; empty where the key is not there."""
+        """Return a table; empty if the key is not there."""
         value = self._value(key, {})
         if not isinstance(value, Mapping):
             raise self.wrong(key, f"a table, [{key}]")
         return Table(value, f"{self.where}: [{key}]")
 
     def tables(self, key: str) -> list[Table]:
-        """Return an array of tables; empty where the key is not there."""
+        """Return an array of tables; empty if the key is not there."""
         values = self.array(key)
         if not all(isinstance(value, Mapping) for value in values):
             raise self.wrong(key, f"tables, [[{key}]]")

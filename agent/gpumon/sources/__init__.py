@@ -28,7 +28,7 @@ class Source(Protocol):
         ...
 
     def leave_alone(self, index: int, reason: str) -> None:
-        """Ask nothing of a GPU any more, which is dangerous; the source says so instead."""
+        """Stop asking a GPU, since that is dangerous; the source says so instead."""
         ...
 
     def close(self) -> None:

@@ -17,14 +17,14 @@ CALL_DEADLINE = ENOUGH.call
 
 
 class Fault(enum.Enum):
-    """What a driver's refusal means for whoever reads a GPU."""
+    """What a driver's refusal means for the code that reads a GPU."""
 
     LOST = "lost"
-    """The GPU is not there any more; only a reset or a reboot brings it back."""
+    """The GPU is no longer there; only a reset or a reboot brings it back."""
     RESET_REQUIRED = "reset_required"
     """The GPU waits for a reset."""
     DRIVER_GONE = "driver_gone"
-    """The driver was unloaded or replaced: every handle is dead, all begins anew."""
+    """The driver was unloaded or replaced: every handle is dead, and everything starts over."""
     HANDLE_REFUSED = "handle_refused"
     """The driver does not know the GPU's handle; of one that was good before, it was replaced."""
     DENIED = "denied"

@@ -1,8 +1,8 @@
 """The kinds of source there are: a row each, and a package of its name that does the rest.
 
 A package ``gpumon.sources.NAME`` offers ``open_source`` (see ``gpumon.sources.Package``) and
-``possible_origins``; neither may import what only reading needs. Whoever treats one kind otherwise
-than another asks its row what it is, never what it is called.
+``possible_origins``; neither may import what only reading needs. Code that treats one kind
+differently asks its row what it is, never what it is called.
 """
 
 from __future__ import annotations

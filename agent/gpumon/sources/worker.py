@@ -1,4 +1,4 @@
-"""A thread for each GPU, so that one that never answers costs the others nothing.
+"""A thread for each GPU, so that one that never responds costs the others nothing.
 
 A thread that waits in the driver cannot be stopped, so none is: past its deadline the GPU is
 reported hung, and the thread goes on on its own when its call returns. The binding lets go of the
@@ -76,10 +76,10 @@ class GpuWorker:
         self._thread.start()
 
     def request(self) -> bool:
-        """Ask for a reading, and return whether one is to be expected.
+        """Ask for a reading, and return whether to expect one.
 
-        None is while the reading before is not done, it is not time yet to retry, or the GPU is to
-        be left alone.
+        There is none to expect while the reading before is not done, while it is not time to retry,
+        or while the GPU must be left alone.
         """
         if self._left_alone or not self._idle.is_set() or self._clock.monotonic() < self._retry_at:
             return False
@@ -112,7 +112,7 @@ class GpuWorker:
         return None if gpu is None or self._left_alone else gpu.handle
 
     def leave_alone(self, reason: str) -> None:
-        """Ask this GPU nothing any more: each call would stand still, and others behind it."""
+        """Stop asking this GPU: each call would hang, and others behind it."""
         if not self._left_alone:
             log.error("gpu %d (%s) is left alone: %s", self.index, self._identity.uuid, reason)
         self._left_alone = reason

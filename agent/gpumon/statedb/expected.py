@@ -24,7 +24,7 @@ class ExpectedGpus:
         self._seen: dict[tuple[str, int], int] = state.load(_load, {})
 
     def saw(self, source: SourceInfo, count: int, time: float) -> None:
-        """Take note that a source shows so many GPUs at a time (unix seconds)."""
+        """Take note of the number of GPUs that a source lists at a time (unix seconds)."""
         name, day = _name(source), int(time // _DAY)
         if count <= self._seen.get((name, day), 0):
             return
@@ -38,7 +38,7 @@ class ExpectedGpus:
         self._state.save(write)
 
     def count(self, source: SourceInfo, time: float) -> int | None:
-        """Return how many GPUs a source should show, or None where nobody knows."""
+        """Return how many GPUs a source should show, or None if nobody knows."""
         if self._declared is not None:
             return self._declared
         name, today = _name(source), int(time // _DAY)

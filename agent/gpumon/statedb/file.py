@@ -117,8 +117,8 @@ def state_file_name(spec: SourceSpec) -> str:
 class StateFile:
     """One file; without a path, or without a right to it, everything is in memory only.
 
-    Where there was no file yet and none can be made (a full disk, a folder that is not ours), that
-    is tried again, with what is to be written kept. A file that is there and cannot be read is left
+    If there was no file yet and none can be made (a full disk, a folder that is not ours), that is
+    tried again, and what waits to be written is kept. A file that exists and cannot be read is left
     alone: what it remembers must not be written over by an agent that does not know it.
     """
 
@@ -153,7 +153,7 @@ class StateFile:
         self._writer.start()
 
     def load(self, read: Callable[[sqlite3.Connection], Loaded], default: Loaded) -> Loaded:
-        """Return what is read from the file, or the default where there is none.
+        """Return what is read from the file, or the default if there is none.
 
         It waits for the disk: call it at the start, or in a thread.
         """
@@ -264,7 +264,7 @@ class StateFile:
 
 
 def _missing(path: Path) -> bool:
-    """Tell whether there is certainly no file yet."""
+    """Return whether there is certainly no file yet."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -275,7 +275,7 @@ def _missing(path: Path) -> bool:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Tell what is wrong with the file (locked, full, gone, damaged) from a mistake of ours."""
+    """Return whether the file is at fault (locked, full, gone, damaged), not a mistake of ours."""
     if isinstance(error, OSError | sqlite3.OperationalError):
         return True
     return type(error) is sqlite3.DatabaseError  # damaged: it is set aside when opened anew
@@ -288,7 +288,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(path: Path) -> None:
-    """Bring a file to the present schema; sqlite3.Error where that cannot be."""
+    """Bring a file to the present schema; sqlite3.Error if that cannot be."""
     with contextlib.closing(_connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()

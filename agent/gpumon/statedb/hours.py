@@ -101,7 +101,7 @@ def _jobs(db: sqlite3.Connection) -> dict[str, list[tuple[float, Job]]]:
 
 
 def _job_at(jobs: Mapping[str, list[tuple[float, Job]]], job_id: str, hour: int) -> Job:
-    """Return the job that had an id in an hour: ids begin anew where a controller does."""
+    """Return the job that had an id in an hour: ids start over if a controller does."""
     known = jobs.get(job_id, [])
     begun = [job for began, job in known if began < (hour + 1) * HOUR_SECONDS]
     if begun:
@@ -110,7 +110,7 @@ def _job_at(jobs: Mapping[str, list[tuple[float, Job]]], job_id: str, hour: int)
 
 
 def _without_data(rows: list[HourRow], gpus: Mapping[str, int], hours: int) -> float | None:
-    """Return the share of the GPUs' hours without an entry; None where no GPU is known."""
+    """Return the share of the GPUs' hours without an entry; None if no GPU is known."""
     if not gpus:
         return None
     known = {(row.uuid, row.hour) for row in rows if row.uuid in gpus}

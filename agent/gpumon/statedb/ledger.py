@@ -49,7 +49,7 @@ Sums = dict[tuple[int, str, str, str], list[int]]
 
 
 Quarters = dict[int, list[int]]
-"""What is to be added by quarter of an hour since 1970: of the GPUs, and beyond them."""
+"""What to add by quarter of an hour since 1970: of the GPUs, and beyond them."""
 
 
 class LedgerFile:
@@ -155,7 +155,7 @@ class LedgerFile:
             self._rows[statement, key] = row
 
     def take(self) -> tuple[Rows, Sums, Quarters]:
-        """Return what is to be written, and hold it no longer; called by the writing thread."""
+        """Return what to write, and drop it; called by the writing thread."""
         with self._lock:
             taken = self._rows, self._hours, self._quarters
             self._rows, self._hours, self._quarters, self._queued = {}, {}, {}, False

@@ -18,7 +18,7 @@ Change = tuple[str, tuple[object, ...]]
 
 @dataclasses.dataclass(slots=True)
 class OpenEvent:
-    """An event that some sources have told of and others may still."""
+    """An event that some sources have reported and others still may."""
 
     number: int
     sources: set[str]
@@ -126,7 +126,7 @@ def load_next(db: sqlite3.Connection) -> int:
 
 
 def load_recent(db: sqlite3.Connection) -> list[OpenEvent]:
-    """Return the newest events: one that an earlier agent counted may be told of again."""
+    """Return the newest events: one that an earlier agent counted may be reported again."""
     rows = db.execute(
         "SELECT id, sources, time, code, pci, pid, process, text, gpu_instance, compute_instance "
         "FROM events WHERE kind = 'xid' ORDER BY id DESC LIMIT 1000"
@@ -142,7 +142,7 @@ def load_recent(db: sqlite3.Connection) -> list[OpenEvent]:
 
 
 def load_since(db: sqlite3.Connection, since: float, limit: int) -> list[PastEvent]:
-    """Return the newest events since a time, at most so many, oldest first."""
+    """Return the newest events since a time, at most ``most``, oldest first."""
     rows = db.execute(
         "SELECT time, kind, pci, owner, code, sources, pid, process, text, gpu_instance, "
         "compute_instance FROM events WHERE time >= ? ORDER BY time DESC, id DESC LIMIT ?",

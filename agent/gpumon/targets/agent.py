@@ -69,7 +69,7 @@ class AgentTarget:
         return self._known[self._digest]
 
     def _get(self, path: str, read: Callable[[Any], Answer]) -> tuple[Answer, Mapping[str, str]]:
-        """Return what the agent answers, and the headers, in what is left of its time."""
+        """Return the agent's reply, and the headers, in what is left of its time."""
         try:
             request = urllib.request.Request(  # noqa: S310 - the scheme is checked below
                 f"{self._url}{path}",
@@ -86,7 +86,7 @@ class AgentTarget:
                         NEXT_STEP,
                     ) from None
                 raise UnavailableError(
-                    f"{self._url} answers {error.code} {error.reason}",
+                    f"{self._url} replies {error.code} {error.reason}",
                     "is it a gpumon agent, and up for more than a second?",
                 ) from None
         except (OSError, ValueError, http.client.HTTPException, UsageError) as error:
@@ -109,12 +109,14 @@ def agent_url(text: str) -> str:
     """Return the URL of ``HOST``, ``HOST:PORT`` or a URL; UsageError if it is none of them."""
     if "://" in text:
         if not text.startswith(("http://", "https://")):
-            raise UsageError(f"{text!r} is no target", "write HOST, HOST:PORT or http://HOST:PORT")
+            raise UsageError(
+                f"{text!r} is not a target", "write HOST, HOST:PORT or http://HOST:PORT"
+            )
         return text.rstrip("/")
     match = _HOST_PORT.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"{text!r} is no target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
+            f"{text!r} is not a target", "write HOST, HOST:PORT, a URL, sim:… or replay:…"
         )
     return f"http://{match['host']}:{match['port'] or DEFAULT_PORT}"
 

@@ -60,7 +60,7 @@ class DriverTarget:
         self._incoming = frames.Incoming()
 
     def read(self) -> Snapshot:
-        """Return the reader's newest snapshot, waiting for one where none has come since."""
+        """Return the reader's newest snapshot, waiting for one if none has come since."""
         self._socket.settimeout(max(0.1, self._until - time.monotonic()))
         self._until = time.monotonic() + READ_SECONDS  # for a look after this one
         try:
@@ -85,7 +85,7 @@ class DriverTarget:
         return self._incoming.completed(frames.unpack(body))
 
     def close(self) -> None:
-        """Let the reader end; one that waits in the driver does so by itself, later."""
+        """Let the reader end; one that waits in the driver does so on its own, later."""
         self._socket.close()
         try:
             self._process.wait(0.1 if self._hasty else 1.0)

@@ -29,7 +29,7 @@ def record(
 ) -> int:
     """Record every ``interval`` seconds for ``duration`` (None: until interrupted).
 
-    Calls ``wrote`` with the number of snapshots so far, and returns it. Raises UsageError where
+    Calls ``wrote`` with the number of snapshots so far, and returns it. Raises UsageError if
     the file is there already.
     """
     count, last = 0, 0.0

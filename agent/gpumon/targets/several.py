@@ -19,7 +19,7 @@ SEVERAL_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Look:
-    """A node that was asked: its snapshot, or why there is none; and what it is to be judged by."""
+    """A node that was asked: its snapshot, or why there is none; the thresholds to judge it by."""
 
     target: str
     snapshot: Snapshot | None
@@ -32,8 +32,8 @@ def ask_all(
 ) -> list[Look]:
     """Ask all targets at once, and return within ``seconds`` what has come, in their order.
 
-    ``thresholds`` are the viewer's own, if it was given any. Raises UsageError for what is no
-    target.
+    ``thresholds`` are the viewer's own, if it was given any. Raises UsageError for text that is not
+    a target.
     """
     answers: queue.SimpleQueue[tuple[int, Look | UsageError]] = queue.SimpleQueue()
 

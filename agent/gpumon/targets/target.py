@@ -23,11 +23,11 @@ class Target(Protocol):
     """Something that shows snapshots."""
 
     def read(self) -> Snapshot:
-        """Return the state now; UnavailableError where it cannot be had."""
+        """Return the state now; UnavailableError if it is not available."""
         ...
 
     def thresholds(self) -> Thresholds:
-        """Return the thresholds by which the last snapshot is to be judged.
+        """Return the thresholds to judge the last snapshot by.
 
         Those that the viewer was given; else an agent's own, of an agent; else those that ship.
         Raises UnavailableError if an agent does not answer.
@@ -47,8 +47,8 @@ def open_target(
     """Open what a TARGET argument names, to be looked at every ``interval`` seconds.
 
     ``at_once`` plays a recording to its end before the first look, unless it says a speed.
-    ``seconds`` is how long the first answer may take from now on, for whoever cannot wait as long
-    as this module otherwise does. ``thresholds`` are the viewer's own, if it was given any.
+    ``seconds`` is how long the first reply may take, for callers that cannot wait as long as this
+    module otherwise does. ``thresholds`` are the viewer's own, if it was given any.
     """
     text = text or local_agent() or DEFAULT
     kind = text.partition(":")[0]

@@ -51,7 +51,7 @@ _END_SECONDS = 2.0
 """How long the screen may take to be put back, once a signal ends the command."""
 
 _LINES_PER_TROUBLE = 8
-"""Of so many lines one may say what is wrong: the rows need the others."""
+"""One of this many lines may say what is wrong: the rows need the others."""
 
 
 class Seen(Message):
@@ -130,7 +130,7 @@ class TopApp(App[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Begin to look, and end in order when told to."""
+        """Begin to look, and end in order on a signal."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._ended_by, number)
         self.query_one("#gpu-rows").focus()
@@ -151,7 +151,7 @@ class TopApp(App[None]):
     # -- what is seen -------------------------------------------------------------------------
 
     def on_seen(self, message: Seen) -> None:
-        """Show a look; a target that is silent for a while leaves the last one where it is."""
+        """Show a look; while a target is silent, the last one stays."""
         look = message.look
         if isinstance(look, UnavailableError):
             self._silence = str(look)
@@ -275,7 +275,7 @@ class TopApp(App[None]):
         self.call_after_refresh(self._show)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Tell whether a key does something here: what acts on the rows does so where they are."""
+        """Return whether a key does something here: keys for rows need rows."""
         return action not in _ON_ROWS or len(self.screen_stack) == 1
 
     def action_step(self, by: int) -> None:
@@ -332,7 +332,7 @@ class TopApp(App[None]):
         self.push_screen(KeysScreen())
 
     def action_interrupt(self) -> None:
-        """End as whoever presses Ctrl-C expects."""
+        """End as a user who presses Ctrl-C expects."""
         self.exit(return_code=130)
 
     def _focus_rows(self) -> None:

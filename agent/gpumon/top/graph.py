@@ -15,7 +15,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 def bars(values: Sequence[float | None], most: float, height: int) -> list[str]:
     """Return lines of blocks, the highest line first; each value over ``most`` is drawn as that.
 
-    What is known is at least an eighth high, so that nought is not taken for unknown.
+    A known value is at least an eighth high, so that zero is not taken for unknown.
     """
     full = 8 * height
     eighths = [
@@ -44,7 +44,7 @@ class Graph(Widget):
         self._per_column = 1
 
     def redraw(self, per_column: int) -> None:
-        """Draw what the history has now, so many looks in a column."""
+        """Draw what the history has now, several looks in a column."""
         quantity = QUANTITIES[self._of]
         now = next(reversed(self._history.values(self._index, self._of)), None)
         most = self._history.scale(self._index, self._of)
@@ -56,7 +56,7 @@ class Graph(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """Fill the room there is: a new size draws anew, without another look."""
+        """Fill the room there is: a new size redraws it, without another look."""
         width, height = self.content_size
         values = self._history.values(self._index, self._of)
         most = self._history.scale(self._index, self._of)

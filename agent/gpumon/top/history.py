@@ -37,7 +37,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _activity(gpu: GpuReading) -> float | None:
-    """Return what says best how busy a GPU is: its SMs' activity, else its utilisation."""
+    """Return what says best how busy a GPU is: its SMs' activity, else its utilization."""
     return gpu.utilization_ratio if gpu.sm_active_ratio is None else gpu.sm_active_ratio
 
 
@@ -56,10 +56,10 @@ QUANTITIES = {
 
 
 class History:
-    """The values of the last looks, None where one was not known."""
+    """The values of the last looks, None if one was not known."""
 
     def __init__(self, most: int = MOST_LOOKS) -> None:
-        """Keep the values of so many looks."""
+        """Keep the values of this number of looks."""
         self._most = most
         self._values: dict[tuple[int, str], deque[float | None]] = {}
         self._scales: dict[tuple[int, str], float] = {}

@@ -15,9 +15,9 @@ Tell = Callable[["Snapshot | GpumonError"], object]
 
 
 class Looking:
-    """Tells every snapshot of a target, or why there is none, until it is stopped.
+    """Reports every snapshot of a target, or why there is none, until it is stopped.
 
-    ``thresholds`` are those by which the last one is to be judged.
+    ``thresholds`` are those to judge the last one by.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Looking:
         self._thread.start()
 
     def stop(self, seconds: float = 0.5) -> None:
-        """Let the target go, and wait for that no longer than so many seconds."""
+        """Let the target go, and wait for that no longer than some seconds."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(seconds)

@@ -1,4 +1,4 @@
-"""A table whose rows change under the eyes: the cursor stays on its row, the view where it is."""
+"""A table whose rows change while it is shown: the cursor stays on its row."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LiveTable(DataTable[Text]):
         return shown
 
     def _fits(self, titles: tuple[str, ...], shown: dict[str, list[Text]]) -> bool:
-        """Tell whether the same rows in the same order have room in the columns that there are."""
+        """Return whether the same rows in the same order fit into the present columns."""
         return (titles, list(shown)) == (self._titles, list(self._rows)) and all(
             len(cell) <= width
             for cells in shown.values()

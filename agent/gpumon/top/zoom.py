@@ -78,7 +78,7 @@ class ZoomScreen(Screen[None]):
 
 
 _TALL = 40
-"""From so many lines on there is room for higher graphs."""
+"""From this number of lines on there is room for higher graphs."""
 
 
 def _who(gpu: GpuReading | None, index: int, found: Diagnosis) -> Text:

@@ -138,7 +138,7 @@ def _verdict(verdict: Verdict) -> list[RenderableType]:
 
 
 def _summary(skipped: Sequence[Verdict]) -> list[str]:
-    """Return a line for each reason for which a check could not be made, with where that was."""
+    """Return a line for each reason why a check could not be made, with its GPUs."""
     found: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in skipped:
         found.setdefault((verdict.check, verdict.evidence), []).append(verdict)
@@ -166,7 +166,7 @@ def _last_line(report: Report, node: str) -> Text:
         "ok": "fine",
         "warning": "fine, with warnings",
         "trouble": "TROUBLE",
-        "unknown": "COULD NOT TELL",
+        "unknown": "UNKNOWN",
     }[verdict_of(report)]
     numbers = ", ".join(
         f"{counts[level.value]} {word}"

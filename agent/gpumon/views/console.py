@@ -1,4 +1,4 @@
-"""Where views are printed: on a terminal as wide as it is, elsewhere whole and without colour."""
+"""Where views are printed: on a terminal as wide as it is, elsewhere whole and without color."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIMULATED = Text("SIMULATED: no hardware was measured", style="bold magenta")
 
 
 def make_console() -> Console:
-    """Return a console for stdout: off a terminal without colour and without truncation."""
+    """Return a console for stdout: off a terminal without color and without truncation."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=ANY_WIDTH)
 

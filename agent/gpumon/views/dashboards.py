@@ -1,4 +1,4 @@
-"""The dashboards for people: ``gpumon dashboards list``, and what is told of a push."""
+"""The dashboards for people: ``gpumon dashboards list``, and the messages of a push."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Diagnosis:
         return sum(self.level(index) is level for index in self.gpus)
 
     def rank(self, gpu: GpuReading) -> tuple[int, int]:
-        """Return where a GPU comes where the worst is first."""
+        """Return a GPU's place in an order with the worst first."""
         place = _ORDER.get(self.level(gpu.identity.index), len(_ORDER))
         return place, gpu.identity.index
 

@@ -18,7 +18,7 @@ from gpumon.views.diagnosis import STYLES
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """Return the design's exit code: 0 fine, 1 something is wrong, 3 something was not told."""
+    """Return the design's exit code: 0 fine, 1 something is wrong, 3 something is not known."""
     return {"trouble": 1, "unknown": 3}.get(verdict(findings), 0)
 
 
@@ -68,12 +68,12 @@ def _parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     counts = Counter(finding.level for finding in findings)
     told = {
         Level.FAIL: "wrong",
-        Level.WARN: "to be looked at",
-        Level.SKIP: "not looked at",
+        Level.WARN: "to look at",
+        Level.SKIP: "skipped",
         Level.PASS: "right",
     }
     words = ", ".join(f"{counts[level]} {word}" for level, word in told.items() if counts[level])
     missed = sum(finding.missed for finding in findings)
     if missed:
-        words += f"; {missed} could not be told"
+        words += f"; {missed} could not be checked"
     yield Text(words, style="bold red" if counts[Level.FAIL] else "bold")

@@ -18,22 +18,23 @@ from gpumon.xids import RECOVERY, Xid, xids
 
 REASONS = {
     "applications_clocks": "Somebody has set the clocks (nvidia-smi -ac or -lgc). Ask who and why.",
-    "sw_power_cap": "The power limit, or the limiter of peak current, holds the clocks down. At\n"
-    "full load this is ordinary; far below the limit see GpuCurrentLimited.",
-    "hw_slowdown": "The hardware holds the clocks at half or less: another hw_ reason says why.",
-    "sync_boost": "GPUs of a sync-boost group wait for the slowest of them.",
+    "sw_power_cap": "The power limit, or the limiter of peak current, throttles the clocks. "
+    "At\nfull load this is ordinary; far below the limit see GpuCurrentLimited.",
+    "hw_slowdown": "The hardware throttles the clocks to half or less: another hw_ reason says "
+    "why.",
+    "sync_boost": "The GPUs of a sync-boost group wait for the slowest one.",
     "sw_thermal": "The GPU or its memory is warmer than it should be: see GpuThermalThrottling.",
-    "hw_thermal": "The hardware saves itself from heat: see GpuHardwareSlowdown.",
+    "hw_thermal": "The hardware protects itself from heat: see GpuHardwareSlowdown.",
     "hw_power_brake": "The chassis or the rack has pulled the power brake: see GpuPowerBrake.",
-    "display_clocks": "A display's settings hold the clocks down; not on boards of servers.",
+    "display_clocks": "A display's settings throttle the clocks; not on server boards.",
 }
-"""What holds a GPU's clocks down, by its name on gpumon_gpu_throttled."""
+"""Why a GPU's clocks are throttled, by the reason's name on gpumon_gpu_throttled."""
 
 
 def explain(words: Sequence[str], thresholds: Thresholds) -> str:
-    """Return what is known of a word; UsageError, with the nearest, where that is nothing.
+    """Return what is known of a word; UsageError, with the nearest, if that is nothing.
 
-    Alerts and checks are told with a site's thresholds in place.
+    Alerts and checks are explained with a site's thresholds.
     """
     text = " ".join(words).strip()
     word = text.removeprefix("xid ").removeprefix("Xid ")
@@ -49,19 +50,19 @@ def explain(words: Sequence[str], thresholds: Thresholds) -> str:
     if text in checks:
         return _check(checks[text], thresholds)
     if text in REASONS:
-        return f"{text}: a reason that holds a GPU's clocks down.\n\n{REASONS[text]}\n"
+        return f"{text}: a reason why a GPU's clocks are throttled.\n\n{REASONS[text]}\n"
     if text in RECOVERY:
         return f"{text}: an action that the driver asks for.\n\n{RECOVERY[text]}\n"
     known = [*alerts, *metrics, *checks, *THROTTLE_REASONS, *RECOVERY]
     raise UsageError(
-        f"nothing is known of {text!r}",
+        f"nothing is known about {text!r}",
         f"name an alert, a check, a metric, a throttle reason, or an Xid (xid 79)"
         f"{hint(text, known)}",
     )
 
 
 def names() -> list[str]:
-    """Return the words that a shell completes: fast, so alerts are told by their runbooks."""
+    """Return the words that a shell completes: fast, so alerts are known by their runbooks."""
     runbooks = asset("docs/runbooks").glob("*.md")
     metrics = (metric.name for _, metric in rows(Tier.FULL))
     return sorted(

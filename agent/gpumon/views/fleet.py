@@ -32,7 +32,7 @@ TROUBLES = {
 _STYLES = {"critical": "bold red", "warning": "yellow"}
 
 MOST_PLACES = 3
-"""An alert is told with no more places than these; the count is of all."""
+"""An alert is shown with no more places than these; the count is of all."""
 
 
 def write(fleet: Fleet, form: str, most: int) -> None:
@@ -43,7 +43,7 @@ def write(fleet: Fleet, form: str, most: int) -> None:
         sys.stdout.write(json_text(_document(fleet, most or None)))
         sys.stdout.flush()
     else:
-        raise UsageError(f"-o {form} is of one node", "a fleet is a table or json")
+        raise UsageError(f"-o {form} works for one node only", "a fleet is a table or json")
 
 
 def _document(fleet: Fleet, most: int | None) -> dict[str, object]:
@@ -100,7 +100,7 @@ def _headline(fleet: Fleet, cluster: Place) -> Text:
     agents, answering = cluster.value("agents"), cluster.value("agents_up")
     moment = dt.datetime.fromtimestamp(fleet.time).astimezone()
     texts = [
-        f"{name}: {up:,.0f} of {cluster.expected:,.0f} GPUs answer",
+        f"{name}: {up:,.0f} of {cluster.expected:,.0f} GPUs respond",
         f"{cluster.value('gpus_held'):,.0f} held",
         f"{cluster.value('gpus_active'):,.0f} active",
         power(cluster.values.get("power_watts"))

@@ -64,16 +64,16 @@ _COLUMNS: dict[str, Callable[[_Row], Cell]] = {
     "job": _plain(lambda row: words.some(row.gpu.jobs, row.most)),
     "user": _plain(lambda row: words.some(words.users(row.gpu, row.snapshot), row.most)),
     "last Xid": _plain(lambda row: words.last_xid(row.gpu, row.snapshot.time)),
-    "held down by": _Row.held_down_by,
+    "throttled": _Row.held_down_by,
 }
 
-LEFT = frozenset({"name", "state", "job", "user", "last Xid", "held down by"})
+LEFT = frozenset({"name", "state", "job", "user", "last Xid", "throttled"})
 
-_IF_ANY = frozenset({"job", "user", "last Xid", "held down by"})
-"""Columns that are there only where a GPU has something in them."""
+_IF_ANY = frozenset({"job", "user", "last Xid", "throttled"})
+"""Columns that are there only if a GPU has something in them."""
 
 _DISPENSABLE = (
-    *("energy", "clock", "name", "temp", "held down by", "SM", "last Xid", "user", "job"),
+    *("energy", "clock", "name", "temp", "throttled", "SM", "last Xid", "user", "job"),
     "memory",
 )
 """Columns a narrow terminal goes without, the first one first."""

@@ -64,7 +64,7 @@ def table_of(snapshot: Snapshot, reading: GpuReading) -> Origins | None:
 
 
 def render(snapshot: Snapshot, *, node: bool) -> str:
-    """Return what is known of a snapshot's GPUs, with the node's own where asked for, as text."""
+    """Return what is known of a snapshot's GPUs, with the node's own if asked for, as text."""
     blocks = [_node(snapshot)] if node else []
     blocks += ["\n".join(_gpu(each, table_of(snapshot, each))) for each in snapshot.gpus]
     blocks.append("\n".join(_denied(snapshot)))
@@ -150,12 +150,12 @@ def _gpu(reading: GpuReading, table: Origins | None) -> Iterator[str]:
         yield f"  process {process.pid}  {who}{memory}"
     absent = _absent(reading, table)
     if absent:
-        yield "  not answered by this GPU, driver or mode:"
+        yield "  not reported by this GPU, driver or mode:"
         yield from (f"    {name}" for name in absent)
 
 
 def _absent(reading: GpuReading, table: Origins | None) -> list[str]:
-    """Return the metrics that a GPU which answers was asked for and has no value of."""
+    """Return the metrics that a responding GPU was asked for and has no value of."""
     return [_name(field) for field in unanswered(table)] if reading.up else []
 
 

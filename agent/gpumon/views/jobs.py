@@ -15,7 +15,7 @@ LEFT = frozenset({"job", "user", "name", "GPUs"})
 class JobRow:
     """A job with its GPUs here, the power they draw for it (watts) and what it has drawn (joules).
 
-    ``gpus`` is empty once it has ended; ``watts`` is None where no power is known.
+    ``gpus`` is empty once it has ended; ``watts`` is None if no power is known.
     """
 
     reading: JobReading

@@ -1,4 +1,4 @@
-"""Several nodes side by side: who answers, what is wrong with each, and what they add up to."""
+"""Several nodes side by side: which respond, what is wrong with each, and their sums."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _summary(nodes: Sequence[_Node], asked: int) -> Text:
     power = [node.snapshot.power.gpu_power_watts for node in nodes]
     drawn = sum(watts for watts in power if watts is not None)
     told = [
-        f"{len(nodes)} of {asked} nodes answered",
+        f"{len(nodes)} of {asked} nodes responded",
         f"{gpus - failed - warned} of {gpus} GPUs fine",
     ]
     told += [f"{failed} failed"] * bool(failed) + [f"{warned} with a warning"] * bool(warned)
@@ -103,7 +103,7 @@ def _table(nodes: Sequence[_Node], *, wide: bool) -> Table:
 
 
 MOST_WORDS = 3
-"""On a terminal no more than these are told of a node; ``gpumon status NODE`` tells all."""
+"""A terminal shows no more than these of a node; ``gpumon status NODE`` shows all."""
 
 
 def _row(node: _Node, *, wide: bool) -> Iterator[Text]:

@@ -24,10 +24,10 @@ _KINDS = {"compute": "C", "graphics": "G"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Held:
-    """A GPU and a process on it; None where a job holds the GPU and runs nothing there.
+    """A GPU and a process on it; None if a job holds the GPU and runs nothing there.
 
-    ``jobs`` are the jobs that hold the GPU: where it is one, the process is that job's. ``silent``
-    says that the GPU does not answer: what runs there is not known.
+    ``jobs`` are the jobs that hold the GPU: if it is one, the process is that job's. ``silent``
+    says that the GPU does not respond: what runs there is not known.
     """
 
     gpu: int
@@ -116,7 +116,7 @@ def _parts(snapshot: Snapshot, rows: Sequence[Held], width: int | None) -> Itera
 
 
 def unknown(snapshot: Snapshot) -> list[str]:
-    """Say which GPUs did not tell their processes: none that is known is not none."""
+    """Say which GPUs did not report their processes: unknown is not none."""
     return [
         f"GPU {gpu.identity.index}: its processes are not known ({gpu.state.value}: {gpu.reason})"
         for gpu in snapshot.gpus

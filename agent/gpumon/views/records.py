@@ -16,7 +16,7 @@ FORMATS = ("json", "ndjson", "csv", "prom")
 def render(snapshot: Snapshot, form: str, *, header: bool = True) -> str:
     """Return a snapshot in one of FORMATS, with its last newline.
 
-    ``header`` is the CSV's first line, wanted once only where rows follow each other.
+    ``header`` is the CSV's first line, wanted once only if rows follow each other.
     """
     if form == "prom":
         from gpumon.exposition import Encoder, Format

@@ -10,14 +10,14 @@ from gpumon.model import Snapshot
 
 
 def split(names: str | None) -> tuple[str, ...]:
-    """Return the indexes or UUIDs of ``--gpu 0,3``; none where none is named."""
+    """Return the indexes or UUIDs of ``--gpu 0,3``; none if none is named."""
     return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
 def only(snapshot: Snapshot, gpus: Sequence[str]) -> Snapshot:
-    """Return a snapshot with the GPUs of some indexes or UUIDs; all where none is named.
+    """Return a snapshot with the GPUs of some indexes or UUIDs; all if none is named.
 
-    Raises UsageError where one is not there.
+    Raises UsageError if one is not there.
     """
     if not gpus:
         return snapshot

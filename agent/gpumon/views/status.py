@@ -18,7 +18,7 @@ from gpumon.views.diagnosis import STYLES, Diagnosis, diagnose
 from gpumon.views.gpus import GAP, LEFT, grid, ordered
 
 MOST_LINES = 12
-"""On a terminal no more lines than these say what is wrong: the GPUs are to be seen as well."""
+"""A terminal shows no more lines than these of what is wrong: the GPUs need room as well."""
 
 
 def show(
@@ -32,7 +32,7 @@ def show(
 def parts(
     snapshot: Snapshot, found: Diagnosis, sort: str, width: int | None
 ) -> Iterator[RenderableType]:
-    """Yield the view of a node, for a terminal of so many columns (None: no terminal)."""
+    """Yield the view of a node, for a terminal of ``width`` columns (None: no terminal)."""
     if snapshot.source.simulated:
         yield SIMULATED
     yield headline(snapshot, found)
@@ -59,7 +59,7 @@ def headline(snapshot: Snapshot, found: Diagnosis) -> Text:
 
 
 def style(snapshot: Snapshot, found: Diagnosis) -> str:
-    """Return the colour of how a node is."""
+    """Return the color of how a node is."""
     if not snapshot.up or not snapshot.gpus or any(v.level is Level.FAIL for v in found.verdicts):
         return "red"
     return "yellow" if found.verdicts else ""
@@ -110,7 +110,7 @@ def _subject(verdict: Verdict) -> str:
 
 
 def _untold_errors(snapshot: Snapshot, found: Diagnosis) -> Iterator[str]:
-    """Yield the source's errors that no verdict tells."""
+    """Yield the source's errors that no verdict mentions."""
     told = [v.evidence for v in found.verdicts] + [
         gpu.reason for gpu in snapshot.gpus if gpu.reason
     ]

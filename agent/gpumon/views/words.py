@@ -49,12 +49,12 @@ def energy(joules: float | None) -> str:
 
 
 def name(gpu: GpuReading) -> str:
-    """Return what a GPU is, without its maker; its UUID where it cannot say."""
+    """Return what a GPU is, without its maker; its UUID if it cannot say."""
     return gpu.identity.name.removeprefix("NVIDIA ") or gpu.identity.uuid
 
 
 def users(gpu: GpuReading, snapshot: Snapshot) -> tuple[str, ...]:
-    """Return whose a GPU's jobs are; where no job is known, whose its processes are."""
+    """Return whose a GPU's jobs are; if no job is known, whose its processes are."""
     of_jobs = {reading.job.job_id: reading.job.user for reading in snapshot.ledger.jobs}
     named = [of_jobs.get(job, "") for job in gpu.jobs] or [p.user for p in gpu.held_by]
     return tuple(dict.fromkeys(user for user in named if user))
@@ -72,7 +72,7 @@ def last_xid(gpu: GpuReading, now: float) -> str:
 
 
 def some(names: tuple[str, ...], most: int | None) -> str:
-    """Return names, and where there are more than so many, how many more."""
+    """Return names, and if there are more than ``most``, how many more."""
     if not names:
         return MISSING
     if most is None or len(names) <= most:

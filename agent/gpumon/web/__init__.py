@@ -1,1 +1,1 @@
-"""HTTP for clients of any kind: where it listens, whom it lets in, and how patient it is."""
+"""HTTP for clients of any kind: the addresses, the access control, and the time limits."""

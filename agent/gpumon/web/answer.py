@@ -1,4 +1,4 @@
-"""Answers, compressed for whom takes that."""
+"""Replies, compressed for clients that accept that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ the time of the usual level."""
 
 
 def answer(request: Request, body: bytes, headers: dict[str, str], status: int = 200) -> Response:
-    """Return an answer, compressed for whom takes it.
+    """Return a reply, compressed for a client that accepts that.
 
     Starlette's middleware does the same at more than twice the cost, as it has to see every message
     of every answer; a scrape is one message.

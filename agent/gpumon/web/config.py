@@ -31,7 +31,7 @@ _BCRYPT = re.compile(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}", re.ASCII)
 
 @dataclasses.dataclass(frozen=True)
 class WebConfig:
-    """Whom to let in: TLS as it is set up, bcrypt hashes by user, and headers to answer with.
+    """Which clients to admit: TLS, bcrypt hashes by user, and headers to reply with.
 
     ``files`` are those that it was made of: when one changes it has to be made again.
     """

@@ -38,7 +38,7 @@ def stop_on_signals(stop: asyncio.Event) -> list[signal.Signals]:
 def allow_connections(count: int = MOST_CONNECTIONS) -> None:
     """Raise the soft limit of open files, if the hard one allows it, to twice the clients.
 
-    Where it does not, fewer clients are kept: one that cannot be accepted cannot be refused either.
+    If it does not, fewer clients are kept: one that cannot be accepted cannot be refused either.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * count + 64
@@ -52,7 +52,7 @@ def allow_connections(count: int = MOST_CONNECTIONS) -> None:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, which leaves the signals to the agent, says when it answers, and sleeps well.
+    """uvicorn, which leaves the signals to the agent, says when it is up, and sleeps well.
 
     Connections are taken by ``gpumon.web.accept``.
     """

@@ -1,7 +1,7 @@
 """The driver's door: the only package that imports pynvml.
 
 ``table`` says where NVML keeps each value, ``library`` guards every call, ``plan`` finds out what a
-GPU answers and reads it in one batch, ``gpu`` makes that a reading, ``source`` puts them together.
+GPU reports and reads it in one batch, ``gpu`` makes that a reading, ``source`` puts them together.
 """
 
 from __future__ import annotations

@@ -74,10 +74,10 @@ def fabric_info(info: Any) -> FabricInfo | None:
 
 
 def fabric_health(info: Any) -> dict[str, bool] | None:
-    """Return which conditions make the fabric unfit, of those that the GPU can tell.
+    """Return which conditions make the fabric unfit, of those that the GPU can report.
 
     Of an incorrect configuration the mask gives the reason; here it is one condition. Joining may
-    have failed although it is completed: that is the status. None if nothing is told.
+    have failed although it is completed: that is the status. None if nothing is reported.
     """
     mask = info.healthMask
     told = {name: mask >> shift & width for name, (shift, width) in _FABRIC_CONDITIONS.items()}

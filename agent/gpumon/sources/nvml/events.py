@@ -1,4 +1,4 @@
-"""Xids as the driver tells them: one event set, one thread that waits on it.
+"""Xids as the driver reports them: one event set, one thread that waits on it.
 
 NVML delivers only what happens after a GPU is registered, and not every Xid (many are written to
 the kernel log alone), which is why the agent reads the log as well.
@@ -34,7 +34,7 @@ _NO_INSTANCE = 0xFFFFFFFF
 
 
 class EventThread:
-    """Collects the Xids of the GPUs it is told of.
+    """Collects the Xids of the GPUs that are registered.
 
     A GPU is registered by this thread, between two waits: nothing says that a set may be changed
     while another thread waits on it.
@@ -124,7 +124,7 @@ class EventThread:
                 self._door.call("nvmlEventSetFree", event_set)
 
     def _register(self, handle: Any, event_set: Any) -> bool:
-        """Register a GPU for Xids; return whether it has any to tell."""
+        """Register a GPU for Xids; return whether it can report any."""
         try:
             # If one type of a mask is not supported, none is registered (nvml.h).
             supported = self._door.get("nvmlDeviceGetSupportedEventTypes", handle)

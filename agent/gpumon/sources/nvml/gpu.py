@@ -30,7 +30,7 @@ _INSTANT_POWER = 186
 
 
 class Gpu:
-    """A GPU that has been found: knows its handle, and what it answers.
+    """A GPU that has been found: knows its handle, and what it reports.
 
     Not thread-safe: it belongs to one worker.
     """

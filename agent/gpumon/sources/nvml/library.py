@@ -47,8 +47,8 @@ SERIOUS = frozenset(
         Code.LIB_RM_VERSION_MISMATCH,
     }
 )
-"""Answers that speak of the whole GPU or driver, whichever value was asked for; any other code
-means that this one value cannot be had."""
+"""Return codes about the whole GPU or driver, no matter which value was asked for; any other code
+means that this one value is not available."""
 
 FINAL = frozenset(
     {
@@ -65,7 +65,7 @@ the fabric is not up yet."""
 
 DRIVER_GONE = frozenset({Code.UNINITIALIZED, Code.DRIVER_NOT_LOADED, Code.LIB_RM_VERSION_MISMATCH})
 """Answers which mean that every handle is dead: the driver was reloaded or upgraded under us, and
-all has to be initialised and enumerated again. INVALID_ARGUMENT says so too, of a handle that was
+all has to be initialized and enumerated again. INVALID_ARGUMENT says so too, of a handle that was
 good before."""
 
 
@@ -112,10 +112,10 @@ _NOT_IN_BINDING = "not in this version of nvidia-ml-py"
 
 
 class Library:
-    """NVML, initialised once."""
+    """NVML, initialized once."""
 
     def start(self) -> None:
-        """Load the library and initialise it; UnavailableError says what is missing."""
+        """Load the library and initialize it; UnavailableError says what is missing."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -129,7 +129,7 @@ class Library:
             return
 
     def version(self) -> tuple[str, str, str]:
-        """Return the versions of driver, NVML and CUDA; empty if it is not told."""
+        """Return the versions of driver, NVML and CUDA; empty if it is not reported."""
         return (
             _or_empty(pynvml.nvmlSystemGetDriverVersion),
             _or_empty(pynvml.nvmlSystemGetNVMLVersion),

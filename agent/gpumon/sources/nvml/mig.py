@@ -1,7 +1,7 @@
 """The MIG instances of one GPU, followed through reconfiguration.
 
 Handles of instances die when the GPU is divided again, so they are enumerated now and then, and at
-once when one of them no longer answers. What NVML answers for the whole GPU only (power, energy,
+once when one of them no longer answers. What NVML reports for the whole GPU only (power, energy,
 temperature, clocks) is not asked of an instance.
 """
 

@@ -1,6 +1,6 @@
 """Where the driver keeps a value: said in NVML's own terms, without importing its binding.
 
-``table`` lists origins best first; each GPU is asked once which of them it answers, and the first
+``table`` lists origins best first; each GPU is asked once which of them it supports, and the first
 is kept (``plan``). Ids, scopes and units are facts of nvml.h, API 13. Conversions divide rather
 than multiply by a fraction, so that what the driver says in whole milliwatts comes out as the
 nearest float of the same decimal number.
@@ -115,7 +115,7 @@ class Headroom:
     """Degrees from the temperature to the lowest threshold at which clocks fall.
 
     For GPUs before Ada, which give no margin but absolute thresholds; later ones give it, and
-    drop the thresholds. 1 is where the clocks are halved, 3 where they begin to fall (nvml.h:
+    drop the thresholds. At 1 the clocks are halved, at 3 they begin to fall (nvml.h:
     nvmlTemperatureThresholds_t).
     """
 

@@ -1,6 +1,6 @@
-"""Which of the catalogue's origins a GPU answers, and how they are read together.
+"""Which of the catalogue's origins a GPU supports, and how they are read together.
 
-A GPU is probed: every origin of every metric is tried, and the first that answers in each row is
+A GPU is probed: every origin of every metric is tried, and the first that works in each row is
 kept. What is left is a plan: one batch of field values and the few calls that have no field, each
 made once however many metrics it feeds.
 """
@@ -35,7 +35,7 @@ Values = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slot:
-    """One value of a reading: its field, its label values, and the origin this GPU answers."""
+    """One value of a reading: its field, its label values, and its origin on this GPU."""
 
     field: str
     key: Key
@@ -152,7 +152,7 @@ class Refusals:
 
     ``passing``: an origin was refused for a reason that may pass, so the GPU is worth probing
     again. ``denied`` are the fields that a user with more rights could read, ``unanswered`` the
-    others of which the GPU answers nothing.
+    others for which the GPU returns nothing.
     """
 
     passing: bool = False
@@ -192,8 +192,8 @@ class Plan:
     def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
         """Read the slots whose cadence is due.
 
-        A value that is refused this time is left out. FaultError is raised if the answer
-        speaks of the whole GPU or driver, and where no field at all is answered any more.
+        A value that is refused this time is left out. FaultError is raised if the reply is about
+        the whole GPU or driver, and if no field at all is returned.
         """
         round_ = self._rounds.get(due)
         if round_ is None:
@@ -280,7 +280,7 @@ def _superseded(slot: Slot, slots: Iterable[Slot], rows: Mapping[str, Row]) -> b
 def _grouped(
     origins: Iterable[Origin],
 ) -> tuple[tuple[str, tuple[Any, ...], tuple[Call, ...]], ...]:
-    """Return each call that is to be made, with the origins that take something from it."""
+    """Return each call to make, with the origins that take something from it."""
     calls: dict[tuple[str, tuple[Any, ...]], list[Call]] = {}
     for origin in origins:
         if isinstance(origin, Call):

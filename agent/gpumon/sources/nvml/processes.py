@@ -44,11 +44,11 @@ class ProcessReader:
 
     @property
     def origin(self) -> str:
-        """Where processes are read from, in words; empty if this GPU lists none."""
+        """The origin of the processes, in words; empty if this GPU lists none."""
         return "process lists" if self._kinds else ""
 
     def read(self) -> tuple[GpuProcess, ...] | None:
-        """Return the processes, or None if this GPU does not tell."""
+        """Return the processes, or None if this GPU does not report them."""
         listed = {kind: self._listed(kind) for kind in self._kinds}
         found = {
             (entry.pid, entry.gpuInstanceId): (kind, entry)

@@ -24,7 +24,7 @@ TICK_PATIENCE = 0.5
 """Seconds a tick waits for the GPUs; a later one is served with its last reading and its age."""
 
 GPU_PATIENCE = 0.05
-"""Seconds of it for each GPU (a healthy one answers in one or two milliseconds); the next one is
+"""Seconds of it for each GPU (a healthy one responds in one or two milliseconds); the next one is
 asked then, and the slow one goes on beside it."""
 
 FIRST_PATIENCE = 2.0
@@ -41,7 +41,7 @@ JOIN_SECONDS = 2.0
 
 
 _STARTING = " (without persistence mode it may take seconds to start)"
-"""Of a GPU that was not found yet: the driver initialises it when it is first asked for."""
+"""Of a GPU that was not found yet: the driver initializes it when it is first asked for."""
 
 
 class FindGpu(Protocol):
@@ -55,7 +55,7 @@ class FindGpu(Protocol):
 
 
 class NvmlSource:
-    """Implements Source over NVML; initialised once, and again only when the driver is reloaded."""
+    """Implements Source over NVML; initialized once, and again only when the driver is reloaded."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class NvmlSource:
         )
 
     def leave_alone(self, index: int, reason: str) -> None:
-        """Ask the GPU of NVML's index nothing any more, as long as this driver is loaded."""
+        """Stop asking the GPU of NVML's index, as long as this driver is loaded."""
         self._left_alone[index] = reason
         for worker in self._workers:
             if worker.index == index:

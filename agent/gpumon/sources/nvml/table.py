@@ -1,4 +1,4 @@
-"""Where NVML keeps each value of a reading, best origin first, and how often it is asked for.
+"""The origins in NVML of each value of a reading, best first, and how often each is asked for.
 
 Field ids, scopes and names of calls are facts of nvml.h (API 13). Nothing here imports the binding,
 so that the reference (``gpumon metrics``) can list what is possible on a machine without a driver.
@@ -85,7 +85,7 @@ class Row:
         }
 
     def with_fields(self, ids: Mapping[str, int | None], convert: Convert) -> Row:
-        """Return the row with these fields for some label values; None is no field at all.
+        """Return the row with these fields for some label values; None stands for no field.
 
         ``""`` stands for a metric without labels.
         """

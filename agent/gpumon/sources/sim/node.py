@@ -1,6 +1,6 @@
 """A simulated node: its dies, what they work on, and what their driver says of them.
 
-Nothing here looks at a clock: a node is told to what second to go on. A simulator of many nodes
+Nothing here looks at a clock: its caller says how far a node goes on. A simulator of many nodes
 keeps many of these and goes on in strides.
 """
 
@@ -45,7 +45,7 @@ FP32_OF_SM = 0.15
 _FIRST_PID = 4000
 
 _KINDS_OF_A_LINK = ("replay", "recovery", "crc", "recovery_failed", "effective", "symbol")
-"""Kinds of NVLink errors that the driver tells of each link."""
+"""Kinds of NVLink errors that the driver reports for each link."""
 
 _FABRIC_CONDITIONS = ("degraded_bandwidth", "route_recovery", "route_unhealthy", "join_failed")
 

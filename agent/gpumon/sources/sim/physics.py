@@ -6,8 +6,8 @@ advanced by its exact exponential, so that a step may be of any width. Power is 
 step: the energy counter is its exact integral.
 
 There are two kinds of steps. *Fine* ones, a tick wide, follow the controller's every move. A
-*stride* of up to a second puts the controller where it would come to rest: twenty times cheaper,
-with the same phases, heat and mean power, but without what happens in between.
+*stride* of up to a second puts the controller at the point at which it would come to rest: twenty
+times cheaper, with the same phases, heat and mean power, but without what happens in between.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Die:
 
     Public attributes are for others to read:
 
-    * ``tick``: where on the grid; ``lost``: it has switched itself off;
+    * ``tick``: the position on the grid; ``lost``: it has switched itself off;
     * ``watts``: of the last step; ``sample_watts``: of the last that ended on a multiple of 100 ms;
     * ``joules``: since ``rebase``; ``marks``: (tick, joules) each 100 ms, for a second back;
     * ``samples``: (tick, watts) each 100 ms, as many as the driver's buffer holds;
@@ -246,7 +246,7 @@ class Die:
         self.samples: collections.deque[tuple[int, float]] = collections.deque(maxlen=MOST_SAMPLES)
 
     def place_heat(self, watts: float) -> None:
-        """Put the temperatures where a constant power would bring them, below any slowdown."""
+        """Set the temperatures that a constant power would lead to, below any slowdown."""
         thermal = self._model.thermal
         rise = min(watts * thermal.resistance, thermal.max_operating - 1 - self.inlet)
         self._fast = FAST_SHARE * rise
@@ -266,7 +266,7 @@ class Die:
     def run(self, pieces: Sequence[tuple[int, Load]], stride: int) -> None:
         """Live through pieces of phases (tick at its end, load), in steps of ``stride`` ticks.
 
-        Strides end where a piece does and at multiples of ``stride``.
+        Strides end with a piece and at multiples of ``stride``.
         """
         began = self.tick
         for until, load in pieces:
@@ -347,7 +347,7 @@ class Die:
         self.power_down, self.down, self.capped_ticks = power_down, down, capped
 
     def _stride(self, until: int, load: Load) -> None:
-        """Step to ``until`` at once, the clock where its controllers would hold it."""
+        """Step to ``until`` at once, with the clock that its controllers would hold."""
         ticks = until - self.tick
         response, thermal = self._tables.responses[ticks], self._model.thermal
         idle, held, dynamic, memory_rise = self._powers(load)
@@ -414,7 +414,7 @@ class Die:
         return min(down, lowest)
 
     def reasons(self) -> frozenset[str]:
-        """Return what holds the clock down now, in the catalogue's words."""
+        """Return what throttles the clock now, in the catalogue's words."""
         reasons = set()
         if self.power_down:
             reasons.add("sw_power_cap")

@@ -133,7 +133,7 @@ class Program(abc.ABC):
         return self._totals.plus(self.load, (self.tick - self._began) / TICKS_PER_SECOND)
 
     def recent_utilization(self) -> tuple[float, float]:
-        """Return utilisation and memory access, each its mean over the last second."""
+        """Return utilization and memory access, each its mean over the last second."""
         busy = access = 0.0
         end, earliest = self.tick, self.tick - TICKS_PER_SECOND
         for began, load in reversed(self._recent):
@@ -339,7 +339,7 @@ def _decode(model: GpuModel) -> tuple[Load, ...]:
 def stuck(model: GpuModel) -> Load:
     """Return the load of a collective that waits forever: resident, without work.
 
-    The signature is 100 % utilisation, no tensor activity and a tenth more than an attached
+    The signature is 100 % utilization, no tensor activity and a tenth more than an attached
     process draws idle: a few SMs spin on a flag.
     """
     power = model.power
