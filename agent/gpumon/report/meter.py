@@ -16,7 +16,7 @@ from gpumon.sources.energy import SENSOR_ERROR
 from gpumon.times import parse_time
 
 METER_ERROR = 0.01
-"""What a meter is taken to be off by where nobody says: class 1 of IEC 62053-21."""
+"""What a meter is taken to be off by if nobody says: class 1 of IEC 62053-21."""
 
 _TIMES: dict[str, Callable[[str], float]] = {
     "unix_ms": lambda text: float(text) / 1000,
@@ -65,7 +65,7 @@ class Curve:
 class Reconciliation:
     """What was reckoned and what was metered over the same time, each with its interval (joules).
 
-    ``agrees`` where the intervals meet: only for a meter on the same boundary does that say that
+    ``agrees`` if the intervals meet: only for a meter on the same boundary does that say that
     the joules are right. ``explained_ratio`` is the share of the metered that was reckoned.
     """
 
@@ -106,7 +106,7 @@ def interval_of(joules: float, gain_error: float, edge_joules: float = 0.0) -> t
 def read_meter(path: Path) -> Curve:
     """Read a meter's CSV, plain or gzip: a column of time and one of power or counted energy.
 
-    Raises UnavailableError where it cannot be read and UsageError, with the line, where it is none.
+    Raises UnavailableError if it cannot be read and UsageError, with the line, if it is not one.
     """
     try:
         with path.open("rb") as file:
@@ -118,7 +118,7 @@ def read_meter(path: Path) -> Curve:
             f"cannot read the meter's {path} ({error})", "check --meter"
         ) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is no CSV ({error})", "check --meter") from None
+        raise UsageError(f"{path} is not a CSV file ({error})", "check --meter") from None
 
 
 def _curve(path: Path, lines: list[list[str]]) -> Curve:
@@ -164,14 +164,15 @@ def integral_of(readings: Sequence[tuple[float, float]]) -> Curve:
 class Reckoned:
     """Our own account: joules at a boundary, and how far off they may be.
 
-    ``edge_joules`` may belong to before or after; ``grain`` (seconds) is what the account cannot be
-    divided below.
+    ``edge_joules`` may belong to before or after; ``unknown_joules`` may have been drawn, at most,
+    while nobody measured; ``grain`` (seconds) is what the account cannot be divided below.
     """
 
     curve: Curve
     boundary: str
     gain_error: float
     edge_joules: float = 0.0
+    unknown_joules: float = 0.0
     grain: float = 0.0
 
 
@@ -180,7 +181,7 @@ def reconcile(
 ) -> Reconciliation:
     """Hold two accounts against each other over the time that both cover.
 
-    Raises UsageError where there is none.
+    Raises UsageError if there is none.
     """
     since, until = max(ours.curve.since, theirs.since), min(ours.curve.until, theirs.until)
     if ours.grain:
@@ -201,13 +202,17 @@ def reconcile(
         grounds.append(
             f"readings are means over up to a second before: {ours.edge_joules:.0f} J at the edges"
         )
+    if ours.unknown_joules:
+        grounds.append(
+            f"without data for a part of the time: up to {ours.unknown_joules:.0f} J more or less"
+        )
     grounds.append(f"meter within {meter_error:.1%}")
     return Reconciliation(
         since=since,
         until=until,
         boundary=ours.boundary,
         joules=joules,
-        interval=interval_of(joules, ours.gain_error, ours.edge_joules),
+        interval=interval_of(joules, ours.gain_error, ours.edge_joules + ours.unknown_joules),
         meter=meter,
         meter_joules=metered,
         meter_interval=(metered * (1 - meter_error), metered * (1 + meter_error)),
