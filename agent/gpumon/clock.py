@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -32,6 +33,17 @@ class SystemClock:
 
 
 SYSTEM = SystemClock()
+
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id(file: Path = _BOOT_ID) -> str:
+    """Return the kernel's random name of this boot; empty if it does not say."""
+    try:
+        return file.read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 class Schedule:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gpumon.host.collector import DeniedError
+from gpumon.host.collector import AbsentError, DeniedError, Refusals
 from gpumon.host.hwmon import Hwmon, MeteredPower
-from gpumon.host.ipmi import Ipmi, watts_of
+from gpumon.host.ipmi import Ipmi, flag_of, watts_of
 from gpumon.host.rapl import CpuEnergy, Rapl
 from tests.support.clock import FakeClock
+
+HERE = Path(__file__).parent
 
 RANGE = 262_143_328_850
 """Microjoules at which an Intel package's counter wraps."""
@@ -286,8 +293,6 @@ def test_both_programs_answers_are_read() -> None:
     [
         (FREEIPMI.replace("5332", "0"), "0 W"),
         (IPMITOOL.replace("220", "0"), "0 W"),
-        (FREEIPMI.replace(": Active", ": Not Available"), "Not Available"),
-        (IPMITOOL.replace("activated", "deactivated"), "deactivated"),
         (FREEIPMI.replace("Power Measurement", "Other"), "no power reading"),
         ("", "no power reading"),
         ("Current Power : many Watts", "no power reading"),
@@ -297,6 +302,30 @@ def test_an_answer_that_tells_nothing_is_none(text: str, words: str) -> None:
     """A BMC without a sensor says 0 W and calls it active."""
     with pytest.raises(ValueError, match=words):
         watts_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "watts", "flag"),
+    [
+        ((HERE / "openbmc-deactivated.txt").read_text(), 360, "deactivated"),
+        (FREEIPMI.replace(": Active", ": Not Available"), 5332, "Not Available"),
+        (IPMITOOL.replace("activated", "deactivated"), 220, "deactivated"),
+        (IPMITOOL, 220, ""),
+        (FREEIPMI, 5332, ""),
+    ],
+)
+def test_a_usable_value_is_used_with_its_flag(text: str, watts: int, flag: str) -> None:
+    """OpenBMC measures, and never sets the bit that says so."""
+    assert (watts_of(text), flag_of(text)) == (watts, flag)
+
+
+@given(st.lists(st.sampled_from([*FREEIPMI.split("\n"), *IPMITOOL.split("\n")]) | st.text()))
+def test_no_reply_of_a_bmc_is_too_strange(lines: list[str]) -> None:
+    """It is a positive number of watts with words that can be printed, or an error in words."""
+    text = "\n".join(lines)
+    assert flag_of(text).isprintable()
+    with contextlib.suppress(ValueError):
+        assert watts_of(text) > 0
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -402,3 +431,229 @@ def test_a_device_that_may_not_be_opened_is_denied(bmc: Path) -> None:
     program(bmc / "bin", "ipmitool", "exit 1")
     with pytest.raises(DeniedError, match="ipmi0"):
         Ipmi(bmc, openable=lambda _: False).collect()
+
+
+NO_DCMI = [
+    ("ipmitool", "\n    DCMI request failed because: Invalid command (c1)"),
+    ("ipmitool", "\n    DCMI request failed because: Command not supported in present state (d5)"),
+    ("ipmitool", "\n    DCMI request failed because: Invalid data field in request (cc)"),
+    ("ipmitool", "\n    DCMI request failed because: Unspecified error (ff)"),
+    ("ipmitool", "\n    A valid DCMI command was not returned! (80)"),
+    ("ipmi-dcmi", "ipmi_cmd_dcmi_get_power_reading: command invalid or unsupported"),
+    ("ipmi-dcmi", "ipmi_cmd_dcmi_get_power_reading: bad completion code"),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), NO_DCMI)
+def test_a_bmc_that_cannot_measure_is_absent(bmc: Path, name: str, words: str) -> None:
+    """It says so in the words of either program: nothing fails."""
+    program(bmc / "bin", name, f"echo '{words}' >&2; exit 1")
+    with pytest.raises(AbsentError, match="does not measure"):
+        Ipmi(bmc, superuser=True).collect()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "DCMI request failed because: Node busy (c0)",
+        "DCMI request failed because: Timeout (c3)",
+        "DCMI request failed because: BMC initialization in progress (d2)",
+        "Unable to get DCMI information",
+        "ipmi_cmd_dcmi_get_power_reading: session timeout",
+    ],
+)
+def test_a_bmc_that_cannot_just_now_fails(bmc: Path, words: str) -> None:
+    """It may be able to the next time, or has broken."""
+    program(bmc / "bin", "ipmitool", f"echo '{words}' >&2; exit 1")
+    with pytest.raises(ValueError, match="ipmitool failed"):
+        Ipmi(bmc).collect()
+
+
+@pytest.mark.parametrize("watts", [65_535, 65_534, 65_280, 50_001, 999_999_999])
+def test_watts_that_no_node_draws_are_refused_and_counted(bmc: Path, watts: int) -> None:
+    """All bits set is what a BMC says that does not know."""
+    (bmc / "it").write_text(IPMITOOL.replace("220", str(watts)))
+    program(bmc / "bin", "ipmitool", f"/bin/cat {bmc / 'it'}")
+    refusals = Refusals()
+    ipmi = Ipmi(bmc, refusals=refusals)
+    for count in (1, 2):
+        with pytest.raises(AbsentError, match=f"{watts} W"):
+            ipmi.collect()
+        assert refusals.counts == {"node_power": count}
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, module: str, sick: Callable[[Path], bool]) -> None:
+    """Let some files of /sys fail as a broken sensor's do."""
+
+    def read(path: Path) -> int:
+        if sick(path):
+            raise OSError(5, "Input/output error")
+        return int(path.read_text())
+
+    monkeypatch.setattr(f"gpumon.host.{module}.number_of", read)
+
+
+def test_one_zone_that_cannot_be_read_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said once; its joules are added when it can be read again. Power is not known then."""
+    two_packages(tmp_path)
+    clock = FakeClock()
+    rapl = Rapl(tmp_path, clock)
+    rapl.collect()
+    sick = [True]
+    unreadable(
+        monkeypatch, "rapl", lambda p: sick[0] and p.parts[-2:] == ("intel-rapl:1", "energy_uj")
+    )
+    looks = []
+    for second in (1, 2, 3, 4):
+        sick[0] = second < 3
+        zone(tmp_path, "intel-rapl:0", "package-0", RANGE - 1_000_000 + second * 100_000)
+        zone(tmp_path, "intel-rapl:1", "package-1", 7_000_000 + second * 1_000_000)
+        clock.pass_(10)
+        told = rapl.collect()
+        assert told is not None
+        looks.append((told.joules["0", "package"], told.joules["1", "package"], told.watts))
+    assert looks == [
+        (pytest.approx(0.1), 0, None),
+        (pytest.approx(0.2), 0, None),
+        (pytest.approx(0.3), 3, None),
+        (pytest.approx(0.4), 4, pytest.approx(0.11)),
+    ]
+    assert caplog.text.count("cannot be read") == 1
+
+
+def test_a_zone_that_goes_is_dropped_and_one_that_comes_back_taken_up(tmp_path: Path) -> None:
+    """Without a restart, with the joules that it had, and none for the time that it was away."""
+    two_packages(tmp_path)
+    clock = FakeClock()
+    rapl = Rapl(tmp_path, clock)
+    rapl.collect()
+    folder = tmp_path / "sys" / "class" / "powercap"
+
+    def look(microjoules: int | None) -> tuple[float, float, float | None]:
+        shutil.rmtree(folder / "intel-rapl:1", ignore_errors=True)
+        if microjoules is not None:
+            zone(tmp_path, "intel-rapl:1", "package-1", microjoules)
+        clock.pass_(10)
+        told = rapl.collect()
+        assert told is not None
+        return told.joules["0", "package"], told.joules["1", "package"], told.watts
+
+    zone(tmp_path, "intel-rapl:1", "package-1", 12_000_000)
+    clock.pass_(10)
+    assert rapl.collect().joules["1", "package"] == 5  # type: ignore[union-attr]
+    assert look(None) == (0, 5, 0)
+    assert look(None) == (0, 5, 0)
+    # The driver was loaded again, and its counter began again, higher than it was or not.
+    assert look(99_000_000) == (0, 5, None)
+    zone(tmp_path, "intel-rapl:1", "package-1", 100_000_000)
+    clock.pass_(10)
+    assert rapl.collect().joules["1", "package"] == 6  # type: ignore[union-attr]
+
+
+def test_another_zone_under_an_old_name_is_another_counter(tmp_path: Path) -> None:
+    """Loaded again, the driver may number the packages otherwise; joules stay with the package."""
+    zone(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
+    zone(tmp_path, "intel-rapl:1", "package-1", 1_000_000)
+    rapl = Rapl(tmp_path, FakeClock())
+    rapl.collect()
+    zone(tmp_path, "intel-rapl:0", "package-0", 3_000_000)
+    assert rapl.collect().joules == {("0", "package"): 2, ("1", "package"): 0}  # type: ignore[union-attr]
+    for number, name in (("0", "package-1"), ("1", "package-0")):
+        place = tmp_path / "sys" / "class" / "powercap" / f"intel-rapl:{number}"
+        (place / "energy_uj").rename(place / "old")
+        zone(tmp_path, f"intel-rapl:{number}", name, 50_000_000)
+    rapl.collect()
+    zone(tmp_path, "intel-rapl:0", "package-1", 51_000_000)
+    assert rapl.collect().joules == {("0", "package"): 2, ("1", "package"): 1}  # type: ignore[union-attr]
+
+
+def test_a_counter_that_began_again_makes_no_joules(tmp_path: Path) -> None:
+    """What looks like a wrap would be 26 kW; it is refused, counted, and counting goes on."""
+    zone(tmp_path, "intel-rapl:0", "package-0", 5_000_000_000)
+    clock, refusals = FakeClock(), Refusals()
+    rapl = Rapl(tmp_path, clock, refusals)
+    rapl.collect()
+    joules = []
+    for microjoules in (1_000_000, 4_000_000, 900_000_000_000, 900_002_000_000):
+        zone(tmp_path, "intel-rapl:0", "package-0", microjoules)
+        clock.pass_(10)
+        told = rapl.collect()
+        joules.append(told.joules["0", "package"] if told else None)
+    assert joules == [0, 3, 3, 5]
+    assert refusals.counts == {"cpu_energy": 2}
+
+
+def test_if_no_zone_can_be_read_that_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the absence of hardware that is there."""
+    two_packages(tmp_path)
+    unreadable(monkeypatch, "rapl", lambda _: True)
+    with pytest.raises(OSError, match="Input/output error"):
+        Rapl(tmp_path).collect()
+
+
+def test_a_zone_that_may_not_be_read_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site may open a package's counter and leave its parts to root."""
+    two_packages(tmp_path)
+
+    def refuse(path: Path) -> int:
+        if ":0:" in str(path):
+            raise PermissionError(path)
+        return int(path.read_text())
+
+    monkeypatch.setattr("gpumon.host.rapl.number_of", refuse)
+    told = Rapl(tmp_path, FakeClock()).collect()
+    assert told is not None
+    assert ("0", "package") in told.joules
+    assert ("0", "dram") not in told.joules
+
+
+def test_one_meter_that_cannot_be_read_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever it is: another board's, or one of Grace's rails."""
+    meter(tmp_path, 0, 1_000_000)
+    meter(tmp_path, 1, 5_123_000_000)
+    unreadable(monkeypatch, "hwmon", lambda p: "hwmon0" in str(p))
+    hwmon = Hwmon(tmp_path)
+    assert [hwmon.collect() for _ in range(3)] == [MeteredPower(5123, "hwmon", None)] * 3
+    assert caplog.text.count("cannot be read") == 1
+
+
+def test_a_meter_that_once_measured_is_not_forgotten_while_it_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two meters of the whole node are not one because the other is away."""
+    meter(tmp_path, 0, 5_000_000_000)
+    meter(tmp_path, 1, 4_000_000_000)
+    sick = [False]
+    unreadable(monkeypatch, "hwmon", lambda p: sick[0] and "hwmon0" in str(p))
+    hwmon = Hwmon(tmp_path)
+    assert hwmon.collect() is None
+    sick[0] = True
+    with pytest.raises(OSError, match="Input/output error"):
+        hwmon.collect()
+
+
+def test_a_module_that_cannot_be_read_leaves_the_sockets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the modules are not the node, but the CPUs are known."""
+    for number, label in enumerate(("Module", "Grace", "Module", "Grace")):
+        meter(tmp_path, number, 100_000_000, f"{label} Power Socket {number // 2}")
+    unreadable(monkeypatch, "hwmon", lambda p: "hwmon2" in str(p))
+    assert Hwmon(tmp_path).collect() == MeteredPower(None, "hwmon", 200)
+
+
+def test_watts_that_no_meter_can_mean_are_counted(tmp_path: Path) -> None:
+    """Where they are refused."""
+    meter(tmp_path, 0, 0xFFFFFFFF * 1000)
+    meter(tmp_path, 1, 700_000_000)
+    refusals = Refusals()
+    assert Hwmon(tmp_path, refusals).collect() == MeteredPower(700, "hwmon", None)
+    assert refusals.counts == {"node_power": 1}

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gpumon.host import Host
-from gpumon.host.collector import DeniedError
+from gpumon.host.collector import AbsentError, DeniedError
 from gpumon.host.hwmon import MeteredPower
 from gpumon.host.node_power import NodePower, Sample
 from gpumon.host.rapl import CpuEnergy
@@ -260,6 +261,65 @@ def test_hardware_that_goes_away_is_a_failure(caplog: pytest.LogCaptureFixture) 
     host = Host(collectors=(Scripted("ipmi", lambda: next(answers, None)),))
     run(host, lambda: host.collector_success() == {"ipmi": 0})
     assert "its hardware is gone" in caplog.text
+
+
+def test_a_bmc_that_cannot_measure_never_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Not even if it was busy at first: nothing fires on such a node, and why is said once."""
+    caplog.set_level(logging.INFO)
+    looks = iter([OSError("busy"), *[AbsentError("the BMC reports 0 W")] * 5])
+
+    def act() -> float:
+        raise next(looks, AbsentError("the BMC reports 0 W"))
+
+    bmc = Scripted("ipmi", act)
+    host = Host(collectors=(bmc,))
+    run(host, lambda: bmc.runs > 1 and host.collector_success() == {})
+    assert host.node_watts() is None
+    assert caplog.text.count("the BMC reports 0 W") == 1
+
+
+def test_a_bmc_that_measured_and_cannot_any_longer_fails() -> None:
+    """Until it can again, which is looked for at the usual times."""
+    looks = iter([500.0, None, None, 600.0])
+
+    def act() -> float:
+        watts = next(looks, 600.0)
+        if watts is None:
+            raise AbsentError("the BMC reports 65535 W, which no node draws")
+        return watts
+
+    host = Host(collectors=(Scripted("ipmi", act),))
+    seen = []
+
+    def done() -> bool:
+        seen.append(host.collector_success().get("ipmi"))
+        return 0 in seen and seen[-1] == 1
+
+    run(host, done)
+
+
+def test_the_bmcs_own_doubt_is_said_with_its_watts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the value is from; and what was refused is counted."""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "ipmi0").touch()
+    (tmp_path / "bin").mkdir()
+    reply = tmp_path / "reply"
+    reply.write_text((Path(__file__).parent / "openbmc-deactivated.txt").read_text())
+    program = tmp_path / "bin" / "ipmitool"
+    program.write_text(f"#!/bin/sh\n/bin/cat {reply}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    host = Host(tmp_path)
+    run(host, lambda: host.reading().power_watts is not None)
+    assert host.reading().power_watts == {("measured", "ipmi"): 360.0}
+    assert "deactivated" in host.origins()["power_watts.measured.ipmi"]
+    assert host.collector_success()["ipmi"] == 1
+    reply.write_text(reply.read_text().replace("360", "65535"))
+    host = Host(tmp_path)
+    run(host, lambda: host.refused() == {"node_power": 1})
+    assert "ipmi" not in host.collector_success()
 
 
 def test_graces_sockets_are_the_cpus_of_an_estimate() -> None:

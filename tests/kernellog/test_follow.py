@@ -258,7 +258,7 @@ def test_an_old_record_has_its_own_time_and_a_live_one_the_present() -> None:
     ("text", "expected"),
     [
         ("2023-11-14T22:13:00+00:00 n kernel: NVRM: x", 1_699_999_980.0),
-        ("2023-11-14T23:13:00.250+0100 n kernel: NVRM: x", 1_699_999_980.0),
+        ("2023-11-14T23:13:00.250+0100 n kernel: NVRM: x", 1_699_999_980.25),
         ("2023-11-14T22:13:00Z NVRM: x", 1_699_999_980.0),
         ("2030-01-01T00:00:00Z NVRM: of a clock that was wrong", 1_700_000_000.0),
         ("2023-99-99T00:00:00Z NVRM: x", 1_700_000_000.0),
@@ -275,6 +275,18 @@ def test_an_old_line_has_the_time_it_says(tmp_path: Path, text: str, expected: f
         lines = Lines(clock, status=os.fstat(file.fileno()), descriptor=file.fileno())
         (record,) = lines.feed(text.encode() + b"\n")
         assert record.time == expected
+
+
+def test_what_follows_a_line_that_is_too_long_is_not_a_line(tmp_path: Path) -> None:
+    """Anybody may log 64 KiB that end in the driver's words; also over a restart in the middle."""
+    path = tmp_path / "kern.log"
+    flood = "x" * (follow._READ_BYTES + 10)
+    path.write_text(line(13) + flood)
+    heard = follow_log(path, lambda heard, _: heard.until(13))
+    with path.open("a") as file:
+        file.write(line(79) + line(31))
+    follow_log(path, lambda heard, _: heard.until(31), heard.position)
+    follow_log(path, lambda heard, _: heard.until(13, 31))
 
 
 def test_a_log_that_may_not_be_read_is_denied_and_says_what_to_grant(

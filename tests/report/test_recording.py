@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpumon.report.meter import Reckoned, integral_of, interval_of, reconcile
-from gpumon.times import parse_time
+from gpumon.times import format_time, parse_time
 from tests.report.test_report import call
 from tests.support.servers import data
 
@@ -143,3 +143,123 @@ def test_a_meter_that_counts_energy_is_read(tmp_path: Path) -> None:
     assert found["energy_joules"] == pytest.approx(3600)
     assert found["meter_energy_joules"] == pytest.approx(3600)
     assert found["meter_energy_interval_joules"] == pytest.approx([3528, 3672])
+
+
+HEADER = "timestamp, index, power.draw [W], temperature.gpu"
+LOST = ", ".join(["[GPU is lost]"] * 2)
+
+
+def log_of(path: Path, *rows: tuple[float, int, str]) -> str:
+    """Write a log of (second, GPU, cells) and return it as a target."""
+    lines = [f"2026/11/24 10:{s // 60:02.0f}:{s % 60:06.3f}, {gpu}, {c}" for s, gpu, c in rows]
+    path.write_text("\n".join([HEADER, *lines, ""]))
+    return f"replay:{path},tz=Z"
+
+
+def test_a_whole_recording_says_that_it_is_whole(tmp_path: Path) -> None:
+    """Its joules are within what the sensors allow."""
+    target = log_of(tmp_path / "log.csv", *((s, 0, "100 W, 50") for s in range(11)))
+    found = document(target)
+    assert found["without_data_ratio"] == 0
+    assert found["missing"] == []
+    said = call(["report", target], 0)
+    assert "GPU joules to within 10%" in said
+    assert "There is data for all of the GPUs' time" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "ratio", "joules"),
+    [
+        # Ten seconds of one GPU, of which nothing was logged for five: filled, and said.
+        ([(s, 0, "100 W, 50") for s in (0, 1, 2, 3, 8, 9, 10)], 4 / 10, 1000),
+        # Lost for the second half: not filled.
+        ([(s, 0, "100 W, 50" if s <= 5 else LOST) for s in range(11)], 4 / 10, 500),
+        # One of two is lost, and comes back: its hole is not filled.
+        (
+            [
+                (s, gpu, LOST if gpu and 3 <= s <= 6 else "100 W, 50")
+                for s in range(11)
+                for gpu in (0, 1)
+            ],
+            4 / 20,
+            1000 + 500,
+        ),
+        # Rows that stop while the other's go on.
+        ([(s, g, "100 W, 50") for s in range(11) for g in (0, 1) if not g or s <= 4], 5 / 20, 1400),
+        # A power sensor that cannot be read, of a GPU that can.
+        (
+            [(s, 0, "100 W, 50" if s <= 4 or s >= 9 else "[Unknown Error], 50") for s in range(11)],
+            4 / 10,
+            1000,
+        ),
+        # Nothing of one of them, ever.
+        ([(s, g, "[N/A], 50" if g else "100 W, 50") for s in range(11) for g in (0, 1)], 0.5, 1000),
+        # Half a minute between readings is what this logger does: no hole.
+        ([(s, 0, "100 W, 50") for s in range(0, 301, 30)], 0, 30_000),
+        # Readings too far apart to be filled: the hours know nothing of what is between.
+        ([(s, 0, "100 W, 50") for s in (0, 30, 60, 90, 1000, 1030)], 880 / 1030, 12_000),
+    ],
+)
+def test_the_time_without_data_is_in_every_report(
+    tmp_path: Path, rows: list[tuple[float, int, str]], ratio: float, joules: float
+) -> None:
+    """As a share of the GPUs' time, in the document and in words; no error is claimed then."""
+    target = log_of(tmp_path / "log.csv", *rows)
+    found = document(target)
+    assert found["without_data_ratio"] == pytest.approx(ratio, abs=0.001)
+    assert found["total"]["energy_joules"] == pytest.approx(joules)
+    said = " ".join(call(["report", target], 0).split())
+    assert ("to within" in said) == (ratio == 0)
+    assert (f"No data for {ratio:.1%} of the GPUs' time" in said) == (ratio > 0)
+    assert bool(found["missing"]) == (ratio > 0)
+    assert "GPUs" in call(["report", target, "-o", "html"], 0)
+
+
+def test_a_job_of_a_recording_has_its_holes_too(tmp_path: Path) -> None:
+    """The lines of its report are fewer, the holes of its GPUs are not."""
+    file = tmp_path / "node.jsonl"
+    call(["record", "sim:1xH100,speed=5,seed=3", "-f", str(file), "--duration", "2"], 0)
+    jobs = [line["key"] for line in document(f"replay:{file}")["lines"]]
+    job = next(key for key in jobs if key != "(unallocated)")
+    found: dict = json.loads(call(["report", f"replay:{file}", "job", job, "-o", "json"], 0))
+    assert found["without_data_ratio"] is not None
+
+
+def test_a_devices_own_counter_knows_of_a_hole(tmp_path: Path) -> None:
+    """A recording of ours that was stopped and begun again: no joule is missing."""
+    file = tmp_path / "node.jsonl"
+    call(["record", "sim:1xH100,seed=3", "-f", str(file), "--duration", "1"], 0)
+    first = json.loads(file.read_text().splitlines()[0])
+    later = json.loads(json.dumps(first))
+    start = parse_time(first["time"])
+    later["time"] = later["gpus"][0]["time"] = format_time(start + 3000)
+    later["gpus"][0]["energy_joules"] += 300_000.0
+    file.write_text(f"{json.dumps(first)}\n{json.dumps(later)}\n")
+    found = document(f"replay:{file}")
+    assert found["without_data_ratio"] == 0
+    assert found["total"]["energy_joules"] == pytest.approx(300_000, rel=0.01)
+
+
+def test_what_the_log_says_besides_readings_is_in_the_report(tmp_path: Path) -> None:
+    """How many lines, and the last of them."""
+    log = tmp_path / "log.csv"
+    target = log_of(log, *((s, 0, "100 W, 50") for s in range(3)))
+    with log.open("a") as file:
+        file.write("WARNING: infoROM is corrupted at gpu 0000:03:00.0\n")
+    (said,) = document(target)["missing"]
+    assert "infoROM is corrupted at gpu 0000:03:00.0" in said
+    assert "line 5" in said
+
+
+def test_a_meter_is_held_against_what_may_have_been_drawn_without_data(tmp_path: Path) -> None:
+    """The interval is as much wider as the GPUs may have drawn, at most, in the holes."""
+    meter = tmp_path / "meter.csv"
+    meter.write_text("unix_seconds,power_watts\n1795514400,100\n1795514410,100\n")
+    whole = log_of(tmp_path / "a.csv", *((s, 0, "100 W, 50") for s in range(11)))
+    holed = log_of(tmp_path / "b.csv", *((s, 0, "100 W, 50") for s in (0, 1, 2, 3, 8, 9, 10)))
+    (a, b), (c, d) = (
+        document(target, "--meter", str(meter))["meter"]["energy_interval_joules"]
+        for target in (whole, holed)
+    )
+    assert a - c == pytest.approx(400 / 1.1)
+    assert d - b == pytest.approx(400 / 0.9)

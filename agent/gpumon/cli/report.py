@@ -144,7 +144,7 @@ def report(
         gathered = gather(wanted, progress)
     hours = placed(gathered.hours, {node.node: node.target_labels("") for node in site.nodes})
     if job_id is not None:
-        hours = _only(job_id, of_job(hours, job_id))
+        hours = _only(job_id, of_job(hours, job_id, recorded=gathered.fine is not None))
         by = "node" if target.startswith("prom:") else "gpu"
     made = make_report(hours, by, gathered.since, gathered.until, terms)
     _check_boundary(made.host_known_ratio, terms)

@@ -1,26 +1,25 @@
 """Power meters that the kernel knows: Grace's sockets, and boards that measure a whole node.
 
 Both come by the kernel's acpi_power_meter (Documentation/hwmon/acpi_power_meter). A Grace module
-tells four powers of each socket, of which only two are of use: ``Module``, which is the CPU and its
-GPUs, and ``Grace``, which is the CPU's socket. ``CPU`` and ``SysIO`` are parts of that and do not
-add up to it (93 to 104 W against 53 to 58 W seen). NVIDIA's guide to Grace power telemetry has the
-labels. A meter without a label, as on x86, measures the whole node.
+reports four powers of each socket, of which only two are of use: ``Module``, which is the CPU and
+its GPUs, and ``Grace``, which is the CPU's socket. ``CPU`` and ``SysIO`` are parts of that and do
+not add up to it (93 to 104 W against 53 to 58 W seen). NVIDIA's guide to Grace power telemetry has
+the labels. A meter without a label, as on x86, measures the whole node.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gpumon.host.collector import number_of, text_of
+from gpumon.host.collector import MOST_NODE_WATTS, Refusals, number_of, text_of
+
+log = logging.getLogger(__name__)
 
 _LABEL = re.compile(r"(Module|Grace) Power Socket \d+$")
-
-_MOST_WATTS = 1e6
-"""More than a rack draws. A meter that knows no value says so with all bits set (ACPI 6.0, 10.4.3),
-which the driver passes on as 4.3 MW."""
 
 
 class MeteredPower(NamedTuple):
@@ -41,36 +40,59 @@ class Hwmon:
     period = 5.0
     deadline = 5.0
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), refusals: Refusals | None = None) -> None:
         """Prepare to read the tree below a root."""
         self._folder = root / "sys" / "class" / "hwmon"
+        self._refusals = refusals or Refusals()
+        self._whole: set[str] = set()
+        self._unreadable: set[str] = set()
 
     def collect(self) -> MeteredPower | None:
-        """Return what the meters say, or None where there are none.
+        """Return what the meters say, or None if there are none.
 
-        Raises ValueError where Grace's meters are there and none of them says anything.
+        Raises ValueError if Grace's meters are there and none of them says anything, and OSError or
+        ValueError if there are meters and none can be read. One that cannot be read costs the
+        others nothing.
         """
         labelled: dict[str, float | None] = {}
-        whole = []
-        for label, watts in self._meters():
+        whole: dict[str, float | None] = {}
+        failed: Exception | None = None
+        for name, place, label in self._meters():
+            try:
+                watts = self._watts(name, place)
+                self._can(name)
+            except (OSError, ValueError) as error:
+                watts, failed = None, failed or error
+                self._cannot(name, error)
             if label:
                 labelled[label] = watts
-            elif watts is not None:  # a board may have a meter that nothing is connected to
-                whole.append(watts)
+            else:
+                whole[name] = watts
         modules = _together([labelled[label] for label in labelled if label.startswith("Module")])
         sockets = _together([labelled[label] for label in labelled if label.startswith("Grace")])
         if modules is not None:
             return MeteredPower(modules, "grace_module", sockets)
-        # Two meters of the whole node would count it twice, and which of them is it is not told.
-        node = whole[0] if len(whole) == 1 else None
-        if node is None and sockets is None:
-            if labelled:
-                raise ValueError("Grace's power meters do not tell the power of every socket")
-            return None
-        return MeteredPower(node, "hwmon", sockets)
+        node = self._node(whole)
+        if node is not None or sockets is not None:
+            return MeteredPower(node, "hwmon", sockets)
+        if failed is not None:
+            raise failed
+        if labelled:
+            raise ValueError("Grace's power meters do not report the power of every socket")
+        return None
 
-    def _meters(self) -> Iterator[tuple[str, float | None]]:
-        """Yield (label, watts) of each meter of use; None for watts that cannot be."""
+    def _node(self, whole: Mapping[str, float | None]) -> float | None:
+        """Return the watts of the meter of the whole node, if there is one and only one.
+
+        Two would count it twice, and which of them is it nobody says: also while one of them
+        cannot be read. A board may have a meter that nothing is connected to: it never measured.
+        """
+        self._whole |= {name for name, watts in whole.items() if watts is not None}
+        measuring = [name for name in whole if name in self._whole]
+        return whole[measuring[0]] if len(measuring) == 1 else None
+
+    def _meters(self) -> Iterator[tuple[str, Path, str]]:
+        """Yield (name, folder of its files, label) of each meter of use."""
         folders = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
         for folder in folders:
             # Until Linux 6.14 the driver's files, its name's too, are the ACPI device's.
@@ -79,16 +101,36 @@ class Hwmon:
             )
             if place is None:
                 continue
-            label = _text_or_nothing(place / "power1_oem_info")
+            try:
+                label = _text_or_nothing(place / "power1_oem_info")
+            except OSError as error:  # it may be a part's, and must not pass for the whole node's
+                self._cannot(folder.name, error)
+                continue
             name = _text_or_nothing(folder / "name") or _text_or_nothing(place / "name")
             if _LABEL.fullmatch(label) or (not label and name == "power_meter"):
-                watts = number_of(place / "power1_average") / 1e6
-                # No machine that runs draws nothing.
-                yield label, watts if 0 < watts < _MOST_WATTS else None
+                yield folder.name, place, label
+
+    def _watts(self, name: str, place: Path) -> float | None:
+        """Return what a meter measures; None for what cannot be."""
+        watts = number_of(place / "power1_average") / 1e6
+        if watts > MOST_NODE_WATTS or watts < 0:
+            self._refusals.refuse("node_power", f"the power meter {name}", f"{watts:.0f} W")
+            return None
+        return watts or None  # no machine that runs draws nothing
+
+    def _cannot(self, name: str, error: Exception) -> None:
+        if name not in self._unreadable:
+            log.warning("the power meter %s cannot be read (%s)", name, error)
+        self._unreadable.add(name)
+
+    def _can(self, name: str) -> None:
+        if name in self._unreadable:
+            self._unreadable.remove(name)
+            log.info("the power meter %s is read again", name)
 
 
 def _together(watts: Collection[float | None]) -> float | None:
-    """Return the sum, or None where one is missing: some sockets are not the node."""
+    """Return the sum, or None if one is missing: some sockets are not the node."""
     known = [each for each in watts if each is not None]
     return sum(known) if known and len(known) == len(watts) else None
 

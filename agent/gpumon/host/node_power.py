@@ -1,8 +1,8 @@
-"""What the whole node draws: measured where something measures it, else estimated and said to be.
+"""What the whole node draws: measured if something measures it, else estimated and said to be.
 
 A BMC or a power meter sees everything behind the power supplies. Without one, the parts that are
 known are added up: GPUs, CPUs, and an overhead (fans, network, disks, losses) that the operator
-declares, because nothing in the machine tells it.
+declares, because nothing in the machine reports it.
 """
 
 from __future__ import annotations

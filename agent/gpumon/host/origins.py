@@ -1,4 +1,4 @@
-"""Where the host's readings come from, in words (``gpumon.model.origins``)."""
+"""What the host's readings come from, in words (``gpumon.model.origins``)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ POSSIBLE = {
 """Every origin that a field may have, best first."""
 
 
-def host_origins(known: Iterable[tuple[str, str]]) -> Origins:
-    """Return the table of a host whose power is known by these methods and sources."""
+def host_origins(known: Iterable[tuple[str, str]], flag: str = "") -> Origins:
+    """Return the table of a host whose power is known by these methods and sources.
+
+    ``flag`` is what its BMC calls a reading that it does not call active.
+    """
     table = dict(_FIXED)
     for method, source in known:
-        words = _power(method, source)
+        words = _power(method, source, flag)
         table[value_name("power_watts", (method, source))] = words
         table[value_name("energy_joules", (method, source))] = f"integral of {words}"
     return table
 
 
-def _power(method: str, source: str) -> str:
+def _power(method: str, source: str, flag: str) -> str:
     if method == "estimated":
         return f"sum of {source.replace('+', ', ')}"
-    return "BMC (ipmitool dcmi)" if source == "ipmi" else f"power meter (hwmon {source})"
+    if source != "ipmi":
+        return f"power meter (hwmon {source})"
+    return f"BMC (ipmitool dcmi), which calls it {flag!r}" if flag else "BMC (ipmitool dcmi)"

@@ -1,4 +1,4 @@
-"""The kernel's log: Xids of GPUs and SXids of NVSwitches, most of which NVML never tells."""
+"""The kernel's log: Xids of GPUs and SXids of NVSwitches, most of which NVML does not report."""
 
 from gpumon.kernellog.follow import DEVICE, KernelLog
 from gpumon.kernellog.parse import LogParser

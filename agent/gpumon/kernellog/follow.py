@@ -1,8 +1,8 @@
 """Follows the kernel's log: the device /dev/kmsg, a log file, or a pipe.
 
 The file is read without waiting, a few times a second, so nothing of it can hold the agent up. A
-position is given with each batch of events; whoever keeps both together in one transaction can
-start again after any end, and nothing is missed or read twice.
+position is given with each batch of events: if both are kept together in one transaction, the next
+agent goes on from there after any end, and nothing is missed or read twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 DEVICE = Path("/dev/kmsg")
 
 POLL_SECONDS = 0.25
-"""How often the log is looked at: well within the two seconds in which two tellings are one."""
+"""How often the log is read: well within the two seconds in which two reports are one event."""
 
 RETRY_SECONDS = 30.0
 """How often a log that cannot be opened is tried again."""
@@ -34,12 +34,11 @@ RETRY_SECONDS = 30.0
 _READ_BYTES = 64 * 1024
 
 Heard = Callable[[Sequence[XidEvent | SxidEvent], str], None]
-"""What takes in events, and the position after them."""
-
+"""Takes in events, and the position after them."""
 
 _DENIED = Denied(
     "gpumon_gpu_xid_errors_total",
-    "read access to the kernel's log, for the Xids that the driver itself does not tell",
+    "read access to the kernel's log, for the Xids that the driver itself does not report",
     "give the agent CAP_SYSLOG, or --kernel-log a file that it may read (docs/privileges.md)",
 )
 
@@ -105,9 +104,9 @@ class KernelLog:
             os.close(descriptor)
 
     async def _wait(self, descriptor: int) -> None:
-        """Wait for more: told by the kernel where it tells, else for a while.
+        """Wait for more: until the kernel signals it for its own device, else for a while.
 
-        A file is always ready to be read, and so is a pipe that nobody writes to.
+        A file is always ready for reading, and so is a pipe that nobody writes to.
         """
         if not stat.S_ISCHR(os.fstat(descriptor).st_mode):
             await asyncio.sleep(POLL_SECONDS)
@@ -132,10 +131,10 @@ class KernelLog:
                 self._overrun = True
                 return [], False
             raise
-        return self._events(records.feed(data)), not data
+        return self._events(records.feed(data), bare=records.bare), not data
 
-    def _events(self, records: Sequence[Record]) -> list[XidEvent | SxidEvent]:
-        found = ((record, self._parser.event(record.message, 0.0)) for record in records)
+    def _events(self, records: Sequence[Record], *, bare: bool) -> list[XidEvent | SxidEvent]:
+        found = ((each, self._parser.event(each.message, 0.0, bare=bare)) for each in records)
         return [
             dataclasses.replace(event, time=record.time)
             for record, event in found
@@ -144,7 +143,7 @@ class KernelLog:
 
 
 def _replaced(descriptor: int, path: Path, records: Records) -> bool:
-    """Tell whether a log file was rotated away or cut short: then it is opened anew."""
+    """Return whether a log file was rotated away or cut short: then it is opened again."""
     ours = os.fstat(descriptor)
     if not stat.S_ISREG(ours.st_mode):
         return False
@@ -160,7 +159,7 @@ def _why(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return (
             f"{path} may not be read by this user: Xids are known from the driver alone, which "
-            "tells only some; give the agent CAP_SYSLOG, or --kernel-log a file it may read"
+            "reports only some; give the agent CAP_SYSLOG, or --kernel-log a file it may read"
         )
     return (
         f"{path} cannot be read ({error.strerror}): Xids are known from the driver alone; "

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import functools
 import os
 import re
 import stat
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from gpumon.clock import Clock
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+from gpumon.clock import Clock, boot_id
+from gpumon.kernellog.prefix import head_of, is_continued, time_of
 
 _LONGEST_LINE = 64 * 1024
-"""Bytes of a line without an end that are kept; more is no log."""
+"""Bytes of a line without an end that are kept; a longer line is passed over."""
 
-_UPTIME = re.compile(r"\[\s*(\d{1,9}\.\d{1,9})\]")
-_ISO = re.compile(r"^(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?)")
 _KMSG = re.compile(r"(\d{1,9}),(\d{1,20}),(\d{1,20}),", re.ASCII)
-_SYSLOG = re.compile(r"^([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d) ")
 
 
 class Record(NamedTuple):
-    """One message; when it was logged is worked out only where it matters.
+    """One message; when it was logged is worked out only if it matters.
 
     Few lines of a log are a GPU's, and reading a date takes ten times as long as passing a line by.
     """
@@ -41,8 +34,12 @@ class Record(NamedTuple):
 
 
 class Records(Protocol):
-    """Cuts what is read into records, and knows where it is."""
+    """Cuts what is read into records, and knows where it is.
 
+    A record of a ``bare`` log has nothing before its message.
+    """
+
+    bare: bool
     position: str
     offset: int
 
@@ -51,17 +48,17 @@ class Records(Protocol):
         ...
 
     def caught_up(self) -> None:
-        """Take note that all there was has been read: what follows is of now."""
+        """Take note that all there was has been read: what follows is news."""
         ...
 
 
 def records_of(descriptor: int, position: str, clock: Clock) -> Records:
-    """Return the reader of what a file is, set to go on after a position of an earlier time."""
+    """Return the reader for a file of its kind, set to go on after an earlier position."""
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode):
         return Lines(clock, status=status, descriptor=descriptor, position=position)
     if stat.S_ISCHR(status.st_mode):
-        return Kmsg(clock, _boot_id(), position)
+        return Kmsg(clock, boot_id() or "unknown", position)
     return Lines(clock)
 
 
@@ -71,6 +68,8 @@ class Kmsg:
     Each read gives one record, the first from the oldest that the kernel still has. The position is
     the boot and the sequence number of the last record.
     """
+
+    bare = True
 
     def __init__(self, clock: Clock, boot: str, position: str) -> None:
         """Go on after a position of the same boot."""
@@ -99,12 +98,12 @@ class Kmsg:
         return [Record(message, functools.partial(self._time, microseconds / 1e6))]
 
     def caught_up(self) -> None:
-        """From now on a record is of the moment it arrives."""
+        """From here on the time of a record is that of its arrival."""
         self._live = True
 
     def _time(self, uptime: float) -> float:
-        # The kernel stamps by a clock that nobody corrects, which drifts by seconds a month; a
-        # record that has just arrived is of now. CLOCK_MONOTONIC begins with the boot, as it does.
+        # The kernel stamps by a clock that nobody corrects, which drifts by up to a minute a month.
+        # CLOCK_MONOTONIC begins with the boot, as it does.
         if self._live:
             return self._clock.time()
         return self._clock.time() - max(0.0, self._clock.monotonic() - uptime)
@@ -112,6 +111,8 @@ class Kmsg:
 
 class Lines:
     """Lines of a log file, or of a pipe. The position is the file's identity and its offset."""
+
+    bare = False
 
     def __init__(
         self,
@@ -123,8 +124,10 @@ class Lines:
     ) -> None:
         """Go on after a position of the same file, unless it has been cut short since."""
         self._clock = clock
-        self._live = status is None
+        self._live = False
         self._rest = b""
+        self._dropped = 0
+        self._first = ""
         self._file = "" if status is None else f"{status.st_dev}:{status.st_ino}"
         self.offset = 0
         before, _, number = position.rpartition(" ")
@@ -138,52 +141,36 @@ class Lines:
         """Return the lines that are complete; a line is not read before its end is there."""
         self.offset += len(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > _LONGEST_LINE:
-            self._rest = b""
+        if lines and self._dropped:
+            # What is left of a line that was too long is not a line: its words are anybody's.
+            lines, self._dropped = lines[1:], 0
+        if self._dropped or len(self._rest) > _LONGEST_LINE:
+            self._dropped, self._rest = self._dropped + len(self._rest), b""
         if self._file:
-            self.position = self._here(len(self._rest))
-        texts = (line.decode("utf-8", "replace") for line in lines)
-        return [Record(text, functools.partial(self._time, text)) for text in texts]
+            self.position = self._here(self._dropped + len(self._rest))
+        return list(self._records(line.decode("utf-8", "replace") for line in lines))
 
     def caught_up(self) -> None:
-        """From now on a line is of the moment it arrives."""
+        """From here on a line that does not say its time for certain is of its arrival."""
         self._live = True
 
     def _here(self, unread: int) -> str:
         return f"{self._file} {self.offset - unread}"
 
+    def _records(self, lines: Iterable[str]) -> Iterator[Record]:
+        for line in lines:
+            # A line that goes on with a record is of the moment at which the record began.
+            if not is_continued(line):
+                self._first = line
+            yield Record(line, functools.partial(self._time, self._first))
+
     def _time(self, line: str) -> float:
-        """Return when an old line was logged, as far as it says so itself; else now."""
-        now = self._clock.time()
-        if self._live:
+        """Return when a line was logged, as far as it says so itself; else now.
+
+        Of a line that has just arrived only a time that is certain is better than the present.
+        """
+        now, head = self._clock.time(), head_of(line)
+        if head is None:
             return now
-        return min(now, _stamped(line, now, self._clock) or now)
-
-
-def _stamped(line: str, now: float, clock: Clock) -> float | None:
-    """Return the unix seconds a line is stamped with, in one of the usual ways, or None."""
-    with contextlib.suppress(ValueError, OverflowError):
-        match = _ISO.match(line)
-        if match is not None:
-            text = re.sub(r"([+-]\d\d)(\d\d)$", r"\1:\2", match[1].replace(",", "."))
-            text = re.sub(r"\.\d+", "", text).replace("Z", "+00:00")
-            return dt.datetime.fromisoformat(text).timestamp()
-        match = _SYSLOG.match(line)
-        if match is not None:  # without a year: the latest one that is not to come
-            year = dt.datetime.fromtimestamp(now).astimezone().year
-            for candidate in (year, year - 1):
-                text = f"{candidate} {match[1]}"
-                moment = dt.datetime.strptime(text, "%Y %b %d %H:%M:%S").astimezone().timestamp()
-                if moment <= now + 86400:
-                    return moment
-        match = _UPTIME.search(line)
-        if match is not None:
-            return now - max(0.0, clock.monotonic() - float(match[1]))
-    return None
-
-
-def _boot_id() -> str:
-    try:
-        return _BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return "unknown"
+        stamped = time_of(head, now, None if self._live else self._clock.monotonic())
+        return now if stamped is None else min(now, stamped)

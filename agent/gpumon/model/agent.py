@@ -76,6 +76,11 @@ class AgentReading:
     collector_duration_seconds: Mapping[str, float] = gauge(
         "How long the collector's last run took.", labels=["collector"], required=True
     )
+    refused_readings: Mapping[str, int] | None = counter(
+        "Readings of the host that were refused because no such value is possible.",
+        tier=Tier.CORE,
+        labels=["quantity"],
+    )
     reader_restarts: int = counter(
         "Readers that were replaced because they died or hung.", tier=Tier.CORE
     )

@@ -64,6 +64,7 @@ def gather(wanted: Wanted, progress: Progress = silent) -> Gathered:
             boundary="gpu",
             gain_error=recorded.hours.error_ratio,
             edge_joules=recorded.edge_joules,
+            unknown_joules=recorded.unknown_joules,
         )
         return Gathered(hours=recorded.hours, since=since, until=until, fine=fine)
     if wanted.target:

@@ -164,14 +164,15 @@ def integral_of(readings: Sequence[tuple[float, float]]) -> Curve:
 class Reckoned:
     """Our own account: joules at a boundary, and how far off they may be.
 
-    ``edge_joules`` may belong to before or after; ``grain`` (seconds) is what the account cannot be
-    divided below.
+    ``edge_joules`` may belong to before or after; ``unknown_joules`` may have been drawn, at most,
+    while nobody measured; ``grain`` (seconds) is what the account cannot be divided below.
     """
 
     curve: Curve
     boundary: str
     gain_error: float
     edge_joules: float = 0.0
+    unknown_joules: float = 0.0
     grain: float = 0.0
 
 
@@ -201,13 +202,17 @@ def reconcile(
         grounds.append(
             f"readings are means over up to a second before: {ours.edge_joules:.0f} J at the edges"
         )
+    if ours.unknown_joules:
+        grounds.append(
+            f"without data for a part of the time: up to {ours.unknown_joules:.0f} J more or less"
+        )
     grounds.append(f"meter within {meter_error:.1%}")
     return Reconciliation(
         since=since,
         until=until,
         boundary=ours.boundary,
         joules=joules,
-        interval=interval_of(joules, ours.gain_error, ours.edge_joules),
+        interval=interval_of(joules, ours.gain_error, ours.edge_joules + ours.unknown_joules),
         meter=meter,
         meter_joules=metered,
         meter_interval=(metered * (1 - meter_error), metered * (1 + meter_error)),

@@ -10,6 +10,7 @@ from gpumon.ledger.account import Account, JobAccount
 from gpumon.ledger.hours import HOUR_SECONDS, ActiveLine, Demand, HourRow, Hours
 from gpumon.ledger.ledger import HOST, Books, OpenJob
 from gpumon.model import Allocation, Holding, Job, Snapshot
+from gpumon.report.coverage import Coverage
 from gpumon.report.meter import Curve
 from gpumon.sources.energy import WINDOW_SECONDS
 from gpumon.sources.replay.source import ReplaySource
@@ -27,7 +28,8 @@ class Recorded:
     """A recording's hours, its span (unix seconds), and its joules over time.
 
     ``edge_joules`` is how much of what was drawn just before the span may be in it, or lack at its
-    end: a reading is a mean over a time before it, up to a second.
+    end: a reading is a mean over a time before it, up to a second. ``unknown_joules`` is what may
+    have been drawn, at most, while there was no data.
     """
 
     hours: Hours
@@ -35,6 +37,7 @@ class Recorded:
     until: float
     curve: Curve
     edge_joules: float
+    unknown_joules: float
 
 
 def load_recording(spec: SourceSpec, active_ratio: float) -> Recorded:
@@ -46,12 +49,14 @@ def load_recording(spec: SourceSpec, active_ratio: float) -> Recorded:
     journal = _Journal()
     ledger = Ledger(Books(), journal, active_ratio=active_ratio)
     holders = _Holders()
+    coverage = Coverage()
     points: list[tuple[float, float]] = []
     gpus: dict[str, int] = {}
     node, error, lowest, highest, mean = "", 0.0, float("inf"), 0.0, False
     for snapshot in source.play(STEP_SECONDS):
         node = snapshot.node
         ledger.update(snapshot, holders.allocation(snapshot), snapshot.time, _beyond_gpus(snapshot))
+        coverage.add(snapshot)
         points.append((snapshot.time, journal.millijoules / 1000))
         gpus.update({gpu.identity.uuid: gpu.identity.index for gpu in snapshot.gpus})
         errors = [gpu.energy_error_ratio for gpu in snapshot.gpus if gpu.up]
@@ -61,18 +66,26 @@ def load_recording(spec: SourceSpec, active_ratio: float) -> Recorded:
         )
         watts = sum(gpu.power_watts or 0.0 for gpu in snapshot.gpus)
         lowest, highest = min(lowest, watts), max(highest, watts)
+    remarks = source.remarks
     source.close()
+    coverage.forget({gpu.identity.uuid for gpu in snapshot.gpus})
     since, until = points[0][0], points[-1][0]
     curve = Curve(tuple(points))
     hours = Hours(
         rows=tuple(_rows(journal, gpus, node)),
         demands=_demands(curve),
+        without_data_ratio=coverage.without_data_ratio(since, until),
+        missing=(*coverage.remarks(since, until), *(_sentence(remark) for remark in remarks)),
         error_ratio=error,
         active_lines=(ActiveLine(since, active_ratio),),
     )
     # A trailing mean over w moves at most w/2 times the swing of power across an edge.
     edge = WINDOW_SECONDS / 2 * (highest - lowest) if mean else 0.0
-    return Recorded(hours, since, until, curve, edge)
+    return Recorded(hours, since, until, curve, edge, coverage.unknown_joules(since, until))
+
+
+def _sentence(remark: str) -> str:
+    return f"{remark[:1].upper()}{remark[1:]}"
 
 
 class _Journal:

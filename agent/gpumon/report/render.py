@@ -14,6 +14,7 @@ from gpumon.ledger.hours import HOUR_SECONDS, Demand
 from gpumon.model import Job
 from gpumon.report.meter import Reconciliation
 from gpumon.report.sums import JOULES_PER_KILOWATT_HOUR, UNKNOWN, Line, Report
+from gpumon.sources.energy import MAX_GAP_SECONDS
 from gpumon.times import format_time
 
 BOUNDARIES = {
@@ -176,9 +177,8 @@ def notes(sheet: Sheet) -> Iterator[str]:
     yield f"{since}Z to {until}Z{'.' if sheet.recorded else ', by whole hours.'}"
     charged = " and charged" if terms.price or terms.carbon else ""
     yield f"Boundary{charged}: {BOUNDARIES[terms.boundary]}."
-    within = f"GPU joules to within {report.error_ratio:.0%} (the boards' own sensors); "
     idle = _idle(report)
-    yield f"{'' if sheet.simulated else within}waste is held and idle{idle}."
+    yield f"{'' if sheet.simulated else _accuracy(sheet)}waste is held and idle{idle}."
     if report.by == "user" and any(line.key == UNKNOWN for line in report.lines):
         yield (
             "Unknown users: agents show whose a job is only with --web.expose-users, or to a "
@@ -190,8 +190,16 @@ def notes(sheet: Sheet) -> Iterator[str]:
             f"Highest 15 minutes ({boundary}): {demand.watts / 1000:,.1f} kW from "
             f"{format_time(demand.time)[:16]}Z."
         )
-    if report.without_data_ratio:
+    if report.without_data_ratio and sheet.recorded:
+        yield (
+            f"No data for {report.without_data_ratio:.1%} of the GPUs' time in this span: what was "
+            f"drawn then is not known. Holes of up to {MAX_GAP_SECONDS:.0f} s are filled by the "
+            "mean of the power at their ends."
+        )
+    elif report.without_data_ratio:
         yield f"No data for {report.without_data_ratio:.1%} of the hours in this span."
+    elif sheet.recorded and report.without_data_ratio is not None:
+        yield "There is data for all of the GPUs' time in this span."
     yield from report.missing
     for what, factor in (("Price", terms.price), ("Carbon", terms.carbon)):
         if factor:
@@ -211,6 +219,14 @@ def _idle(report: Report) -> str:
     told = [f"activity below {100 * first.ratio:g} %"]
     told += [f"from {format_time(r.since)[:16]}Z on below {100 * r.ratio:g} %" for r in later]
     return f" ({', '.join(told)})"
+
+
+def _accuracy(sheet: Sheet) -> str:
+    """Return how far off the joules may be; of a recording with holes nobody knows that."""
+    error = f"{sheet.report.error_ratio:.0%}"
+    if sheet.recorded and sheet.report.without_data_ratio:
+        return f"The boards' own sensors are off by up to {error}, while there is data; "
+    return f"GPU joules to within {error} (the boards' own sensors); "
 
 
 def _node_notes(report: Report) -> Iterator[str]:

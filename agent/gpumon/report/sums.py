@@ -179,9 +179,14 @@ def make_report(hours: Hours, by: str, since: int, until: int, terms: Terms) -> 
     )
 
 
-def of_job(hours: Hours, job_id: str) -> Hours:
-    """Return a job's hours; what nobody has and what is missing is not its business."""
+def of_job(hours: Hours, job_id: str, *, recorded: bool = False) -> Hours:
+    """Return a job's hours; what nobody has and what is missing is not its business.
+
+    But of a recording (``recorded``), whose GPUs are the job's.
+    """
     rows = tuple(row for row in hours.rows if row.job is not None and row.job.job_id == job_id)
+    if recorded:
+        return dataclasses.replace(hours, rows=rows, demands={})
     return Hours(rows=rows, error_ratio=hours.error_ratio, active_lines=hours.active_lines)
 
 

@@ -48,6 +48,10 @@ class PowerIntegral:
         self._time, self._watts = time, watts
         return self.joules
 
+    def interrupt(self) -> None:
+        """Do not bridge the time until the next reading: the GPU was not as it is."""
+        self._time = None
+
 
 def error_ratio(*, method: str, sampled: bool = False) -> float:
     """Return how far off joules may be, as a share of them.

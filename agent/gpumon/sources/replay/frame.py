@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import gzip
 import zlib
@@ -19,7 +20,8 @@ class Frame:
     """What became known at ``time`` (unix seconds).
 
     ``complete`` is true if these are all the GPUs there were, false if they are some. ``origins``
-    are the tables of where values come from, by the number that readings carry.
+    are the tables of where values come from, by the number that readings carry. ``gone`` are the
+    uuids of GPUs that turned out to be others of these.
     """
 
     time: float
@@ -30,6 +32,7 @@ class Frame:
     host: HostReading = dataclasses.field(default_factory=HostReading)
     ledger: LedgerState = dataclasses.field(default_factory=LedgerState)
     origins: Mapping[int, Origins] = dataclasses.field(default_factory=dict)
+    gone: tuple[str, ...] = ()
 
 
 class Recording(Protocol):
@@ -47,7 +50,12 @@ class Recording(Protocol):
 
     @property
     def node(self) -> str:
-        """The node that it was recorded on; empty where it does not say."""
+        """The node that it was recorded on; empty if it does not say."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the values must know of the frames so far."""
         ...
 
     def frames(self) -> Iterator[Frame]:
@@ -55,24 +63,64 @@ class Recording(Protocol):
         ...
 
 
+_SAMPLE_BYTES = 1024
+_PLAIN = 0.9
+"""The share of a text's first characters that are ASCII; of what only looks like one it is less."""
+
+
 def open_text(path: Path) -> IO[str]:
-    """Open a file, plain or gzip, as text; UnavailableError where that cannot be done."""
+    """Open a file, plain or gzip, as text; UnavailableError if that cannot be done.
+
+    UTF-8, or the UTF-16 that PowerShell makes of what it redirects. What is not text raises
+    UsageError.
+    """
     try:
         with path.open("rb") as file:
             compressed = file.read(2) == b"\x1f\x8b"
         opener = gzip.open if compressed else open
-        return opener(path, "rt", encoding="utf-8-sig", newline="")
+        encoding = _encoding(path, _beginning(path, compressed=compressed))
+        return opener(path, "rt", encoding=encoding, errors="replace", newline="")
     except OSError as error:
         raise UnavailableError(
             f"cannot read {path} ({error.strerror})", "check the path and its permissions"
         ) from None
 
 
+def _beginning(path: Path, *, compressed: bool) -> bytes:
+    """Return the first bytes of a file; none of a gzip file that is damaged there."""
+    if not compressed:
+        with path.open("rb") as file:
+            return file.read(_SAMPLE_BYTES)
+    try:
+        with gzip.open(path) as unpacked:
+            return unpacked.read(_SAMPLE_BYTES)
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        return b""
+
+
+def _encoding(path: Path, beginning: bytes) -> str:
+    """Return the encoding of a text that begins so; UsageError if it is not a text."""
+    if not beginning:
+        return "utf-8-sig"
+    marked = beginning[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "utf-16-le", "utf-16-be"):
+        text = beginning.decode(encoding, "replace")
+        if sum("\t" <= c <= "~" for c in text) >= _PLAIN * len(text):
+            return encoding
+    if marked or b"\xff" in beginning:
+        raise UsageError(
+            f"{path}: not text",
+            "expected an nvidia-smi CSV log or a gpumon recording, in UTF-8 or UTF-16",
+        )
+    return "utf-8-sig"
+
+
 def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
     """Yield (line number from 1, line without its end, whether it is the last) of a file.
 
-    A gzip file that was cut off, as by a full disk, ends where its data ends. A last line without
-    its end was cut off too: half a number is a number, so it is left out.
+    A gzip file that was cut off, as by a full disk, ends with its data. A last line without
+    its end was cut off too: half a number is a number, so it is left out. Zero bytes are left out:
+    a crash leaves blocks of them, and PowerShell appends UTF-16 to whatever a file is in.
     """
     with open_text(path) as file:
         held: tuple[int, str] | None = None
@@ -80,7 +128,8 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
             for number, line in enumerate(file, start=1):
                 if held is not None:
                     yield *held, False
-                held = (number, line.rstrip("\r\n")) if line.endswith("\n") else None
+                text = line.replace("\0", "") if "\0" in line else line
+                held = (number, text.rstrip("\r\n")) if text.endswith(("\n", "\r")) else None
         except EOFError:
             pass
         except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:

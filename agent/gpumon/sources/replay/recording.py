@@ -16,9 +16,10 @@ class SnapshotLog:
     """A Recording over such a file, plain or gzip; each reading says how its joules are known."""
 
     sampled = False
+    remarks = ()
 
     def __init__(self, path: Path) -> None:
-        """Read the first snapshot; UsageError where it is none."""
+        """Read the first snapshot; UsageError if it is not one."""
         self._path = path
         first = next(self._snapshots(), None)
         if first is None:

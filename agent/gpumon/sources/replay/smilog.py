@@ -1,288 +1,306 @@
 """Logs of ``nvidia-smi --query-gpu=… --format=csv[,nounits]``.
 
 ``columns`` lists the columns that are understood; others are passed over. Without a column that
-names the GPU, rows are told apart by counting: nvidia-smi writes the GPUs in their order, once a
+names the GPU, rows are distinguished by counting: nvidia-smi writes the GPUs in their order, once a
 tick, and may stall for seconds within one.
+
+Such logs are kept of sick GPUs. A cell that nvidia-smi could not read has no value. A GPU is lost
+if its rows have nothing else, or stop while others go on. Messages stand among the rows; loggers
+are started again on the same file, for other columns, or in the middle of a line.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpumon.errors import UsageError
-from gpumon.model import (
-    GpuIdentity,
-    GpuReading,
-    GpuState,
-    Metric,
-    PowerSample,
-    SourceInfo,
-    group_of,
-)
+from gpumon.model import GpuIdentity, GpuReading, GpuState, PowerSample, SourceInfo
 from gpumon.model.origins import Origins, table_of
-from gpumon.sources.clockmask import throttle_reasons
-from gpumon.sources.replay.columns import COLUMNS
+from gpumon.sources.replay.cells import CellError, state_of, value_of, word_of
 from gpumon.sources.replay.frame import Frame, numbered_lines
+from gpumon.sources.replay.header import TIME, Header, parse_header
+from gpumon.sources.replay.messages import PassedOver, is_message, loses_the_driver, lost_gpu
+from gpumon.sources.replay.roster import Roster
 from gpumon.sources.tables import OriginTables
+from gpumon.times import format_time
 
-_COLUMN = re.compile(r"(?P<name>[A-Za-z0-9_.]+)(?: \[(?P<unit>[^\]]+)\])?")
-_VALUE = re.compile(r"(?P<number>[-+]?(?:\d+\.?\d*|\.\d+))(?: ?(?P<unit>[A-Za-z/%]+))?")
+HEADER_LINES = 100
+"""Lines within which a log has its header; messages may stand before it."""
 
-_FACTORS = {"W": 1, "MiB": 1 << 20, "KiB": 1 << 10, "MHz": 1_000_000, "C": 1, "": 1}
-
-_IDENTITY = {
-    "index": "index",
-    "uuid": "uuid",
-    "gpu_uuid": "uuid",
-    "name": "name",
-    "gpu_name": "name",
-    "serial": "serial",
-    "gpu_serial": "serial",
-    "pci.bus_id": "pci_bus_id",
-    "gpu_bus_id": "pci_bus_id",
-    "vbios_version": "vbios_version",
+_WORDS = {
+    GpuState.LOST: "GPU is lost",
+    GpuState.RESET_REQUIRED: "GPU requires reset",
+    GpuState.ERROR: "none of its values can be read",
 }
-_STATES = {
-    "[GPU is lost]": GpuState.LOST,
-    "[GPU requires reset]": GpuState.RESET_REQUIRED,
-    "[Unknown Error]": GpuState.ERROR,
-}
-"""What nvidia-smi writes into every cell of a GPU that it cannot read."""
 
-MEAN_POWER = "power.draw.average"
-"""The column that is a mean over a second wherever the board makes one."""
-
-_NAMES_THE_GPU = ("index", "uuid", "pci_bus_id")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Column:
-    """A column that carries a metric."""
-
-    position: int
-    title: str
-    unit: str
-    metric: Metric
-    key: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Header:
-    """What the columns of a log are."""
-
-    line: str
-    width: int
-    timestamp: int
-    identity: Mapping[str, int]
-    columns: tuple[_Column, ...]
-
-    @property
-    def names_the_gpu(self) -> bool:
-        return any(field in self.identity for field in _NAMES_THE_GPU)
+_BEGINNING = re.compile(rf"\d{{4}}[/-]\d\d[/-]\d\d \d\d:\d\d:\d\d|{TIME}\b")
+"""How a row and a header begin, if they follow the rest of a line that was cut off."""
 
 
 class SmiLog:
     """A Recording over such a log."""
 
     def __init__(self, path: Path, gpus: int | None, tz: dt.tzinfo | None) -> None:
-        """Read the header; UsageError where the log cannot be told apart or has no time.
+        """Read the header; UsageError if GPUs cannot be distinguished or there is no time.
 
-        ``gpus`` is how many GPUs the log has, needed where no column names them. ``tz`` is the
+        ``gpus`` is how many GPUs the log has, needed if no column names them. ``tz`` is the
         time zone of the log's timestamps; None is this machine's own, as nvidia-smi wrote it.
         """
         self._path = path
         self._tz = tz
-        self._header = self._read_header()
         self._gpus = gpus
-        if gpus is None and not self._header.names_the_gpu:
-            raise UsageError(
-                f"{path}: no column names the GPU (index, uuid or pci.bus_id)",
-                f"say how many GPUs it logs, as in replay:{path},gpus=8",
-            )
+        header, line = _first_header(path)
+        _check(header, gpus, path, line)
         self.recorded = SourceInfo("replay")
         self.node = ""
-        self.sampled = not any(c.title.startswith(MEAN_POWER) for c in self._header.columns)
+        self.sampled = header.sampled
+        self.remarks: tuple[str, ...] = ()
 
     def frames(self) -> Iterator[Frame]:
-        """Yield a frame for each row."""
-        header = self._header
-        identities: dict[tuple[str, ...], GpuIdentity] = {}
-        tables = OriginTables()
-        numbers: dict[tuple[int, ...], int] = {}
-        count = 0
+        """Yield a frame for each row, and for each message that says how GPUs are."""
+        reading = _Pass(self._path, self._gpus, self._tz)
         for number, line, last in numbered_lines(self._path):
-            if not line.strip():
-                continue
-            if line.strip() == header.line:  # nvidia-smi was started again on the same file
-                count = 0
-                continue
             try:
-                cells = [cell.strip() for cell in line.split(",")]
-                if len(cells) != header.width:
-                    raise self._wrong(number, f"{len(cells)} columns", f"{header.width} columns")
-                time = self._time(number, cells[header.timestamp])
-                position = count % self._gpus if self._gpus else count
-                identity = _identity(header, cells, position, identities)
-                values, used = self._values(number, cells)
-                if used not in numbers:
-                    numbers[used] = tables.number(self._where_from(used))
-                reading = _reading(cells, identity, time, values, numbers[used])
+                yield from reading.line(number, line)
             except UsageError:
                 if last:  # the writer was stopped within a line
-                    return
+                    break
                 raise
-            count += 1
-            yield Frame(time, (reading,), origins=tables.tables)
+            finally:
+                self.remarks = reading.passed_over.remarks
+                if reading.header is not None:
+                    self.sampled = reading.header.sampled
 
-    def _values(self, number: int, cells: list[str]) -> tuple[dict[str, Any], tuple[int, ...]]:
-        """Return a row's values by field, and which of the columns they were taken from."""
+
+class _Pass:
+    """One reading of the log from its beginning."""
+
+    def __init__(self, path: Path, gpus: int | None, tz: dt.tzinfo | None) -> None:
+        self.header: Header | None = None
+        self.passed_over = PassedOver()
+        self._path = path
+        self._tz = tz
+        self._gpus = gpus
+        self._roster = Roster()
+        self._tables = OriginTables()
+        self._numbers: dict[tuple[str, ...], int] = {}
+        self._count = 0
+        self._time: float | None = None
+
+    def line(self, number: int, line: str) -> Iterator[Frame]:
+        """Yield what a line says; UsageError names it if it is neither a row nor a message."""
+        text = line.strip()
+        if not text:
+            return
+        if self._is_header(number, text):
+            return
+        cells = [cell.strip() for cell in text.split(",")]
+        if self.header is None or (
+            not _has_a_date(cells, self.header) and is_message(text, known=True)
+        ):
+            yield from self._message(number, text)
+            return
+        try:
+            frame = self._row(number, cells, self.header)
+        except UsageError:
+            rest = _after_a_cut(text)
+            if rest is not None:
+                self.passed_over.add(number, text[: -len(rest)])
+                yield from self.line(number, rest)
+                return
+            if len(cells) == self.header.width or not is_message(text):
+                raise
+            yield from self._message(number, text)
+            return
+        if frame is None:
+            self.passed_over.add(number, text)
+        else:
+            yield frame
+
+    def _is_header(self, number: int, text: str) -> bool:
+        """Take in a header: nvidia-smi was started again, perhaps for other columns."""
+        if self.header is not None and text == self.header.line:
+            self._count = 0
+            return True
+        header = parse_header(text)
+        if header is None:
+            return False
+        if self.header is None or header.columns:
+            _check(header, self._gpus, self._path, number)
+        self.header, self._count = header, 0
+        return True
+
+    def _message(self, number: int, text: str) -> Iterator[Frame]:
+        """Pass over a message, and yield what it says of GPUs."""
+        self.passed_over.add(number, text)
+        if self._time is None:
+            return
+        sick = []
+        up = not loses_the_driver(text)
+        about = lost_gpu(text)
+        if not up:
+            sick = [_without(s.identity, GpuState.ERROR, s.time, text) for s in self._roster.all()]
+        elif about is not None:
+            seen = self._roster.at(about[0])
+            sick = [] if seen is None else [_without(seen.identity, about[1], seen.time, text)]
+        errors = (text,) if not up else self.passed_over.remarks
+        yield Frame(self._time, tuple(sick), up=up, errors=errors, origins=self._tables.tables)
+
+    def _row(self, number: int, cells: list[str], header: Header) -> Frame | None:
+        """Return what a row says; None if it does not say when, or of which GPU."""
+        if len(cells) != header.width:
+            raise self._wrong(number, f"{len(cells)} columns", f"{header.width} columns")
+        position = self._count % self._gpus if self._gpus else None
+        stamp = cells[header.timestamp]
+        time = None if word_of(stamp) is not None else self._moment(number, stamp)
+        values, used = self._values(number, cells, header)
+        self._count += 1
+        facts = {f: cells[at] for f, at in header.identity.items() if word_of(cells[at]) is None}
+        if not facts.get("index", "0").isdecimal():
+            raise self._wrong(number, f"index is {facts['index'][:40]!r}", "a number")
+        state = GpuState.OK if values else _state(cells, header)
+        identity = self._roster.identify(facts, None if header.names_the_gpu else position)
+        if identity is None and state is not GpuState.OK and time is not None:
+            identity = self._roster.most_overdue()
+        if identity is None or time is None:
+            return None
+        self._time = time
+        self._roster.saw(identity, time)
+        if state is GpuState.OK:
+            reading = self._reading(identity, time, values, used)
+        else:
+            reading = _without(identity, state, time, f"{_WORDS[state]}, says the log")
+        return Frame(
+            time,
+            (reading, *self._silent(time)),
+            gone=self._roster.renamed(),
+            errors=self.passed_over.remarks,
+            origins=self._tables.tables,
+        )
+
+    def _reading(
+        self, identity: GpuIdentity, time: float, values: Mapping[str, Any], used: tuple[str, ...]
+    ) -> GpuReading:
+        watts = values.get("power_watts")
+        return GpuReading(
+            identity=identity,
+            state=GpuState.OK,
+            time=time,
+            power_samples=() if watts is None else (PowerSample(time, watts),),
+            origins=self._numbers[used],
+            **values,
+        )
+
+    def _silent(self, time: float) -> Iterator[GpuReading]:
+        for seen in self._roster.newly_silent(time):
+            since = format_time(seen.time)[:19]
+            reason = f"the log has no rows of it since {since}Z, and goes on with others"
+            yield _without(seen.identity, GpuState.ERROR, seen.time, reason)
+
+    def _values(
+        self, number: int, cells: list[str], header: Header
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Return a row's values by field, and the titles of the columns they were taken from."""
         values: dict[str, Any] = {}
-        used: list[int] = []
-        if _state(cells) is not GpuState.OK:
-            return values, ()
+        used = []
         taken: set[tuple[str, tuple[str, ...]]] = set()
-        for at, column in enumerate(self._header.columns):
+        for column in header.columns:
             name = column.metric.field, column.key
-            value = None if name in taken else self._value(number, column, cells[column.position])
+            if name in taken:
+                continue
+            try:
+                value = value_of(cells[column.position], column.title, column.unit, column.metric)
+            except CellError as error:
+                raise self._wrong(number, error.problem, error.expected) from None
             if value is None:
                 continue
             taken.add(name)
-            used.append(at)
+            used.append(column)
             if column.key:
                 key = column.key[0] if len(column.key) == 1 else column.key
                 values.setdefault(column.metric.field, {})[key] = value
             else:
                 values[column.metric.field] = value
-        return values, tuple(used)
+        titles = tuple(column.title for column in used)
+        if titles not in self._numbers:
+            table = table_of((c.metric.field, c.key, f"column {c.title}") for c in used)
+            self._numbers[titles] = self._tables.number(_with_energy(table))
+        return values, titles
 
-    def _where_from(self, used: tuple[int, ...]) -> Origins:
-        """Return the table of a row whose values were taken from these columns."""
-        columns = [self._header.columns[at] for at in used]
-        table = table_of((c.metric.field, c.key, f"column {c.title}") for c in columns)
-        if "power_watts" in table:
-            table["power_peak_watts"] = table["power_trough_watts"] = table["power_watts"]
-            table["energy_joules"] = f"integral of {table['power_watts']}"
-        return table
-
-    def _value(self, number: int, column: _Column, text: str) -> Any:
-        """Return a cell in the metric's base unit, or None where nvidia-smi had no value."""
-        if text.startswith("[") or text in ("N/A", ""):
-            return None
-        if column.metric.states:
-            try:
-                return throttle_reasons(int(text, 16))
-            except ValueError:
-                raise self._wrong(number, f"{column.title} is {text!r}", "0x…") from None
-        match = _VALUE.fullmatch(text)
-        unit = (match["unit"] or column.unit) if match else ""
-        if match is None or (unit != "%" and unit not in _FACTORS):
-            example = f"'72.36 {column.unit}'" if column.unit else "'72'"
-            raise self._wrong(
-                number, f"{column.title} is {text!r}", f"a number such as {example}, or [N/A]"
-            )
-        value = float(match["number"])
-        if not math.isfinite(value):
-            raise self._wrong(number, f"{column.title} is {text[:20]!r}…", "a number")
-        if unit == "%":
-            return value / 100
-        value *= _FACTORS[unit]
-        return int(value) if column.metric.unit in ("", "bytes", "hertz") else value
-
-    def _time(self, number: int, text: str) -> float:
+    def _moment(self, number: int, text: str) -> float:
         try:
             moment = dt.datetime.fromisoformat(text.replace("/", "-"))
-        except ValueError:
+            return (moment if moment.tzinfo else moment.replace(tzinfo=self._tz)).timestamp()
+        except (ValueError, OverflowError, OSError):
             raise self._wrong(
-                number, f"timestamp is {text!r}", "the form 2025/07/27 00:34:45.155"
+                number, f"timestamp is {text[:40]!r}", "the form 2025/07/27 00:34:45.155"
             ) from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=self._tz)
-        return moment.timestamp()
 
     def _wrong(self, number: int, problem: str, expected: str) -> UsageError:
         return UsageError(f"{self._path}: line {number}: {problem}", f"expected {expected}")
 
-    def _read_header(self) -> _Header:
-        line = next((text for _, text, _ in numbered_lines(self._path) if text.strip()), "")
-        titles = [title.strip() for title in line.split(",")]
-        matches = [_COLUMN.fullmatch(title) for title in titles]
-        names = [match["name"] if match else "" for match in matches]
-        if "timestamp" not in names:
-            raise UsageError(
-                f"{self._path}: line 1: no header with a column 'timestamp'",
-                "log with nvidia-smi --query-gpu=timestamp,index,power.draw,… --format=csv",
-            )
-        units = [(match["unit"] or "") if match else "" for match in matches]
-        columns = tuple(_columns(titles, names, units))
-        if not columns:
-            raise UsageError(
-                f"{self._path}: line 1: none of its columns is known to gpumon",
-                "log at least power.draw",
-            )
-        return _Header(
-            line=line.strip(),
-            width=len(titles),
-            timestamp=names.index("timestamp"),
-            identity={_IDENTITY[name]: i for i, name in enumerate(names) if name in _IDENTITY},
-            columns=columns,
-        )
 
-
-def _state(cells: list[str]) -> GpuState:
-    return next((_STATES[cell] for cell in cells if cell in _STATES), GpuState.OK)
-
-
-def _reading(
-    cells: list[str], identity: GpuIdentity, time: float, values: dict[str, Any], origins: int
-) -> GpuReading:
-    state = _state(cells)
-    watts = values.get("power_watts")
-    return GpuReading(
-        identity=identity,
-        state=state,
-        time=time,
-        reason="" if state is GpuState.OK else "says the log",
-        power_samples=() if watts is None else (PowerSample(time, watts),),
-        origins=origins,
-        **values,
+def _first_header(path: Path) -> tuple[Header, int]:
+    """Return the header and its line's number; UsageError if there is none."""
+    first = ""
+    for number, line, _ in numbered_lines(path):
+        header = parse_header(line.strip())
+        if header is not None:
+            return header, number
+        first = first or line.strip()
+        if number == HEADER_LINES:
+            break
+    said = f" (it begins: {first[:80]!r})" if is_message(first, known=True) else ""
+    raise UsageError(
+        f"{path}: line 1: no header with a column 'timestamp'{said}",
+        "log with nvidia-smi --query-gpu=timestamp,index,power.draw,… --format=csv",
     )
 
 
-def _columns(titles: list[str], names: list[str], units: list[str]) -> Iterator[_Column]:
-    group = group_of(GpuReading)
-    for choice in COLUMNS:
-        # Every column that is there, best first: if one has no value, the next may have.
-        for name in choice.names:
-            if name in names:
-                at = names.index(name)
-                yield _Column(at, titles[at], units[at], group[choice.field], choice.key)
-
-
-def _identity(
-    header: _Header,
-    cells: list[str],
-    position: int,
-    known: dict[tuple[str, ...], GpuIdentity],
-) -> GpuIdentity:
-    """Return who a row is about; ``position`` counts rows where no column says it."""
-    facts = {f: cells[at] for f, at in header.identity.items() if not cells[at].startswith("[")}
-    naming = tuple(facts.get(field, "") for field in _NAMES_THE_GPU)
-    key = naming if header.names_the_gpu else (str(position),)
-    if key not in known:
-        index = facts.get("index", "")
-        number = int(index) if index.isdecimal() else len(known)
-        known[key] = GpuIdentity(
-            index=number,
-            uuid=facts.get("uuid", f"replay-{number}"),
-            name=facts.get("name", ""),
-            serial=facts.get("serial", ""),
-            pci_bus_id=facts.get("pci_bus_id", ""),
-            vbios_version=facts.get("vbios_version", ""),
+def _check(header: Header, gpus: int | None, path: Path, line: int) -> None:
+    """Raise UsageError if nothing can be made of the rows after a header."""
+    if not header.columns:
+        raise UsageError(
+            f"{path}: line {line}: none of its columns is known to gpumon",
+            "log at least power.draw",
         )
-    return known[key]
+    if gpus is None and not header.names_the_gpu:
+        raise UsageError(
+            f"{path}: line {line}: no column names the GPU (index, uuid or pci.bus_id)",
+            f"say how many GPUs it logs, as in replay:{path},gpus=8",
+        )
+
+
+def _state(cells: list[str], header: Header) -> GpuState:
+    return state_of([cells[at] for at in header.readings], [cells[at] for at in header.names])
+
+
+def _has_a_date(cells: list[str], header: Header) -> bool:
+    return len(cells) == header.width and cells[header.timestamp][:4].isdigit()
+
+
+def _after_a_cut(text: str) -> str | None:
+    """Return what begins within a line: its first part was cut off when the logger was stopped."""
+    found = _BEGINNING.search(text, 1)
+    return None if found is None else text[found.start() :]
+
+
+def _without(identity: GpuIdentity, state: GpuState, time: float, reason: str) -> GpuReading:
+    return GpuReading(identity=identity, state=state, time=time, reason=reason)
+
+
+def _with_energy(table: Origins) -> Origins:
+    """Return the table of a row with what is made of its power."""
+    if "power_watts" not in table:
+        return table
+    power = table["power_watts"]
+    return {
+        **table,
+        "power_peak_watts": power,
+        "power_trough_watts": power,
+        "energy_joules": f"integral of {power}",
+    }

@@ -35,7 +35,7 @@ class ReplaySource:
     def __init__(self, spec: SourceSpec, clock: Clock) -> None:
         """Open the file and read its beginning; UsageError or UnavailableError if that fails.
 
-        Options: ``gpus`` (rows per tick where no column names the GPU), ``speed`` (seconds of
+        Options: ``gpus`` (rows per tick if no column names the GPU), ``speed`` (seconds of
         the recording in one second, or ``max`` for all at once), ``loop``, ``tz`` (``+01:00``
         or ``Z``; a log without carries this machine's local time).
         """
@@ -51,7 +51,8 @@ class ReplaySource:
         self._frames = self._recording.frames()
         self._next: Frame | None = self._following()
         if self._next is None:
-            raise UsageError(f"{spec.subject}: no readings in it", "record for longer")
+            why = "".join(f"; {remark}" for remark in self._recording.remarks)
+            raise UsageError(f"{spec.subject}: no readings in it{why}", "record for longer")
         self._opened = clock.monotonic()
         self._start = self._now = self._next.time
         self._last = self._next
@@ -81,7 +82,7 @@ class ReplaySource:
     def play(self, step: float) -> Iterator[Snapshot]:
         """Yield what was known each ``step`` seconds of the recording, without waiting.
 
-        Where the recording says nothing for longer there is nothing in between.
+        If the recording says nothing for longer there is nothing in between.
         """
         while self._next is not None:
             for frame in self._due(self._next.time + self._shift + step):
@@ -108,6 +109,11 @@ class ReplaySource:
             errors=self._errors,
             origins=self._last.origins,
         )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the values must know of what was played so far."""
+        return self._recording.remarks
 
     def leave_alone(self, index: int, reason: str) -> None:
         """A recording cannot stand still."""
@@ -150,6 +156,9 @@ class ReplaySource:
         if frame.complete:
             present = {reading.identity.uuid for reading in frame.gpus}
             self._held = {uuid: gpu for uuid, gpu in self._held.items() if uuid in present}
+        for uuid in frame.gone:
+            for known in (self._held, self._samples, self._integrals):
+                known.pop(uuid, None)
         for reading in frame.gpus:
             uuid, time = reading.identity.uuid, reading.time + self._shift
             self._samples.setdefault(uuid, []).extend(
@@ -159,8 +168,13 @@ class ReplaySource:
             self._held[uuid] = self._with_energy(dataclasses.replace(reading, time=time))
 
     def _with_energy(self, reading: GpuReading) -> GpuReading:
-        """Integrate power where the recording has no joules of its own."""
-        if reading.energy_info is not None or reading.state is not GpuState.OK:
+        """Integrate power if the recording has no joules of its own."""
+        if reading.energy_info is not None:
+            return reading
+        if reading.state is not GpuState.OK:
+            off = reading.state in (GpuState.LOST, GpuState.RESET_REQUIRED)
+            if off and reading.identity.uuid in self._integrals:
+                self._integrals[reading.identity.uuid].interrupt()
             return reading
         integral = self._integrals.setdefault(reading.identity.uuid, PowerIntegral())
         if reading.power_watts is not None:
@@ -196,8 +210,8 @@ def _time_zone(text: str | None) -> dt.tzinfo | None:
         return dt.timezone.utc
     match = _TZ.fullmatch(text)
     if match is None:
-        raise UsageError(f"replay: tz={text!r} is no offset from UTC", "for example tz=+01:00")
+        raise UsageError(f"replay: tz={text!r} is not an offset from UTC", "for example tz=+01:00")
     offset = dt.timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
     if offset >= dt.timedelta(hours=24):
-        raise UsageError(f"replay: tz={text!r} is no offset from UTC", "for example tz=+01:00")
+        raise UsageError(f"replay: tz={text!r} is not an offset from UTC", "for example tz=+01:00")
     return dt.timezone(-offset if match["sign"] == "-" else offset)
