@@ -10,7 +10,7 @@ from grafana_foundation_sdk.models import units
 
 from gpumon.model import Metric, Tier
 from gpumon.model.catalogue import rows
-from gpumon.rules import Recording, load
+from gpumon.rules import RecordingRule, load
 from gpumon.thresholds import shipped
 
 UNITS = {
@@ -145,7 +145,7 @@ def known(name: str) -> Known:
 def recorded() -> frozenset[str]:
     """Return the names of all recorded series."""
     rules = [rule for group in load(shipped()) for rule in group.rules]
-    return frozenset(rule.record for rule in rules if isinstance(rule, Recording))
+    return frozenset(rule.record for rule in rules if isinstance(rule, RecordingRule))
 
 
 def _recorded(name: str) -> Known:

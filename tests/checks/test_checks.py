@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gpumon.checks import CHECKS, Level, Observation, Report, Verdict, chosen, judge
-from gpumon.checks.report import Selection
+from gpumon.checks import CHECKS, Judgement, Level, Observation, Verdict, chosen, judge
+from gpumon.checks.judgement import Selection
 from gpumon.errors import UsageError
 from gpumon.model import (
     NOT_ANSWERED_YET,
@@ -499,7 +499,7 @@ class TestReport:
 
     def test_no_verdict_is_no_pass(self) -> None:
         """An empty report cannot say that all is well."""
-        assert Report(()).exit_code == 3
+        assert Judgement(()).exit_code == 3
 
 
 class TestRegistry:

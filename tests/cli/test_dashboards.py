@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gpumon.cli import run
-from gpumon.grafana.access import Access
+from gpumon.grafana.login import GrafanaLogin
 from gpumon.grafana.shipped import load
 from tests.support.certificates import Authority
 from tests.support.grafana import (
@@ -518,7 +518,7 @@ class TestErrors:
 
     def test_nobody_answers_in_time(self, gpumon: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is not waited for without end."""
-        monkeypatch.setattr("gpumon.grafana.server.ANSWER_SECONDS", 0.2)
+        monkeypatch.setattr("gpumon.grafana.api.ANSWER_SECONDS", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as mute:
             done = gpumon("push", "--url", f"http://127.0.0.1:{mute.getsockname()[1]}")
         assert done.code == 3
@@ -603,13 +603,13 @@ class TestToken:
     ) -> None:
         """What is shown of the objects that hold it leaves it out."""
 
-        def broken(access: Access, *_: object) -> None:
+        def broken(access: GrafanaLogin, *_: object) -> None:
             raise RuntimeError(f"{access!r}")
 
-        monkeypatch.setattr("gpumon.grafana.server.connect", broken)
+        monkeypatch.setattr("gpumon.grafana.api.connect", broken)
         done = gpumon("push")
         assert done.code == 3
-        assert "unexpected RuntimeError: Access(url=" in done.err
+        assert "unexpected RuntimeError: GrafanaLogin(url=" in done.err
 
     def test_its_variables_disturb_no_other_command(self) -> None:
         """An agent of the same environment starts as ever."""

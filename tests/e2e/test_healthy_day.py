@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gpumon.rules import load
-from gpumon.simulate.plan import Plan, plan_fleet
+from gpumon.simulate.fleetplan import FleetPlan, plan_fleet
 from gpumon.sources.sim.physics import WIDEST_STRIDE
 from gpumon.thresholds import shipped
 from tests.support.replay import DAY, Archive, judge_day, make_day, run_archive
@@ -30,7 +30,7 @@ GROUPS = [group for group in load(shipped()) if group.file not in ("health", "mo
 RULES = [rule for group in GROUPS for rule in group.rules]
 
 
-def _work(url: str, plan: Plan, part: int) -> None:
+def _work(url: str, plan: FleetPlan, part: int) -> None:
     make_day(plan, Archive(url), RULES, step=STEP, stride=WIDEST_STRIDE, part=(part, WORKERS))
 
 

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.grafana.push import Kind, choose_source, compare
-from gpumon.grafana.server import DataSource, Folder, Stored
+from gpumon.grafana.api import DataSource, Folder, Stored
+from gpumon.grafana.push import Action, choose_source, compare
 from gpumon.grafana.shipped import Dashboard
 
 HERE, ELSEWHERE = Folder("f1", "gpumon"), Folder("f2", "mine")
@@ -24,19 +24,19 @@ def stored(document: Dashboard, message: str, folder: Folder = HERE) -> Stored:
 @pytest.mark.parametrize(
     ("there", "kind"),
     [
-        (None, Kind.CREATE),
-        (stored(OURS, OURS.mark), Kind.UNCHANGED),
+        (None, Action.CREATE),
+        (stored(OURS, OURS.mark), Action.UNCHANGED),
         # A newer Grafana may hold it in another schema than it was pushed in.
-        (stored(EARLIER, OURS.mark), Kind.UNCHANGED),
-        (stored(EARLIER, EARLIER.mark), Kind.UPDATE),
-        (stored(OURS, OURS.mark, ELSEWHERE), Kind.UPDATE),
-        (stored(OURS, ""), Kind.UPDATE),  # imported by hand: nothing is lost
-        (stored(EARLIER, ""), Kind.EDITED),
-        (stored(EARLIER, "Initial save"), Kind.EDITED),
-        (stored(OURS, "", ELSEWHERE), Kind.EDITED),  # moved by a person
+        (stored(EARLIER, OURS.mark), Action.UNCHANGED),
+        (stored(EARLIER, EARLIER.mark), Action.UPDATE),
+        (stored(OURS, OURS.mark, ELSEWHERE), Action.UPDATE),
+        (stored(OURS, ""), Action.UPDATE),  # imported by hand: nothing is lost
+        (stored(EARLIER, ""), Action.EDITED),
+        (stored(EARLIER, "Initial save"), Action.EDITED),
+        (stored(OURS, "", ELSEWHERE), Action.EDITED),  # moved by a person
     ],
 )
-def test_what_there_is_to_do(there: Stored | None, kind: Kind) -> None:
+def test_what_there_is_to_do(there: Stored | None, kind: Action) -> None:
     """It is told by the newest version's message, and by what would be lost."""
     assert compare(OURS, there, HERE).kind is kind
 
@@ -45,13 +45,13 @@ def test_what_is_provisioned_is_not_to_be_saved() -> None:
     """Unless it is the same, and nothing is to be done."""
     old = dataclasses.replace(stored(EARLIER, ""), provisioned=True)
     same = dataclasses.replace(stored(OURS, "", ELSEWHERE), provisioned=True)
-    assert compare(OURS, old, HERE).kind is Kind.PROVISIONED
-    assert compare(OURS, same, HERE).kind is Kind.UNCHANGED
+    assert compare(OURS, old, HERE).kind is Action.PROVISIONED
+    assert compare(OURS, same, HERE).kind is Action.UNCHANGED
 
 
 def test_without_the_folder_nothing_is_in_its_place() -> None:
     """What was pushed elsewhere is moved, once the folder is made."""
-    assert compare(OURS, stored(OURS, OURS.mark), None).kind is Kind.UPDATE
+    assert compare(OURS, stored(OURS, OURS.mark), None).kind is Action.UPDATE
 
 
 def test_a_difference_goes_from_theirs_to_ours_and_moves_no_cursor() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from gpumon.errors import UnavailableError
-from gpumon.grafana.access import Access
-from gpumon.grafana.server import Folder, connect
+from gpumon.grafana.api import Folder, connect
+from gpumon.grafana.login import GrafanaLogin
 from gpumon.grafana.shipped import load
 from tests.support.real_grafana import NODE, Organisation, run_organisation
 
@@ -67,7 +67,7 @@ def test_a_version_that_nobody_looked_at_is_not_replaced(grafana: Organisation) 
     """Somebody saves between the look and the save: Grafana refuses with 412, and it is said."""
     node = load([NODE])[0]
     folder = Folder(grafana.folder, "gpumon")
-    with connect(Access(grafana.url, grafana.token("Editor"))) as server:
+    with connect(GrafanaLogin(grafana.url, grafana.token("Editor"))) as server:
         server.save(node, folder, None)
         stored = server.dashboard(NODE)
         assert stored is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpumon.model import Snapshot, SourceInfo
 from gpumon.reader.frames import Incoming, Outgoing, Refusal
-from gpumon.sources.tables import OriginTables
+from gpumon.sources.origins import OriginTables
 
 A, B = {"power_watts": "field 185"}, {"power_watts": "field 186"}
 

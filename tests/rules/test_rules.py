@@ -12,7 +12,7 @@ import yaml
 from gpumon.cli import COMMANDS
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import RECOVERY_ACTIONS
-from gpumon.rules import Alert, Recording, Rendering, load, render
+from gpumon.rules import Alert, RecordingRule, Rendering, load, render
 from gpumon.rules.check import problems_of_files, problems_of_ours
 from gpumon.rules.source import scaled
 from gpumon.thresholds import load_thresholds, shipped, with_own
@@ -44,7 +44,7 @@ def test_every_metric_is_known_and_promtool_agrees() -> None:
 
 def test_recorded_names_have_level_metric_operation() -> None:
     """Names are level:metric:operation, and each is recorded once."""
-    names = [rule.record for rule in RULES if isinstance(rule, Recording)]
+    names = [rule.record for rule in RULES if isinstance(rule, RecordingRule)]
     assert all(re.fullmatch(r"[a-z_]+:gpumon_[a-z0-9_]+:[a-z0-9_]+", name) for name in names)
     assert len(names) == len(set(names))
 
@@ -70,7 +70,7 @@ def test_recorded_names_have_level_metric_operation() -> None:
 )
 def test_the_designs_series_are_recorded_at_every_level(level: str, quantity: str) -> None:
     """What dashboards and the command line read is there by name."""
-    assert f"{level}:{quantity}" in {r.record for r in RULES if isinstance(r, Recording)}
+    assert f"{level}:{quantity}" in {r.record for r in RULES if isinstance(r, RecordingRule)}
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.alert)
@@ -99,7 +99,7 @@ class TestEachAlert:
     def test_its_runbook_asks_for_metrics_that_exist(self, alert: Alert) -> None:
         """A renamed metric cannot leave a runbook behind."""
         text = (RUNBOOKS / f"{alert.alert}.md").read_text("utf-8")
-        recorded = {rule.record for rule in RULES if isinstance(rule, Recording)}
+        recorded = {rule.record for rule in RULES if isinstance(rule, RecordingRule)}
         asked = set(re.findall(r"(?:[a-z_]+:)?gpumon_[a-z0-9_]+(?::[a-z0-9_]+)?", text))
         known = recorded | _catalogue() | {"gpumon_exporter", "gpumon_reader_process"}
         unknown = {name for name in asked - known if not _is_part(name)}

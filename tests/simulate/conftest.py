@@ -10,8 +10,8 @@ import pytest
 
 from gpumon.exposition import Format
 from gpumon.simulate.clock import SteppedClock
-from gpumon.simulate.fleet import Fleet
-from gpumon.simulate.plan import plan_fleet
+from gpumon.simulate.fleet import SimFleet
+from gpumon.simulate.fleetplan import plan_fleet
 from gpumon.thresholds import Thresholds, shipped
 
 START = 1_800_000_000.0
@@ -35,7 +35,7 @@ class SteppedFleet:
         plan = plan_fleet(nodes=nodes, gpus=gpus, model=model, seed=seed, site=None)
         site = dataclasses.replace(plan.site, thresholds=thresholds or shipped())
         plan = dataclasses.replace(plan, site=site)
-        self.fleet = Fleet(plan, self.clock, stride=stride)
+        self.fleet = SimFleet(plan, self.clock, stride=stride)
 
     def after(self, seconds: float, step: float = 5.0) -> None:
         """Let time pass, with a scrape of every node each step."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from gpumon.errors import UsageError
-from gpumon.simulate.faults import KINDS, Scope, parse_fault
-from gpumon.simulate.plan import plan_fleet
+from gpumon.simulate.faults import KINDS, FaultScope, parse_fault
+from gpumon.simulate.fleetplan import plan_fleet
 from tests.simulate.conftest import SteppedFleet
 
 PLAN = plan_fleet(nodes=9, gpus=4, model="H100", seed=0, site=None)
@@ -147,7 +147,7 @@ def test_it_shows_and_ends(fleet: SteppedFleet, kind: str) -> None:
     fleet.after(10)
     # A process runs on a healthy GPU too, and its utilisation is 0 now and then.
     assert kind in ("stray", "swing") or not line.search(fleet.text("n0001"))
-    where = "n0001:0" if KINDS[kind].scope is Scope.GPU else "n0001"
+    where = "n0001:0" if KINDS[kind].scope is FaultScope.GPU else "n0001"
     (fault,) = fleet.fleet.add_faults([f"{kind}@{where}"])
     fleet.after(200 if kind == "energy_diverging" else 65)
     seen = any(line.search(fleet.text("n0001")) or fleet.after(1) for _ in range(45))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from gpumon.errors import UsageError
 from gpumon.simulate.clock import SteppedClock
-from gpumon.simulate.fleet import Fleet
+from gpumon.simulate.fleet import SimFleet
+from gpumon.simulate.fleetplan import plan_fleet
 from gpumon.simulate.jobs import Timeline, slots_of
-from gpumon.simulate.plan import plan_fleet
 from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
 from tests.simulate.conftest import SteppedFleet
 from tests.support.exposition import Exposition
@@ -196,7 +196,7 @@ def test_too_fast_is_said() -> None:
     """What one process cannot keep up with is refused, with what it could."""
     plan = plan_fleet(nodes=1000, gpus=8, model="H100", seed=0, site=None)
     with pytest.raises(UsageError, match="use 2 or less"):
-        Fleet(plan, SteppedClock(0.0), speed=10)
+        SimFleet(plan, SteppedClock(0.0), speed=10)
 
 
 def test_it_is_warm_by_rack(make_fleet: Make) -> None:

@@ -19,11 +19,11 @@ from typing import Any
 
 from gpumon.exposition import Encoder, Format
 from gpumon.model.site import SiteNodeReading, SiteReading
-from gpumon.rules import Alert, Group, Rule
+from gpumon.rules import Alert, Rule, RuleGroup
 from gpumon.rules.check import metrics_of
 from gpumon.simulate.clock import SteppedClock
-from gpumon.simulate.fleet import Fleet
-from gpumon.simulate.plan import Plan
+from gpumon.simulate.fleet import SimFleet
+from gpumon.simulate.fleetplan import FleetPlan
 from gpumon.times import parse_duration
 from tests.support.servers import answers, free_port, require, run, wait_for
 
@@ -97,7 +97,7 @@ def run_archive(folder: Path) -> Iterator[Archive]:
 
 
 def make_day(
-    plan: Plan,
+    plan: FleetPlan,
     archive: Archive,
     rules: Sequence[Rule],
     *,
@@ -114,7 +114,7 @@ def make_day(
     """
     read = {name for rule in rules for name in metrics_of(rule.expr)} | {"up"}
     clock = SteppedClock(START)
-    fleet = Fleet(plan, clock, stride=stride)
+    fleet = SimFleet(plan, clock, stride=stride)
     fleet.add_faults(list(faults))
     mine = [node for at, node in enumerate(fleet.nodes.values()) if at % part[1] == part[0]]
     # Prometheus spreads its scrapes over the interval: neighbours are not looked at at once.
@@ -144,7 +144,7 @@ def make_day(
 
 
 def judge_day(
-    groups: Iterable[Group], archive: Archive, *, step: float, seconds: float = DAY
+    groups: Iterable[RuleGroup], archive: Archive, *, step: float, seconds: float = DAY
 ) -> dict[str, list[dict[str, str]]]:
     """Evaluate every rule over the day, and return the alerts that fired, with their labels.
 

@@ -5,17 +5,17 @@
 the alerts (``thresholds.toml``), and each finding names the alert whose runbook goes with it.
 """
 
+from gpumon.checks.judgement import Judgement, judge
 from gpumon.checks.model import Check, Finding, Level, Observation, Verdict
 from gpumon.checks.registry import CHECKS, chosen
-from gpumon.checks.report import Report, judge
 
 __all__ = [
     "CHECKS",
     "Check",
     "Finding",
+    "Judgement",
     "Level",
     "Observation",
-    "Report",
     "Verdict",
     "chosen",
     "judge",

@@ -14,8 +14,8 @@ from gpumon.cli.thresholds import chosen as chosen_thresholds
 from gpumon.cli.thresholds import thresholds_option
 
 if typing.TYPE_CHECKING:
-    from gpumon.checks import Observation, Report
-    from gpumon.checks.report import Selection
+    from gpumon.checks import Judgement, Observation
+    from gpumon.checks.judgement import Selection
     from gpumon.thresholds import Thresholds
 
 ANSWER_SECONDS = 1.5
@@ -163,7 +163,7 @@ def _look(
     return Observation(snapshot=snapshot, earlier=earlier, expected=expected, thresholds=thresholds)
 
 
-def _tell(report: Report, seen: Observation, form: str, *, verbose: bool) -> int:
+def _tell(report: Judgement, seen: Observation, form: str, *, verbose: bool) -> int:
     """Write a report in a form, and return the exit code that goes with the form."""
     from gpumon.views import check as views
 
@@ -188,7 +188,7 @@ def _words(text: str | None) -> tuple[str, ...]:
 
 def _selection(gpus: str | None, minors: str | None) -> Selection:
     """Return which GPUs are meant; UsageError for a minor number that is not a number."""
-    from gpumon.checks.report import Selection
+    from gpumon.checks.judgement import Selection
     from gpumon.errors import UsageError
 
     numbers = _words(minors)

@@ -11,7 +11,7 @@ import click
 from gpumon.cli.base import declare_group, output
 from gpumon.cli.printing import say
 from gpumon.cli.thresholds import thresholds_option
-from gpumon.grafana.access import DEFAULT_URL
+from gpumon.grafana.login import DEFAULT_URL
 
 if TYPE_CHECKING:
     from gpumon.thresholds import Thresholds
@@ -164,9 +164,9 @@ def push(
     the difference is shown. Exits with 1 if some were left alone, and 3 if Grafana cannot be
     reached or refuses.
     """
-    from gpumon.grafana.access import read_access
-    from gpumon.grafana.push import Kind, apply, changes_in
-    from gpumon.grafana.server import connect
+    from gpumon.grafana.api import connect
+    from gpumon.grafana.login import read_access
+    from gpumon.grafana.push import Action, apply, changes_in
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import place, tell
 
@@ -175,11 +175,13 @@ def push(
     with connect(read_access(url, token_file)) as grafana:
         folder, changes = changes_in(grafana, ours, title, source)
         for change in changes:
-            if change.kind is Kind.EDITED:
+            if change.kind is Action.EDITED:
                 say(place(change, folder, title) + change.difference, nl=False)
-            done = change.kind is not Kind.PROVISIONED and (force or change.kind is not Kind.EDITED)
+            done = change.kind is not Action.PROVISIONED and (
+                force or change.kind is not Action.EDITED
+            )
             alone += not done
-            if done and change.kind is not Kind.UNCHANGED and not dry_run:
+            if done and change.kind is not Action.UNCHANGED and not dry_run:
                 folder = folder or grafana.create_folder(title)
                 apply(grafana, change, folder)
             where = folder.title if folder else title
@@ -201,16 +203,16 @@ def diff(
 
     Exits with 1 if anything differs, and 3 if Grafana cannot be reached or refuses.
     """
-    from gpumon.grafana.access import read_access
-    from gpumon.grafana.push import Kind, changes_in
-    from gpumon.grafana.server import connect
+    from gpumon.grafana.api import connect
+    from gpumon.grafana.login import read_access
+    from gpumon.grafana.push import Action, changes_in
     from gpumon.grafana.shipped import load
     from gpumon.views.dashboards import place
 
     ours = load(names, thresholds)
     with connect(read_access(url, token_file)) as grafana:
         folder, changes = changes_in(grafana, ours, title, source)
-    differing = [change for change in changes if change.kind is not Kind.UNCHANGED]
+    differing = [change for change in changes if change.kind is not Action.UNCHANGED]
     for change in differing:
         say(place(change, folder, title) + change.difference, nl=False)
     say(f"{len(differing)} of {len(changes)} dashboards differ", err=True)

@@ -57,7 +57,7 @@ def demo(
     """
     import asyncio
 
-    from gpumon.demo import node as demonstration
+    from gpumon.demo import run as demonstration
     from gpumon.logs import configure_logging
     from gpumon.sources.spec import SourceSpec
     from gpumon.web.listen import parse_listen_address

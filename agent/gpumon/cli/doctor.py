@@ -207,7 +207,7 @@ def _grafana(url: str | None, token_file: Path | None, thresholds: Thresholds) -
         return []
     from gpumon.doctor import Question, judge_servers, servers
     from gpumon.errors import UsageError
-    from gpumon.grafana.access import read_access
+    from gpumon.grafana.login import read_access
 
     try:
         access = read_access(url, token_file)

@@ -56,7 +56,7 @@ def metrics(form: str, tier: str, old: Path | None) -> int:
         click.echo(json_of(schema(), pretty=True))
         return 0
     from gpumon.model import Tier
-    from gpumon.views import catalogue
+    from gpumon.views import metrics as catalogue
 
     click.echo(catalogue.render(form, Tier[tier.upper()]), nl=False)
     return 0
@@ -66,7 +66,7 @@ def _diff(file: Path, tier: str) -> int:
     from gpumon.documents.read import parse
     from gpumon.errors import UsageError
     from gpumon.model import Tier
-    from gpumon.views import catalogue
+    from gpumon.views import metrics as catalogue
 
     try:
         old = parse(file.read_text("utf-8"))

@@ -119,8 +119,8 @@ def simulate(
     from gpumon.clock import SYSTEM
     from gpumon.logs import configure_logging
     from gpumon.model import Tier
-    from gpumon.simulate.fleet import Fleet
-    from gpumon.simulate.plan import plan_fleet
+    from gpumon.simulate.fleet import SimFleet
+    from gpumon.simulate.fleetplan import plan_fleet
     from gpumon.simulate.service import serve_fleet
     from gpumon.web.listen import bind, parse_listen_address, url_of
 
@@ -129,7 +129,7 @@ def simulate(
     opening = _start(start)
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
     with bind(parse_listen_address(listen_address)) as sock:
-        fleet = Fleet(plan, SYSTEM, start=opening, speed=speed)
+        fleet = SimFleet(plan, SYSTEM, start=opening, speed=speed)
         fleet.add_faults([*faults, *_lines(schedule)])
         logging.getLogger("gpumon").info("SIMULATED: %d nodes on %s", len(plan.nodes), url_of(sock))
         asyncio.run(serve_fleet(fleet, sock, Tier[tier.upper()]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
 from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
-from gpumon.grafana.push import Kind
+from gpumon.grafana.push import Action
 
 MOST_SKEW_SECONDS = 5.0
 """By more than this the clocks of a node and its Prometheus should not differ; a Date header has
@@ -144,13 +144,13 @@ def _alerts(facts: Prometheus) -> Finding:
 
 def grafana(facts: Grafana) -> Iterator[Finding]:
     """Judge whether a Grafana has the dashboards as they ship."""
-    outdated = [change for change in facts.changes if change != Kind.UNCHANGED.value]
+    outdated = [change for change in facts.changes if change != Action.UNCHANGED.value]
     if not outdated:
         yield good(
             "grafana", f"all {len(facts.changes)} dashboards are in {facts.url}, as they ship"
         )
         return
-    words = {Kind.CREATE.value: "missing", Kind.UPDATE.value: "outdated"}
+    words = {Action.CREATE.value: "missing", Action.UPDATE.value: "outdated"}
     told = ", ".join(
         f"{outdated.count(kind)} {words.get(kind, kind)}" for kind in dict.fromkeys(outdated)
     )

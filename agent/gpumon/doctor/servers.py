@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from gpumon.doctor import here
 from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
 from gpumon.errors import UnavailableError
-from gpumon.grafana.access import Access
+from gpumon.grafana.login import GrafanaLogin
 from gpumon.prometheus.api import PrometheusApi
 from gpumon.rules import Alert
 from gpumon.thresholds import Thresholds, shipped
@@ -65,13 +65,13 @@ def _shipped_rules() -> Mapping[str, frozenset[str]]:
     }
 
 
-def grafana(access: Access, thresholds: Thresholds) -> Grafana:
+def grafana(access: GrafanaLogin, thresholds: Thresholds) -> Grafana:
     """Ask a Grafana what a push of the dashboards would do; nothing is pushed.
 
     They would be pushed with a site's thresholds in them.
     """
+    from gpumon.grafana.api import connect
     from gpumon.grafana.push import changes_in
-    from gpumon.grafana.server import connect
     from gpumon.grafana.shipped import FOLDER, load
 
     with connect(access) as server:

@@ -10,11 +10,11 @@ from typing import Any
 
 from gpumon import __version__
 from gpumon.errors import UnavailableError, UsageError, hint
-from gpumon.grafana.server import DataSource, Folder, Grafana, Stored
+from gpumon.grafana.api import DataSource, Folder, GrafanaApi, Stored
 from gpumon.grafana.shipped import Dashboard, content, digest_in, text_of
 
 
-class Kind(enum.Enum):
+class Action(enum.Enum):
     """What there is to do for a dashboard."""
 
     CREATE = "created"
@@ -30,7 +30,7 @@ class Change:
 
     ours: Dashboard
     stored: Stored | None
-    kind: Kind
+    kind: Action
 
     @property
     def difference(self) -> str:
@@ -89,7 +89,7 @@ def choose_source(sources: Iterable[DataSource], wanted: str | None, own: str) -
 
 
 def changes_in(
-    grafana: Grafana, ours: Sequence[Dashboard], title: str, source: str | None
+    grafana: GrafanaApi, ours: Sequence[Dashboard], title: str, source: str | None
 ) -> tuple[Folder | None, list[Change]]:
     """Return the folder of a title, if it is there, and what there is to do for each dashboard.
 
@@ -112,20 +112,20 @@ def compare(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Ch
     return Change(ours, stored, _kind(ours, stored, folder))
 
 
-def _kind(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Kind:
+def _kind(ours: Dashboard, stored: Stored | None, folder: Folder | None) -> Action:
     if stored is None:
-        return Kind.CREATE
+        return Action.CREATE
     marked = digest_in(stored.message)
     same = stored.document == content(ours.document) or marked == ours.digest
     if stored.provisioned:
-        return Kind.UNCHANGED if same else Kind.PROVISIONED
+        return Action.UNCHANGED if same else Action.PROVISIONED
     placed = folder is not None and stored.folder.uid == folder.uid
     if marked:
-        return Kind.UNCHANGED if same and placed else Kind.UPDATE
-    return Kind.UPDATE if same and placed else Kind.EDITED
+        return Action.UNCHANGED if same and placed else Action.UPDATE
+    return Action.UPDATE if same and placed else Action.EDITED
 
 
-def apply(grafana: Grafana, change: Change, folder: Folder) -> None:
+def apply(grafana: GrafanaApi, change: Change, folder: Folder) -> None:
     """Save a dashboard in a folder, in place of the version that it was compared with.
 
     Raises UnavailableError if the Grafana does not, and where another version is there by now.

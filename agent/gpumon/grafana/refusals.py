@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gpumon.errors import GpumonError, UnavailableError, UsageError
-from gpumon.grafana.access import Access
+from gpumon.grafana.login import GrafanaLogin
 
 if TYPE_CHECKING:
     import httpx
@@ -36,7 +36,7 @@ _CONFLICTS = {
 """What each ``status`` of a 412 means (Grafana's HTTP API: create or update a dashboard)."""
 
 
-def no_connection(access: Access, error: Exception) -> GpumonError:
+def no_connection(access: GrafanaLogin, error: Exception) -> GpumonError:
     """Return the error for a request that brought no answer."""
     import httpx
 
@@ -54,7 +54,7 @@ def no_connection(access: Access, error: Exception) -> GpumonError:
     return UnavailableError(f"no answer from {access.url} ({reason})", step)
 
 
-def redirected(access: Access, location: str) -> GpumonError:
+def redirected(access: GrafanaLogin, location: str) -> GpumonError:
     """Return the error for an answer that leads elsewhere; a token is not carried there."""
     return UnavailableError(
         f"{access.url} is not a Grafana: it redirects to {access.hide(location) or 'nowhere'}",
@@ -62,7 +62,7 @@ def redirected(access: Access, location: str) -> GpumonError:
     )
 
 
-def refused(access: Access, answer: httpx.Response, what: str, need: str) -> GpumonError:
+def refused(access: GrafanaLogin, answer: httpx.Response, what: str, need: str) -> GpumonError:
     """Return the error for a status that is not a success.
 
     ``what`` was asked for, such as ``dashboard gpumon-node``; ``need`` is what lets a token do it.
@@ -96,7 +96,7 @@ def refused(access: Access, answer: httpx.Response, what: str, need: str) -> Gpu
     )
 
 
-def unreadable(access: Access, what: str) -> GpumonError:
+def unreadable(access: GrafanaLogin, what: str) -> GpumonError:
     """Return the error for an answer that is not as Grafana documents it."""
     return UnavailableError(
         f"{access.url} replies to {what} in a way that Grafana does not document",

@@ -38,7 +38,7 @@ SEVERITIES = ("critical", "warning", "info")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class PlaceSummary:
     """A cluster or a rack: its labels, and what is known of it by QUANTITIES' words."""
 
     labels: Mapping[str, str]
@@ -60,7 +60,7 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Node:
+class TroubledNode:
     """A node that is not well: how badly, and how many of each trouble."""
 
     labels: Mapping[str, str]
@@ -89,9 +89,9 @@ class Fleet:
 
     time: float
     simulated: bool
-    clusters: tuple[Place, ...]
-    racks: tuple[Place, ...]
-    nodes: tuple[Node, ...]
+    clusters: tuple[PlaceSummary, ...]
+    racks: tuple[PlaceSummary, ...]
+    nodes: tuple[TroubledNode, ...]
     alerts: tuple[Firing, ...]
     budgets: Mapping[str, float]
 
@@ -138,7 +138,7 @@ def _value(series: Series) -> float:
     return series.points[-1][1]
 
 
-def _places(found: Iterable[Series], level: str) -> list[Place]:
+def _places(found: Iterable[Series], level: str) -> list[PlaceSummary]:
     """Put the series of each cluster or rack together."""
     words_of = {f"{level}:{name}": word for word, name in QUANTITIES.items()}
     places: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
@@ -147,15 +147,15 @@ def _places(found: Iterable[Series], level: str) -> list[Place]:
         where = {k: v for k, v in series.labels.items() if k not in ("__name__", "job")}
         values = places.setdefault(tuple(sorted(where.items())), {})
         values[words_of[series.labels["__name__"]]] = _value(series)
-    return [Place(dict(where), values) for where, values in places.items()]
+    return [PlaceSummary(dict(where), values) for where, values in places.items()]
 
 
-def _rack_rank(rack: Place) -> tuple[float, float, float, str]:
+def _rack_rank(rack: PlaceSummary) -> tuple[float, float, float, str]:
     margin = rack.values.get("temperature_margin_celsius", float("inf"))
     return -rack.missing, -rack.value("gpus_hot"), margin, str(sorted(rack.labels.items()))
 
 
-def _nodes(scores: Iterable[Series], counts: Iterable[Series]) -> tuple[Node, ...]:
+def _nodes(scores: Iterable[Series], counts: Iterable[Series]) -> tuple[TroubledNode, ...]:
     def key(series: Series) -> tuple[str, str]:
         return series.labels.get("cluster", ""), series.labels.get("instance", "")
 
@@ -163,7 +163,7 @@ def _nodes(scores: Iterable[Series], counts: Iterable[Series]) -> tuple[Node, ..
     for series in counts:
         troubles.setdefault(key(series), {})[series.labels["trouble"]] = _value(series)
     nodes = [
-        Node(
+        TroubledNode(
             {k: v for k, v in series.labels.items() if k not in ("__name__", "job")},
             _value(series),
             troubles.get(key(series), {}),

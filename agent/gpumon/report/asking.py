@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gpumon.ledger.hours import HOUR_SECONDS, Demand
 from gpumon.prometheus.api import PrometheusApi, Series
-from gpumon.report.counters import Key, Span
+from gpumon.report.counters import HourSpan, Key
 from gpumon.report.quantities import (
     FACTS,
     INFO,
@@ -94,7 +94,7 @@ class Asker:
             for quantity in self._quantities
         }
 
-    def ask(self, chunk: Span, *, last: bool) -> Answers:
+    def ask(self, chunk: HourSpan, *, last: bool) -> Answers:
         """Ask for a chunk; the ``last`` may hold what the recording rules have not got yet.
 
         Raises UnavailableError if there is no answer.
@@ -113,7 +113,7 @@ class Asker:
         )
 
     def _values(
-        self, quantity: Quantity, chunk: Span, step: int, *, both: bool
+        self, quantity: Quantity, chunk: HourSpan, step: int, *, both: bool
     ) -> dict[Key, dict[int, float]]:
         """Return each series' highest value of each span of a chunk."""
         first, last = ((chunk.start + step) * HOUR_SECONDS, chunk.end * HOUR_SECONDS)
@@ -148,7 +148,7 @@ class Asker:
         names = (*TARGET, *quantity.labels, *self._labels)
         return tuple(labels.get(name, "") for name in names)
 
-    def _known(self, chunk: Span) -> dict[Key, dict[int, int]]:
+    def _known(self, chunk: HourSpan) -> dict[Key, dict[int, int]]:
         """Return of how many hours of a chunk there are data."""
         found: dict[Key, dict[int, int]] = {}
         for metric in (UNALLOCATED.recorded, UNALLOCATED.metric):
@@ -161,7 +161,7 @@ class Asker:
                 break
         return found
 
-    def _targets(self, chunk: Span) -> list[Mapping[str, str]]:
+    def _targets(self, chunk: HourSpan) -> list[Mapping[str, str]]:
         """Return the agents there are to hear of, and where they stand."""
         return [
             *self._labels_of(_UP, (*TARGET, *PLACE), chunk),
@@ -171,17 +171,19 @@ class Asker:
             ),
         ]
 
-    def _facts(self, chunk: Span) -> list[Mapping[str, str]]:
+    def _facts(self, chunk: HourSpan) -> list[Mapping[str, str]]:
         """Return whose the jobs are."""
         names = ("cluster", *FACTS)
         recorded = self._labels_of(f"{INFO_RECORDED}{self._job}", names, chunk)
         return recorded or self._labels_of(f"{INFO}{self._job}", names, chunk)
 
-    def _labels_of(self, metric: str, names: Sequence[str], chunk: Span) -> list[Mapping[str, str]]:
+    def _labels_of(
+        self, metric: str, names: Sequence[str], chunk: HourSpan
+    ) -> list[Mapping[str, str]]:
         query = f"group by ({', '.join(names)}) (max_over_time({metric}[{window_of(chunk.hours)}]))"
         return [series.labels for series in self._api.instant(query, chunk.end * HOUR_SECONDS)]
 
-    def _demands(self, chunk: Span) -> dict[str, Demand]:
+    def _demands(self, chunk: HourSpan) -> dict[str, Demand]:
         """Return the quarter of an hour in which most was drawn, by boundary."""
         found = {}
         for boundary, metrics in DEMANDS.items():
@@ -192,7 +194,7 @@ class Asker:
                     break
         return found
 
-    def _demand(self, metric: str, chunk: Span) -> Demand | None:
+    def _demand(self, metric: str, chunk: HourSpan) -> Demand | None:
         window = f"{QUARTER_SECONDS:.0f}s"
         series = self._api.range(
             f"sum(max by ({', '.join(TARGET)}) (avg_over_time({metric}[{window}])))",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 Key = tuple[str, ...]
 
 
-class Span(NamedTuple):
+class HourSpan(NamedTuple):
     """Hours since 1970 from ``start`` up to, not including, ``end``, seen as one."""
 
     start: int
@@ -20,7 +20,7 @@ class Span(NamedTuple):
         return self.end - self.start
 
 
-class Counter:
+class SpanCounter:
     """Turns a counter's values at the ends of spans into what was counted in each span."""
 
     def __init__(self, *, begins_at_zero: bool) -> None:
@@ -32,7 +32,9 @@ class Counter:
         """Take a value from before the first span, which ended at hour ``end``."""
         self._last[key] = (end, value)
 
-    def count(self, key: Key, span: Span, value: float, *, anew: bool) -> list[tuple[int, float]]:
+    def count(
+        self, key: Key, span: HourSpan, value: float, *, anew: bool
+    ) -> list[tuple[int, float]]:
         """Return (first hour, amount) of the spans that a value at the end of ``span`` covers.
 
         What was counted over spans without a value is divided evenly among them. ``anew`` if a
@@ -49,7 +51,7 @@ class Counter:
             return [(span.start, value)]
         return list(_spread(end, span, value - before))
 
-    def away(self, key: Key, span: Span) -> range:
+    def away(self, key: Key, span: HourSpan) -> range:
         """Return the hours before a span in which a series had no value."""
         last = self._last.get(key)
         return range(last[0], span.start) if last else _NO_HOURS
@@ -58,7 +60,7 @@ class Counter:
 _NO_HOURS = range(0)
 
 
-def _spread(end: int, span: Span, amount: float) -> Iterator[tuple[int, float]]:
+def _spread(end: int, span: HourSpan, amount: float) -> Iterator[tuple[int, float]]:
     """Divide an amount over the hours from ``end`` to a span's end, in pieces of its length."""
     whole = span.end - end
     starts = [*range(span.start, end - 1, -span.hours)][::-1] or [span.start]

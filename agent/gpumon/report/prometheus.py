@@ -17,7 +17,7 @@ from gpumon.ledger.hours import Demand, HourRow, Hours, Progress, silent
 from gpumon.model import Job
 from gpumon.prometheus.api import PrometheusApi
 from gpumon.report.asking import CHUNK_HOURS, Answers, Asker, Scope
-from gpumon.report.counters import Counter, Key, Span
+from gpumon.report.counters import HourSpan, Key, SpanCounter
 from gpumon.report.quantities import (
     FACTS,
     HOST,
@@ -61,7 +61,8 @@ def load_prometheus(
     Raises UnavailableError if the server does not answer, or knows nothing of that time.
     """
     chunks = [
-        Span(start, min(start + CHUNK_HOURS, until)) for start in range(since, until, CHUNK_HOURS)
+        HourSpan(start, min(start + CHUNK_HOURS, until))
+        for start in range(since, until, CHUNK_HOURS)
     ]
     asker = Asker(api, scope)
     books = _Books(since, scope)
@@ -78,9 +79,9 @@ def load_prometheus(
     return books.hours(until)
 
 
-def _ask_all(asker: Asker, chunks: Sequence[Span]) -> Iterator[tuple[Span, Answers]]:
+def _ask_all(asker: Asker, chunks: Sequence[HourSpan]) -> Iterator[tuple[HourSpan, Answers]]:
     """Yield each chunk's answers, in order; the server works on the next ones meanwhile."""
-    waiting: collections.deque[tuple[Span, concurrent.futures.Future[Answers]]]
+    waiting: collections.deque[tuple[HourSpan, concurrent.futures.Future[Answers]]]
     waiting = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(AHEAD) as threads:
         for chunk in chunks:
@@ -101,7 +102,8 @@ class _Books:
         self._step = 1 if scope.hourly else CHUNK_HOURS
         self._by_gpu = scope.by_gpu
         self._counters = {
-            quantity: Counter(begins_at_zero="job_id" in quantity.labels) for quantity in QUANTITIES
+            quantity: SpanCounter(begins_at_zero="job_id" in quantity.labels)
+            for quantity in QUANTITIES
         }
         self._sums: dict[Quantity, dict[tuple[int, Key], float]] = {
             quantity: collections.defaultdict(float) for quantity in QUANTITIES
@@ -123,7 +125,7 @@ class _Books:
             for key, value in values.items():
                 self._counters[quantity].begin(key, self._since, value)
 
-    def enter(self, chunk: Span, answers: Answers) -> None:
+    def enter(self, chunk: HourSpan, answers: Answers) -> None:
         """Enter what was found in a chunk."""
         for labels in answers.targets:
             target = tuple(labels.get(name, "") for name in TARGET)
@@ -148,7 +150,7 @@ class _Books:
         known = self._known[key[: len(TARGET)]]
         of_job = "job_id" in quantity.labels
         for end in sorted(values):
-            span = Span(end - step, end)
+            span = HourSpan(end - step, end)
             # A job whose node was heard of while it was not there had ended: it has begun anew.
             anew = of_job and any(map(known.get, counter.away(key, span)))
             for hour, amount in counter.count(key, span, values[end], anew=anew):

@@ -4,16 +4,16 @@
 thresholds in place of numbers, and one line for what is repeated at every level of the fleet.
 """
 
-from gpumon.rules.model import Alert, Group, Recording, Rule
+from gpumon.rules.model import Alert, RecordingRule, Rule, RuleGroup
 from gpumon.rules.render import Rendering, render, render_one
 from gpumon.rules.source import load
 
 __all__ = [
     "Alert",
-    "Group",
-    "Recording",
+    "RecordingRule",
     "Rendering",
     "Rule",
+    "RuleGroup",
     "load",
     "render",
     "render_one",

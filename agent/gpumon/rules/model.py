@@ -12,7 +12,7 @@ TEAMS = ("operations", "hardware", "facility", "job_owner")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
+class RecordingRule:
     """A series that is computed once for all who ask."""
 
     record: str
@@ -40,11 +40,11 @@ class Alert:
     keep: str = ""
 
 
-Rule = Recording | Alert
+Rule = RecordingRule | Alert
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class RuleGroup:
     """Rules that are evaluated one after another; ``file`` is the source's, without suffix."""
 
     file: str

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gpumon.rules.model import Alert, Group, Recording, Rule
+from gpumon.rules.model import Alert, RecordingRule, Rule, RuleGroup
 
 RUNBOOK_URL = "https://github.com/gpumon/gpumon/blob/main/docs/runbooks/{alert}.md"
 """Where an alert's runbook is; a site that keeps its own copy says so (``--runbook-url``)."""
@@ -28,7 +28,7 @@ class Rendering:
     time_scale: float = 1.0
 
 
-def render(groups: Sequence[Group], rendering: Rendering) -> dict[str, str]:
+def render(groups: Sequence[RuleGroup], rendering: Rendering) -> dict[str, str]:
     """Return the files to write, by name; a Kubernetes object is one file."""
     files = dict.fromkeys(group.file for group in groups)
     if rendering.form == "kubernetes":
@@ -45,7 +45,7 @@ def _header(file: str, rendering: Rendering) -> str:
     return _HEADER.format(file=file, scale=scale)
 
 
-def render_one(groups: Sequence[Group], rendering: Rendering) -> str:
+def render_one(groups: Sequence[RuleGroup], rendering: Rendering) -> str:
     """Return all groups as one document: what follows a first one, rule engines do not read."""
     document: dict[str, Any] = {"groups": _groups(groups, rendering)}
     if rendering.form == "kubernetes":
@@ -58,7 +58,7 @@ def render_one(groups: Sequence[Group], rendering: Rendering) -> str:
     return _header("*", rendering) + _dump(document)
 
 
-def _groups(groups: Iterable[Group], rendering: Rendering) -> list[dict[str, Any]]:
+def _groups(groups: Iterable[RuleGroup], rendering: Rendering) -> list[dict[str, Any]]:
     return [
         {
             "name": group.name,
@@ -70,7 +70,7 @@ def _groups(groups: Iterable[Group], rendering: Rendering) -> list[dict[str, Any
 
 
 def _rule(rule: Rule, rendering: Rendering) -> dict[str, Any]:
-    if isinstance(rule, Recording):
+    if isinstance(rule, RecordingRule):
         return {"record": rule.record, "expr": rule.expr}
     return _alert(rule, rendering)
 

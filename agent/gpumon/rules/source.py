@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from gpumon.rules.model import SEVERITIES, TEAMS, Alert, Group, Recording, Rule
+from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
 from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
 from gpumon.xids import FOLLOWING, Xid, xids
@@ -62,14 +62,14 @@ class RuleError(Exception):
     """A source is wrong: a bug of ours, which the tests find."""
 
 
-def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[Group, ...]:
+def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ...]:
     """Return all groups with a site's thresholds in place.
 
     ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
     """
     # Words tell the time as it is meant, also in a drill.
     fill, words = _Fill(thresholds, time_scale), _Fill(thresholds, 1.0)
-    groups: list[Group] = []
+    groups: list[RuleGroup] = []
     folder = importlib.resources.files("gpumon.rules").joinpath("source")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yml"):
@@ -121,7 +121,7 @@ def scaled(duration: str, scale: float) -> str:
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
-def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Group:
+def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> RuleGroup:
     _known(group, {"name", "why", "interval", "rules"}, group.get("name", file))
     rules: list[Rule] = []
     for entry in group["rules"]:
@@ -129,7 +129,7 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Gr
             rules.append(_alert(entry, fill, words))
         else:
             rules += _recordings(entry, fill)
-    return Group(
+    return RuleGroup(
         file=file,
         name=group["name"],
         rules=tuple(rules),
@@ -152,11 +152,11 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     )
 
 
-def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[Recording]:
+def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[RecordingRule]:
     """Yield a rule, and where it goes up, that of each higher level."""
     name = entry["record"]
     _known(entry, {"record", "expr", "up"}, name)
-    yield Recording(record=name, expr=fill.text(entry["expr"].strip()))
+    yield RecordingRule(record=name, expr=fill.text(entry["expr"].strip()))
     if "up" not in entry:
         return
     level, _, quantity = name.partition(":")
@@ -164,7 +164,7 @@ def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[Recording]:
         raise RuleError(f"{name}: only a node's series go up")
     aggregate = {"sum": _sum, "min": _min, "max": _max, "mean": _mean}[entry["up"]]
     for (below, _), (above, without) in itertools.pairwise(LEVELS):
-        yield Recording(
+        yield RecordingRule(
             record=f"{above}:{quantity}", expr=aggregate(f"{below}:{quantity}", without, below)
         )
 

@@ -150,7 +150,7 @@ _COUNTED: Mapping[str, Effect] = {
 """What stays counted when the fault is over."""
 
 
-class Counter:
+class EnergyCounter:
     """A device's energy counter, which a fault may stop or slow; it never goes back."""
 
     def __init__(self, joules: float) -> None:

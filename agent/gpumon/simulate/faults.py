@@ -13,11 +13,11 @@ from collections.abc import Mapping
 
 from gpumon.errors import UsageError, hint
 from gpumon.model.terms import RECOVERY_ACTIONS
-from gpumon.simulate.plan import Plan
+from gpumon.simulate.fleetplan import FleetPlan
 from gpumon.times import parse_duration
 
 
-class Scope(enum.Enum):
+class FaultScope(enum.Enum):
     """What a fault is of."""
 
     GPU = "GPU"
@@ -26,80 +26,92 @@ class Scope(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Kind:
+class FaultKind:
     """A kind of fault; ``default`` is the value if none is given, None if it has none.
 
     A default that is a number wants numbers.
     """
 
-    scope: Scope
+    scope: FaultScope
     help: str
     default: float | str | None = None
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, FaultKind] = {
     # A GPU as the driver tells of it.
-    "lost": Kind(Scope.GPU, "off the bus"),
-    "hung": Kind(Scope.GPU, "a call to the driver does not return"),
-    "reset_required": Kind(Scope.GPU, "the driver asks for a reset and returns nothing else"),
-    "error": Kind(Scope.GPU, "the driver returns errors"),
-    "xid": Kind(Scope.GPU, "an Xid of this code, once", 79),
-    "recovery": Kind(Scope.GPU, "the driver asks for this action", "gpu_reset"),
-    "ecc_uncorrected": Kind(Scope.GPU, "this number of uncorrectable errors, at once", 1),
-    "ecc_corrected": Kind(Scope.GPU, "this number of corrected errors a second", 5),
-    "remap_pending": Kind(Scope.GPU, "a row waits for a reset to be replaced"),
-    "remap_failed": Kind(Scope.GPU, "a row could not be replaced"),
-    "remap_exhausted": Kind(Scope.GPU, "this number of banks without a spare row", 1),
-    "sram_exceeded": Kind(Scope.GPU, "more SRAM errors than NVIDIA accepts"),
-    "nvlink_down": Kind(Scope.GPU, "this number of NVLinks down", 1),
-    "nvlink_errors": Kind(Scope.GPU, "this number of NVLink errors a second", 1),
-    "fabric_stuck": Kind(Scope.GPU, "it does not join its NVLink fabric"),
-    "fabric_unhealthy": Kind(Scope.GPU, "its fabric is in this condition", "degraded_bandwidth"),
-    "pcie_width": Kind(Scope.GPU, "PCI Express with this number of lanes", 8),
-    "pcie_generation": Kind(Scope.GPU, "PCI Express of this generation", 3),
-    "pcie_replays": Kind(
-        Scope.GPU, "this number of PCI Express packets a second are sent again", 1
+    "lost": FaultKind(FaultScope.GPU, "off the bus"),
+    "hung": FaultKind(FaultScope.GPU, "a call to the driver does not return"),
+    "reset_required": FaultKind(
+        FaultScope.GPU, "the driver asks for a reset and returns nothing else"
     ),
-    "memory_hot": Kind(Scope.GPU, "its HBM at this many degrees C", 97),
-    "energy_stuck": Kind(Scope.GPU, "its energy counter stands still"),
-    "energy_diverging": Kind(Scope.GPU, "its energy counter goes at this share of its pace", 0.7),
-    "smoothing_life": Kind(Scope.GPU, "this share of its power smoothing's life is left", 0.05),
-    "vbios": Kind(Scope.GPU, "this version of its firmware", "96.00.A5.00.01"),
-    "current_limited": Kind(Scope.GPU, "the power cap holds it far below its limit"),
+    "error": FaultKind(FaultScope.GPU, "the driver returns errors"),
+    "xid": FaultKind(FaultScope.GPU, "an Xid of this code, once", 79),
+    "recovery": FaultKind(FaultScope.GPU, "the driver asks for this action", "gpu_reset"),
+    "ecc_uncorrected": FaultKind(FaultScope.GPU, "this number of uncorrectable errors, at once", 1),
+    "ecc_corrected": FaultKind(FaultScope.GPU, "this number of corrected errors a second", 5),
+    "remap_pending": FaultKind(FaultScope.GPU, "a row waits for a reset to be replaced"),
+    "remap_failed": FaultKind(FaultScope.GPU, "a row could not be replaced"),
+    "remap_exhausted": FaultKind(FaultScope.GPU, "this number of banks without a spare row", 1),
+    "sram_exceeded": FaultKind(FaultScope.GPU, "more SRAM errors than NVIDIA accepts"),
+    "nvlink_down": FaultKind(FaultScope.GPU, "this number of NVLinks down", 1),
+    "nvlink_errors": FaultKind(FaultScope.GPU, "this number of NVLink errors a second", 1),
+    "fabric_stuck": FaultKind(FaultScope.GPU, "it does not join its NVLink fabric"),
+    "fabric_unhealthy": FaultKind(
+        FaultScope.GPU, "its fabric is in this condition", "degraded_bandwidth"
+    ),
+    "pcie_width": FaultKind(FaultScope.GPU, "PCI Express with this number of lanes", 8),
+    "pcie_generation": FaultKind(FaultScope.GPU, "PCI Express of this generation", 3),
+    "pcie_replays": FaultKind(
+        FaultScope.GPU, "this number of PCI Express packets a second are sent again", 1
+    ),
+    "memory_hot": FaultKind(FaultScope.GPU, "its HBM at this many degrees C", 97),
+    "energy_stuck": FaultKind(FaultScope.GPU, "its energy counter stands still"),
+    "energy_diverging": FaultKind(
+        FaultScope.GPU, "its energy counter goes at this share of its pace", 0.7
+    ),
+    "smoothing_life": FaultKind(
+        FaultScope.GPU, "this share of its power smoothing's life is left", 0.05
+    ),
+    "vbios": FaultKind(FaultScope.GPU, "this version of its firmware", "96.00.A5.00.01"),
+    "current_limited": FaultKind(FaultScope.GPU, "the power cap holds it far below its limit"),
     # Its physics: everything else follows.
-    "hot": Kind(Scope.GPU, "its coolant or air is this many kelvins warmer", 30),
-    "power_cap": Kind(Scope.GPU, "a power limit of this many watts", 400),
-    "power_brake": Kind(Scope.GPU, "the external power brake is on"),
-    "straggler": Kind(Scope.GPU, "its clock is held at this share of the highest", 0.4),
+    "hot": FaultKind(FaultScope.GPU, "its coolant or air is this many kelvins warmer", 30),
+    "power_cap": FaultKind(FaultScope.GPU, "a power limit of this many watts", 400),
+    "power_brake": FaultKind(FaultScope.GPU, "the external power brake is on"),
+    "straggler": FaultKind(FaultScope.GPU, "its clock is held at this share of the highest", 0.4),
     # What runs on it.
-    "idle": Kind(Scope.GPU, "held, with a process, and doing nothing"),
-    "stalled": Kind(Scope.GPU, "a collective that waits forever"),
-    "other_job": Kind(Scope.GPU, "the scheduler gives it to the job of this id", "9999"),
-    "stray": Kind(Scope.GPU, "a process on it, and no job"),
-    "overdraw": Kind(Scope.GPU, "works as hard as it can"),
-    "swing": Kind(
-        Scope.GPU, "alternates between full load and none, for this many seconds each", 20
+    "idle": FaultKind(FaultScope.GPU, "held, with a process, and doing nothing"),
+    "stalled": FaultKind(FaultScope.GPU, "a collective that waits forever"),
+    "other_job": FaultKind(FaultScope.GPU, "the scheduler gives it to the job of this id", "9999"),
+    "stray": FaultKind(FaultScope.GPU, "a process on it, and no job"),
+    "overdraw": FaultKind(FaultScope.GPU, "works as hard as it can"),
+    "swing": FaultKind(
+        FaultScope.GPU, "alternates between full load and none, for this many seconds each", 20
     ),
     # A node and its agent.
-    "missing": Kind(Scope.NODE, "this number of GPUs are missing", 1),
-    "driver_dead": Kind(Scope.NODE, "the driver does not answer at all"),
-    "driver": Kind(Scope.NODE, "this version of the driver", "570.86.15"),
-    "released": Kind(Scope.NODE, "gpumon release, and nobody resumes"),
-    "agent_dead": Kind(Scope.NODE, "the agent does not answer"),
-    "node_dead": Kind(Scope.NODE, "the node is down, and the scheduler knows"),
-    "agent_slow": Kind(Scope.NODE, "a scrape takes this many seconds", 3),
-    "agent_stale": Kind(Scope.NODE, "its readings are not renewed"),
-    "collector": Kind(Scope.NODE, "this collector fails", "ipmi"),
-    "workload_silent": Kind(Scope.NODE, "Slurm does not say who holds which GPU"),
-    "reader_restarts": Kind(Scope.NODE, "this number of readers an hour are replaced", 60),
-    "unattributed_xid": Kind(Scope.NODE, "an Xid 79 at an address where no GPU was ever seen"),
-    "sxid": Kind(Scope.NODE, "a fatal error of this code of an NVSwitch", 20034),
-    "scheduler": Kind(Scope.NODE, "the scheduler calls it this", "drained"),
-    "unlisted": Kind(Scope.NODE, "in the site's list, and no target"),
+    "missing": FaultKind(FaultScope.NODE, "this number of GPUs are missing", 1),
+    "driver_dead": FaultKind(FaultScope.NODE, "the driver does not answer at all"),
+    "driver": FaultKind(FaultScope.NODE, "this version of the driver", "570.86.15"),
+    "released": FaultKind(FaultScope.NODE, "gpumon release, and nobody resumes"),
+    "agent_dead": FaultKind(FaultScope.NODE, "the agent does not answer"),
+    "node_dead": FaultKind(FaultScope.NODE, "the node is down, and the scheduler knows"),
+    "agent_slow": FaultKind(FaultScope.NODE, "a scrape takes this many seconds", 3),
+    "agent_stale": FaultKind(FaultScope.NODE, "its readings are not renewed"),
+    "collector": FaultKind(FaultScope.NODE, "this collector fails", "ipmi"),
+    "workload_silent": FaultKind(FaultScope.NODE, "Slurm does not say who holds which GPU"),
+    "reader_restarts": FaultKind(
+        FaultScope.NODE, "this number of readers an hour are replaced", 60
+    ),
+    "unattributed_xid": FaultKind(
+        FaultScope.NODE, "an Xid 79 at an address where no GPU was ever seen"
+    ),
+    "sxid": FaultKind(FaultScope.NODE, "a fatal error of this code of an NVSwitch", 20034),
+    "scheduler": FaultKind(FaultScope.NODE, "the scheduler calls it this", "drained"),
+    "unlisted": FaultKind(FaultScope.NODE, "in the site's list, and no target"),
     # The site's service.
-    "fact_stale": Kind(Scope.SITE, "this fact is out of date", "carbon"),
-    "site_dead": Kind(Scope.SITE, "the site's service does not answer"),
-    "site_collector": Kind(Scope.SITE, "this cannot be read", "config"),
+    "fact_stale": FaultKind(FaultScope.SITE, "this fact is out of date", "carbon"),
+    "site_dead": FaultKind(FaultScope.SITE, "the site's service does not answer"),
+    "site_collector": FaultKind(FaultScope.SITE, "this cannot be read", "config"),
 }
 
 _FACTS = ("price", "carbon", "pue")
@@ -169,7 +181,7 @@ class Fault:
         }
 
 
-def parse_fault(text: str, plan: Plan, *, number: int, now: float) -> Fault:
+def parse_fault(text: str, plan: FleetPlan, *, number: int, now: float) -> Fault:
     """Return the fault that a text says, from ``now`` (seconds since the opening) on.
 
     Raises UsageError, with what would be right.
@@ -197,7 +209,7 @@ def parse_fault(text: str, plan: Plan, *, number: int, now: float) -> Fault:
     )
 
 
-def _value(text: str, name: str, kind: Kind, given: str | None) -> float | str | None:
+def _value(text: str, name: str, kind: FaultKind, given: str | None) -> float | str | None:
     if given is None:
         return kind.default
     if kind.default is None:
@@ -232,10 +244,12 @@ def _times(text: str, options: str) -> tuple[float, float | None]:
     return found.get("start", 0.0), found.get("for")
 
 
-def _where(text: str, where: str, scope: Scope, plan: Plan) -> dict[str, frozenset[int] | None]:
+def _where(
+    text: str, where: str, scope: FaultScope, plan: FleetPlan
+) -> dict[str, frozenset[int] | None]:
     if where == "site":
         return dict.fromkeys((node.node for node in plan.nodes), None)
-    if scope is Scope.SITE:
+    if scope is FaultScope.SITE:
         raise UsageError(f"fault {text!r} is the site's", "write @site")
     level, _, name = where.partition(":")
     if level in _LEVELS:
@@ -255,7 +269,9 @@ def _where(text: str, where: str, scope: Scope, plan: Plan) -> dict[str, frozens
     if not name:
         return {level: None}
     number = int(name) if re.fullmatch("[0-9]{1,4}", name) else None
-    if scope is not Scope.GPU or number is None or number >= plan.gpus_of(node):
-        wanted = f"a GPU from 0 to {plan.gpus_of(node) - 1}" if scope is Scope.GPU else "no GPU"
+    if scope is not FaultScope.GPU or number is None or number >= plan.gpus_of(node):
+        wanted = (
+            f"a GPU from 0 to {plan.gpus_of(node) - 1}" if scope is FaultScope.GPU else "no GPU"
+        )
         raise UsageError(f"fault {text!r}: {name!r}", f"{level} takes {wanted} there")
     return {level: frozenset({number})}

@@ -11,9 +11,9 @@ from gpumon.errors import UsageError
 from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.faults import Fault, parse_fault
+from gpumon.simulate.fleetplan import FleetPlan
 from gpumon.simulate.jobs import Timeline, shifts, slots_of
 from gpumon.simulate.node import FleetNode
-from gpumon.simulate.plan import Plan
 from gpumon.simulate.surroundings import Lane
 from gpumon.site.nodes import SiteNode
 from gpumon.site.service import node_reading, site_reading
@@ -29,12 +29,12 @@ MANY_GPUS = 2000
 """A larger fleet goes on in steps of three seconds, a smaller one in steps of one."""
 
 
-class Fleet:
+class SimFleet:
     """The nodes by name; belongs to one event loop."""
 
     def __init__(
         self,
-        plan: Plan,
+        plan: FleetPlan,
         base: Clock,
         *,
         start: float | None = None,

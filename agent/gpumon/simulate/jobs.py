@@ -12,7 +12,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from gpumon.model import Job
-from gpumon.simulate.plan import Plan
+from gpumon.simulate.fleetplan import FleetPlan
 from gpumon.sources.sim.node import WARM_UP
 from gpumon.sources.sim.workload import (
     IDLE,
@@ -38,7 +38,7 @@ ACCOUNTS = ("vision", "language", "speech", "search")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Slot:
+class JobSlot:
     """A group of GPUs: by node its GPUs' indices; ``kind`` is training or inference."""
 
     number: int
@@ -58,7 +58,7 @@ class Span:
     seed: str
 
 
-def slots_of(plan: Plan) -> list[Slot]:
+def slots_of(plan: FleetPlan) -> list[JobSlot]:
     """Return the slots of a fleet: every GPU is in one of them."""
     training = [node for node in plan.nodes if node.node_partition != "serve"]
     serving = [node for node in plan.nodes if node.node_partition == "serve"]
@@ -75,13 +75,13 @@ def slots_of(plan: Plan) -> list[Slot]:
         half = (len(whole[node.node]) + 1) // 2
         parts = (whole[node.node][:half], whole[node.node][half:])
         groups += [("inference", {node.node: part}) for part in parts if part]
-    return [Slot(number, kind, gpus) for number, (kind, gpus) in enumerate(groups)]
+    return [JobSlot(number, kind, gpus) for number, (kind, gpus) in enumerate(groups)]
 
 
 class Timeline:
     """The jobs of a slot, in order; made as far as somebody has asked."""
 
-    def __init__(self, plan: Plan, slot: Slot) -> None:
+    def __init__(self, plan: FleetPlan, slot: JobSlot) -> None:
         """Begin with a job that has been running for a while."""
         self._seed = f"{plan.seed}/{slot.number}"
         self._slot = slot
@@ -140,7 +140,9 @@ class Timeline:
 class Shift(Program):
     """What one node does in a slot: its jobs' programs one after another, idle between them."""
 
-    def __init__(self, plan: Plan, timeline: Timeline, *, start: float, lane: str = "") -> None:
+    def __init__(
+        self, plan: FleetPlan, timeline: Timeline, *, start: float, lane: str = ""
+    ) -> None:
         """Begin at the warm-up's first tick; ``start`` is the unix time of the opening.
 
         ``lane`` distinguishes GPUs that do not work in step: each that serves has its own requests.
@@ -202,7 +204,7 @@ HOUR_TICKS = 3600 * TICKS_PER_SECOND
 
 
 def shifts(
-    plan: Plan, slots: Sequence[Slot], timelines: Mapping[int, Timeline], start: float
+    plan: FleetPlan, slots: Sequence[JobSlot], timelines: Mapping[int, Timeline], start: float
 ) -> dict[str, list[Program]]:
     """Return the programs of each node's GPUs, by the node's name.
 

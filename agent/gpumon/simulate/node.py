@@ -26,9 +26,9 @@ from gpumon.server.node import Node
 from gpumon.server.parts import NodeParts
 from gpumon.server.xidmemory import XidMemory
 from gpumon.simulate.clock import FleetClock
-from gpumon.simulate.effects import Counter, in_readings, on_physics, program_of
+from gpumon.simulate.effects import EnergyCounter, in_readings, on_physics, program_of
 from gpumon.simulate.faults import Fault
-from gpumon.simulate.plan import Plan
+from gpumon.simulate.fleetplan import FleetPlan
 from gpumon.simulate.surroundings import Forgetful, Lane, Scheduler, SimHost
 from gpumon.site.nodes import SiteNode
 from gpumon.sources.sim.node import SimNode
@@ -62,7 +62,7 @@ class FleetNode:
     def __init__(
         self,
         place: SiteNode,
-        plan: Plan,
+        plan: FleetPlan,
         lanes: Sequence[Lane],
         programs: Sequence[Program],
         clock: FleetClock,
@@ -84,7 +84,7 @@ class FleetNode:
         self._sim = SimNode(options, clock.start, programs)
         self._own = list(programs)
         self._inlets = [gpu.die.inlet for gpu in self._sim.gpus]
-        self._counters: dict[int, Counter] = {}
+        self._counters: dict[int, EnergyCounter] = {}
         self._stood_in: dict[int, int] = {}
         uuids = [gpu.identity.uuid for gpu in self._sim.gpus]
         self._scheduler = Scheduler(lanes, uuids, clock)
@@ -222,7 +222,7 @@ class FleetNode:
             given.update((index, str(f.value)) for f in mine if f.kind == "other_job")
             self._stand_in(gpu.identity.index, mine)
             if any(fault.kind.startswith("energy_") for fault in mine):
-                self._counters.setdefault(index, Counter(gpu.die.marks[-1][1]))
+                self._counters.setdefault(index, EnergyCounter(gpu.die.marks[-1][1]))
         self._scheduler.free, self._scheduler.given = frozenset(free), given
 
     def _stand_in(self, index: int, faults: Sequence[Fault]) -> None:

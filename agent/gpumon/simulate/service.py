@@ -23,7 +23,7 @@ from gpumon.exposition import Encoder, negotiate
 from gpumon.model import Tier
 from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.simulate.faults import Fault
-from gpumon.simulate.fleet import Fleet
+from gpumon.simulate.fleet import SimFleet
 from gpumon.web.answer import answer, json_answer, json_text_answer
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
 
@@ -50,7 +50,7 @@ gpumon simulate: {nodes} nodes with {gpus} GPUs. SIMULATED: no hardware was meas
 class _Answers:
     """What is answered at each path."""
 
-    def __init__(self, fleet: Fleet, tier: Tier) -> None:
+    def __init__(self, fleet: SimFleet, tier: Tier) -> None:
         self._fleet = fleet
         self._tier = tier
 
@@ -119,7 +119,7 @@ class _Answers:
         return PlainTextResponse("gpumon simulate is healthy\n")
 
 
-def make_fleet_app(fleet: Fleet, tier: Tier = Tier.STANDARD) -> Starlette:
+def make_fleet_app(fleet: SimFleet, tier: Tier = Tier.STANDARD) -> Starlette:
     """Return the ASGI application of a fleet."""
     answers = _Answers(fleet, tier)
     return Starlette(
@@ -164,7 +164,7 @@ def _texts(body: bytes) -> list[str]:
     raise UsageError("not a list of faults", 'send {"faults": ["xid=79@n0001:0"]}')
 
 
-async def serve_fleet(fleet: Fleet, sock: socket.socket, tier: Tier) -> None:
+async def serve_fleet(fleet: SimFleet, sock: socket.socket, tier: Tier) -> None:
     """Serve a fleet on a listening socket until a signal; KeyboardInterrupt after Ctrl-C."""
     # Prometheus keeps a connection for each target that it scrapes at the same time.
     allow_connections(max(256, 2 * len(fleet.nodes)))

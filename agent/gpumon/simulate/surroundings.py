@@ -11,8 +11,8 @@ from gpumon.ledger.ledger import OpenJob
 from gpumon.model import Allocation, Denied, GpuReading, Holding, HostReading, Job
 from gpumon.model.origins import EVERY, Origins
 from gpumon.simulate.clock import FleetClock
+from gpumon.simulate.fleetplan import node_watts
 from gpumon.simulate.jobs import Timeline
-from gpumon.simulate.plan import node_watts
 
 LATE_SECONDS = 60.0
 """A job that ended this long ago is still reported, so that it pays for its part of a tick."""

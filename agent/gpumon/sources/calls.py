@@ -16,7 +16,7 @@ CALL_DEADLINE = ENOUGH.call
 """Seconds after which a call counts as hung (design: what may fail)."""
 
 
-class Fault(enum.Enum):
+class DriverFault(enum.Enum):
     """What a driver's refusal means for the code that reads a GPU."""
 
     LOST = "lost"
@@ -38,7 +38,7 @@ class Fault(enum.Enum):
 class SourceFaultError(Exception):
     """A call into a driver was refused; ``fault`` is what that means."""
 
-    fault: Fault = Fault.OTHER
+    fault: DriverFault = DriverFault.OTHER
 
 
 class LateAnswerError(Exception):

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from gpumon.clock import Clock
 from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuReading, GpuState
-from gpumon.sources.calls import Calls, Fault, LateAnswerError, SourceFaultError
+from gpumon.sources.calls import Calls, DriverFault, LateAnswerError, SourceFaultError
 from gpumon.times import format_time
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 10.0
 """How often a GPU that does not answer is asked again (design: what may fail)."""
 
-_STATES = {Fault.LOST: GpuState.LOST, Fault.RESET_REQUIRED: GpuState.RESET_REQUIRED}
+_STATES = {DriverFault.LOST: GpuState.LOST, DriverFault.RESET_REQUIRED: GpuState.RESET_REQUIRED}
 
 
 class Readable(Protocol):
@@ -172,8 +172,8 @@ class GpuWorker:
 
     def _faulty(self, refusal: SourceFaultError) -> GpuReading:
         found_before = self._gpu is not None
-        self.driver_gone = refusal.fault is Fault.DRIVER_GONE or (
-            found_before and refusal.fault is Fault.HANDLE_REFUSED
+        self.driver_gone = refusal.fault is DriverFault.DRIVER_GONE or (
+            found_before and refusal.fault is DriverFault.HANDLE_REFUSED
         )
         state = _STATES.get(refusal.fault, GpuState.ERROR)
         if self._reading is None or self._reading.state is not state:

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gpumon.checks import Check, Level, Observation, Report, Verdict
+from gpumon.checks import Check, Judgement, Level, Observation, Verdict
 from gpumon.documents.write import json_text
 from gpumon.times import format_time
 from gpumon.views.console import SIMULATED, put, text_of
@@ -23,7 +23,7 @@ NAGIOS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 """The plugins' words by exit code (Monitoring Plugins' development guidelines)."""
 
 
-def verdict_of(report: Report) -> str:
+def verdict_of(report: Judgement) -> str:
     """Say in one word what came out: ok, warning, trouble, unknown."""
     if report.exit_code == 1:
         return "trouble"
@@ -32,7 +32,7 @@ def verdict_of(report: Report) -> str:
     return "warning" if report.of(Level.WARN) else "ok"
 
 
-def to_json(report: Report, seen: Observation, time: float) -> str:
+def to_json(report: Judgement, seen: Observation, time: float) -> str:
     """Return the document of a report, judged at a time (unix seconds)."""
     snapshot = seen.snapshot
     document = {
@@ -60,7 +60,7 @@ def to_json(report: Report, seen: Observation, time: float) -> str:
     return json_text(document)
 
 
-def to_line(report: Report) -> str:
+def to_line(report: Judgement) -> str:
     """Return one line: what is wrong with which GPU, the worst first; else that nothing is.
 
     It is what a scheduler shows as the reason for which it drained a node.
@@ -78,7 +78,7 @@ def to_line(report: Report) -> str:
     return "; ".join(shown) + (f"; and {more} more" if more else "") + "\n"
 
 
-def nagios_code(report: Report) -> int:
+def nagios_code(report: Judgement) -> int:
     """Return that world's exit code: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN."""
     if report.exit_code == 3:
         return 3
@@ -87,7 +87,7 @@ def nagios_code(report: Report) -> int:
     return 1 if report.of(Level.WARN) else 0
 
 
-def to_nagios(report: Report) -> str:
+def to_nagios(report: Judgement) -> str:
     """Return the plugin's output: a line with performance data, then a line for each finding."""
     data = " ".join(f"{level}={count}" for level, count in report.counts.items())
     first = _plain(to_line(report).rstrip("\n"))
@@ -105,12 +105,12 @@ def _plain(text: str) -> str:
     return _printable(text.replace("|", "/"))
 
 
-def show(console: Console, report: Report, seen: Observation, *, verbose: bool) -> None:
+def show(console: Console, report: Judgement, seen: Observation, *, verbose: bool) -> None:
     """Print a report for people, the worst first; what passed in one line, unless ``verbose``."""
     put(console, _parts(report, seen, verbose=verbose))
 
 
-def _parts(report: Report, seen: Observation, *, verbose: bool) -> list[RenderableType]:
+def _parts(report: Judgement, seen: Observation, *, verbose: bool) -> list[RenderableType]:
     snapshot = seen.snapshot
     parts: list[RenderableType] = []
     if snapshot is not None and snapshot.source.simulated:
@@ -160,7 +160,7 @@ def _subjects(verdicts: Sequence[Verdict]) -> str:
     return f"GPU {spans(indexes)}"
 
 
-def _last_line(report: Report, node: str) -> Text:
+def _last_line(report: Judgement, node: str) -> Text:
     counts = report.counts
     words = {
         "ok": "fine",

@@ -8,14 +8,14 @@ from rich import box
 from rich.table import Table
 
 from gpumon.documents.write import json_text
-from gpumon.grafana.push import Change, Kind
-from gpumon.grafana.server import Folder
+from gpumon.grafana.api import Folder
+from gpumon.grafana.push import Action, Change
 from gpumon.grafana.shipped import Dashboard
 from gpumon.views.console import make_console, text_of
 
 _STEPS = {
-    Kind.EDITED: "save a copy under another name there, then push --force {uid} replaces it",
-    Kind.PROVISIONED: "change the file on Grafana's machine, or end the provisioning there",
+    Action.EDITED: "save a copy under another name there, then push --force {uid} replaces it",
+    Action.PROVISIONED: "change the file on Grafana's machine, or end the provisioning there",
 }
 """What to do about a dashboard that is left alone."""
 
@@ -32,12 +32,12 @@ def tell(change: Change, folder: str, *, done: bool, dry: bool = False) -> str:
     """
     uid, kind = change.ours.uid, change.kind
     if not done:
-        who = _who(change) if kind is Kind.EDITED else ""
+        who = _who(change) if kind is Action.EDITED else ""
         return f"{uid}: left alone, {kind.value}{who}: {_STEPS[kind].format(uid=uid)}"
-    if kind is Kind.UNCHANGED:
+    if kind is Action.UNCHANGED:
         return f"{uid}: unchanged"
-    verb = Kind.UPDATE.value if change.stored else Kind.CREATE.value
-    if kind is Kind.EDITED:
+    verb = Action.UPDATE.value if change.stored else Action.CREATE.value
+    if kind is Action.EDITED:
         verb = f"replaced what was {kind.value}{_who(change)}" if not dry else "replaced"
     before = change.stored.folder.title if change.stored else folder
     moved = f" (was in {_printable(before)})" if before != folder else ""

@@ -13,7 +13,7 @@ from gpumon.model.catalogue import rows
 from gpumon.model.terms import THROTTLE_REASONS
 from gpumon.rules import Alert, load
 from gpumon.thresholds import Thresholds
-from gpumon.views.catalogue import sources_of
+from gpumon.views.metrics import sources_of
 from gpumon.xids import RECOVERY, Xid, xids
 
 REASONS = {

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from gpumon.documents.write import json_text
 from gpumon.errors import UsageError
-from gpumon.prometheus.fleet import QUANTITIES, Firing, Fleet, Node, Place
+from gpumon.prometheus.fleet import QUANTITIES, Firing, Fleet, PlaceSummary, TroubledNode
 from gpumon.times import format_time
 from gpumon.views import words
 from gpumon.views.console import SIMULATED, make_console, put
@@ -67,7 +67,7 @@ def _document(fleet: Fleet, most: int | None) -> dict[str, object]:
     }
 
 
-def _place(place: Place) -> dict[str, object]:
+def _place(place: PlaceSummary) -> dict[str, object]:
     values = {word: place.values.get(word) for word in QUANTITIES}
     return {**place.labels, **values, "gpus_missing": place.missing}
 
@@ -94,7 +94,7 @@ def _left_out(there: int, most: int | None, what: str) -> Iterator[Text]:
         yield Text(f"and {there - most} more {what}: --most 0 shows all", style="dim")
 
 
-def _headline(fleet: Fleet, cluster: Place) -> Text:
+def _headline(fleet: Fleet, cluster: PlaceSummary) -> Text:
     name = cluster.labels.get("cluster") or "the cluster"
     up, budget = cluster.value("gpus_up"), fleet.budgets.get(cluster.labels.get("cluster", ""))
     agents, answering = cluster.value("agents"), cluster.value("agents_up")
@@ -138,7 +138,7 @@ def _grid(titles: Sequence[str], left: Iterable[str]) -> Table:
     return table
 
 
-def _worst_nodes(nodes: Sequence[Node]) -> Table:
+def _worst_nodes(nodes: Sequence[TroubledNode]) -> Table:
     shown = [kind for kind in TROUBLES if any(node.troubles.get(kind) for node in nodes)]
     several = len({node.labels.get("cluster") for node in nodes}) > 1
     titles = ["node", "rack", *["cluster"] * several, "score", *(TROUBLES[k] for k in shown)]
@@ -158,7 +158,7 @@ def _count(value: float | None) -> Text:
     return Text(words.MISSING, style="dim") if not value else Text(f"{value:.0f}", style="yellow")
 
 
-def _racks(racks: Sequence[Place]) -> Table:
+def _racks(racks: Sequence[PlaceSummary]) -> Table:
     titles = ("rack", "hall", "GPUs", "missing", "held", "active", "power", "util", "SM", "margin")
     table = _grid(titles, ("rack", "hall"))
     for rack in racks:

@@ -16,7 +16,7 @@ Cell = tuple[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Row:
+class _Line:
     """What the columns of a GPU's line are made of."""
 
     gpu: GpuReading
@@ -43,17 +43,17 @@ class _Row:
         return " ".join(reasons), "yellow"
 
 
-def _plain(text: Callable[[_Row], str]) -> Callable[[_Row], Cell]:
+def _plain(text: Callable[[_Line], str]) -> Callable[[_Line], Cell]:
     return lambda row: (text(row), "")
 
 
-_COLUMNS: dict[str, Callable[[_Row], Cell]] = {
+_COLUMNS: dict[str, Callable[[_Line], Cell]] = {
     "GPU": _plain(lambda row: str(row.gpu.identity.index)),
     "name": _plain(lambda row: words.name(row.gpu)),
-    "state": _Row.state,
+    "state": _Line.state,
     "power": _plain(lambda row: words.watts(row.gpu.power_watts, row.gpu.power_limit_watts)),
     "temp": _plain(lambda row: words.celsius(row.gpu.temperature_celsius)),
-    "margin": _Row.margin,
+    "margin": _Line.margin,
     "util": _plain(lambda row: words.share(row.gpu.utilization_ratio)),
     "SM": _plain(lambda row: words.share(row.gpu.sm_active_ratio)),
     "memory": _plain(
@@ -64,7 +64,7 @@ _COLUMNS: dict[str, Callable[[_Row], Cell]] = {
     "job": _plain(lambda row: words.some(row.gpu.jobs, row.most)),
     "user": _plain(lambda row: words.some(words.users(row.gpu, row.snapshot), row.most)),
     "last Xid": _plain(lambda row: words.last_xid(row.gpu, row.snapshot.time)),
-    "throttled": _Row.held_down_by,
+    "throttled": _Line.held_down_by,
 }
 
 LEFT = frozenset({"name", "state", "job", "user", "last Xid", "throttled"})
@@ -96,7 +96,7 @@ def grid(
 ) -> Grid:
     """Return GPUs as rows, with as many columns as a width has room for (None: all)."""
     shown = tuple(gpus)
-    rows = [_Row(gpu, snapshot, found, 1 if width else None) for gpu in shown]
+    rows = [_Line(gpu, snapshot, found, 1 if width else None) for gpu in shown]
     cells = {title: [column(row) for row in rows] for title, column in _COLUMNS.items()}
     titles = tuple(_fitting(cells, width))
     return Grid(titles, shown, tuple(tuple(cells[t][n] for t in titles) for n in range(len(rows))))

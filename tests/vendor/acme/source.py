@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gpumon.clock import Clock
 from gpumon.model import EnergyInfo, GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
-from gpumon.sources.calls import Calls, Fault, SourceFaultError
+from gpumon.sources.calls import Calls, DriverFault, SourceFaultError
+from gpumon.sources.origins import OriginTables
 from gpumon.sources.spec import Patience
-from gpumon.sources.tables import OriginTables
 from gpumon.sources.worker import GpuWorker
 
 ORIGINS = {
@@ -28,7 +28,7 @@ WATTS = 500.0
 class LostError(SourceFaultError):
     """The GPU fell off the bus."""
 
-    fault = Fault.LOST
+    fault = DriverFault.LOST
 
 
 class AcmeGpu:

@@ -24,7 +24,7 @@ from gpumon.sources.nvml.plan import Plan, Values, probe
 from gpumon.sources.nvml.processes import ProcessReader
 from gpumon.sources.nvml.table import GPU, Cadence, Row
 from gpumon.sources.nvml.table import MIG as OF_MIG
-from gpumon.sources.tables import OriginTables
+from gpumon.sources.origins import OriginTables
 
 _INSTANT_POWER = 186
 

@@ -17,7 +17,7 @@ import pynvml
 
 from gpumon.clock import Clock
 from gpumon.errors import UnavailableError
-from gpumon.sources.calls import CALL_DEADLINE, Calls, Fault, SourceFaultError
+from gpumon.sources.calls import CALL_DEADLINE, Calls, DriverFault, SourceFaultError
 
 
 class Code(enum.IntEnum):
@@ -76,17 +76,17 @@ class FaultError(SourceFaultError):
         """Keep the code of nvml.h, the function that gave it, and the driver's words for it."""
         super().__init__(f"{function}: {text}")
         self.code = code
-        self.fault = _FAULTS.get(code, Fault.OTHER)
+        self.fault = _FAULTS.get(code, DriverFault.OTHER)
 
 
-_FAULTS: dict[int, Fault] = {
-    Code.GPU_IS_LOST: Fault.LOST,
-    Code.RESET_REQUIRED: Fault.RESET_REQUIRED,
-    Code.INVALID_ARGUMENT: Fault.HANDLE_REFUSED,
-    Code.NO_PERMISSION: Fault.DENIED,
-    **dict.fromkeys(DRIVER_GONE, Fault.DRIVER_GONE),
+_FAULTS: dict[int, DriverFault] = {
+    Code.GPU_IS_LOST: DriverFault.LOST,
+    Code.RESET_REQUIRED: DriverFault.RESET_REQUIRED,
+    Code.INVALID_ARGUMENT: DriverFault.HANDLE_REFUSED,
+    Code.NO_PERMISSION: DriverFault.DENIED,
+    **dict.fromkeys(DRIVER_GONE, DriverFault.DRIVER_GONE),
     **dict.fromkeys(
-        (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND, Code.DEPRECATED), Fault.UNSUPPORTED
+        (Code.NOT_SUPPORTED, Code.FUNCTION_NOT_FOUND, Code.DEPRECATED), DriverFault.UNSUPPORTED
     ),
 }
 

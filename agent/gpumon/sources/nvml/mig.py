@@ -39,7 +39,7 @@ class MigReader:
         self._door = door
         self._handle = handle
         self._gpu = (index, uuid)
-        self._instances: dict[str, _Instance] = {}
+        self._instances: dict[str, _MigInstance] = {}
         self._looked_at: float | None = None
 
     def read(self, monotonic: float, *, divided: bool) -> tuple[MigReading, ...]:
@@ -69,7 +69,7 @@ class MigReader:
         self._instances, self._looked_at = {}, None
 
     def _look(self, monotonic: float) -> None:
-        found: dict[str, _Instance] = {}
+        found: dict[str, _MigInstance] = {}
         for position in range(self._door.get("nvmlDeviceGetMaxMigDeviceCount", self._handle)):
             try:
                 handle = self._door.get(
@@ -77,7 +77,7 @@ class MigReader:
                 )
                 uuid = self._door.get("nvmlDeviceGetUUID", handle)
                 known = self._instances.get(uuid)
-                found[uuid] = known or _Instance(
+                found[uuid] = known or _MigInstance(
                     self._door, (self._handle, handle), uuid, self._gpu
                 )
             except FaultError as fault:  # a hole between instances, or one that just went
@@ -88,7 +88,7 @@ class MigReader:
         self._instances, self._looked_at = found, monotonic
 
 
-class _Instance:
+class _MigInstance:
     """One instance: its identity, which does not change, and its samples of activity."""
 
     def __init__(

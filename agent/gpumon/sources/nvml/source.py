@@ -14,8 +14,8 @@ from gpumon.sources.nvml.events import EventThread
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Door, FaultError, Library
 from gpumon.sources.nvml.table import Row, rows_for
+from gpumon.sources.origins import OriginTables
 from gpumon.sources.spec import ENOUGH, Patience
-from gpumon.sources.tables import OriginTables
 from gpumon.sources.worker import GpuWorker, Readable
 
 log = logging.getLogger(__name__)

@@ -20,12 +20,12 @@ from typing import Any
 from gpumon.errors import UsageError
 from gpumon.model import GpuIdentity, GpuReading, GpuState, PowerSample, SourceInfo
 from gpumon.model.origins import Origins, table_of
+from gpumon.sources.origins import OriginTables
 from gpumon.sources.replay.cells import CellError, state_of, value_of, word_of
 from gpumon.sources.replay.frame import Frame, numbered_lines
 from gpumon.sources.replay.header import TIME, Header, parse_header
 from gpumon.sources.replay.messages import PassedOver, is_message, loses_the_driver, lost_gpu
 from gpumon.sources.replay.roster import Roster
-from gpumon.sources.tables import OriginTables
 from gpumon.times import format_time
 
 HEADER_LINES = 100

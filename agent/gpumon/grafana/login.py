@@ -15,7 +15,7 @@ VARIABLE = "GPUMON_GRAFANA_TOKEN"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Access:
+class GrafanaLogin:
     """A Grafana's URL without a slash at its end, and a service account's token."""
 
     url: str
@@ -35,13 +35,13 @@ class Access:
         return kept if len(kept) <= 300 else kept[:300] + "…"
 
 
-def read_access(url: str, token_file: Path | None) -> Access:
+def read_access(url: str, token_file: Path | None) -> GrafanaLogin:
     """Return the access that options and environment give: a file, else GPUMON_GRAFANA_TOKEN.
 
     Raises UsageError for text that is not a URL or not a token, UnavailableError for a file that
     cannot be read. No error repeats the token, nor a URL that may hold a password.
     """
-    return Access(_checked_url(url), _checked_token(token_file))
+    return GrafanaLogin(_checked_url(url), _checked_token(token_file))
 
 
 def _checked_url(url: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.grafana import refusals
-from gpumon.grafana.access import Access
+from gpumon.grafana.login import GrafanaLogin
 from gpumon.grafana.shipped import Dashboard, content, digest_in
 
 if TYPE_CHECKING:
@@ -66,22 +66,22 @@ class Stored:
 
 
 @contextlib.contextmanager
-def connect(access: Access) -> Iterator[Grafana]:
+def connect(access: GrafanaLogin) -> Iterator[GrafanaApi]:
     """Yield a Grafana that has answered with a version that is known to do.
 
     Raises UsageError if the SDK is missing, UnavailableError if no Grafana of 9.5 or later
     is there. The token is sent only after that, so a wrong URL does not learn it.
     """
     with _client() as client:
-        grafana = Grafana(access, client)
+        grafana = GrafanaApi(access, client)
         grafana.check()
         yield grafana
 
 
-class Grafana:
+class GrafanaApi:
     """One server. Every method raises UnavailableError if the server does not do it."""
 
-    def __init__(self, access: Access, client: httpx.Client) -> None:
+    def __init__(self, access: GrafanaLogin, client: httpx.Client) -> None:
         """Ask by this client, as this access allows."""
         self.access = access
         self._client = client

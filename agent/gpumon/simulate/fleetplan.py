@@ -32,7 +32,7 @@ DGX B200 draws 14.3 kW with GPUs of 8 kW at full load; with coolant it is less).
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class FleetPlan:
     """A fleet before it runs; ``gpus`` are those of a node that the site says nothing of."""
 
     site: Site
@@ -50,7 +50,9 @@ class Plan:
         return self.gpus if node.expected_gpus is None else node.expected_gpus
 
 
-def plan_fleet(*, nodes: int | None, gpus: int, model: str, seed: int, site: Path | None) -> Plan:
+def plan_fleet(
+    *, nodes: int | None, gpus: int, model: str, seed: int, site: Path | None
+) -> FleetPlan:
     """Return the fleet of a site file, or of ``nodes`` nodes; UsageError for what cannot be."""
     if not 1 <= gpus <= MOST_GPUS:
         raise UsageError(f"{gpus} GPUs a node", f"use 1 to {MOST_GPUS}")
@@ -61,11 +63,11 @@ def plan_fleet(*, nodes: int | None, gpus: int, model: str, seed: int, site: Pat
         loaded = load_site(site)
         if not loaded.nodes:
             raise UsageError(f"{site} has no nodes", "add a [[nodes]] table, or use --nodes")
-        return Plan(site=loaded, model=found, gpus=gpus, seed=seed)
+        return FleetPlan(site=loaded, model=found, gpus=gpus, seed=seed)
     count = 8 if nodes is None else nodes
     if not 1 <= count <= MOST_NODES:
         raise UsageError(f"{count} nodes", f"use 1 to {MOST_NODES}")
-    return Plan(site=_generated(count, gpus, found), model=found, gpus=gpus, seed=seed)
+    return FleetPlan(site=_generated(count, gpus, found), model=found, gpus=gpus, seed=seed)
 
 
 def node_watts(gpu_watts: float) -> float:

@@ -16,7 +16,7 @@ _VITAL = ("driver", "state")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Report:
+class Judgement:
     """The verdicts, the worst first, then by check and GPU.
 
     ``level`` is the least that counts as trouble: FAIL, or WARN too.
@@ -99,7 +99,7 @@ def judge(
     *,
     gpus: Selection = ALL,
     level: Level = Level.FAIL,
-) -> Report:
+) -> Judgement:
     """Make the checks.
 
     If GPUs are named, the node's count is not judged: another one that is missing is not theirs.
@@ -117,7 +117,7 @@ def judge(
             if check.gpu is not None:
                 verdicts += _of_gpu(check, gpu, _worst(_ask(check, check.gpu, gpu, seen)))
     order = {each: number for number, each in enumerate(Level)}
-    return Report(tuple(sorted(verdicts, key=lambda verdict: order[verdict.level])), level)
+    return Judgement(tuple(sorted(verdicts, key=lambda verdict: order[verdict.level])), level)
 
 
 def _ask(
