@@ -57,11 +57,11 @@ def test_a_healthy_driver_is_told_with_its_gpus(driver: FakeDriver) -> None:
     """With its version and how long it took; a lost GPU is a reason to look."""
     found = doctor(env=driver.env())
     assert found["driver"]["level"] == "pass"
-    assert found["driver"]["evidence"].startswith("580.105.08: 8 of 8 GPUs answer")
+    assert found["driver"]["evidence"].startswith("580.105.08: 8 of 8 GPUs respond")
     driver.lose(2)
     found = doctor(env=driver.env())
     assert found["driver"]["level"] == "warn"
-    assert "7 of 8 GPUs answer" in found["driver"]["evidence"]
+    assert "7 of 8 GPUs respond" in found["driver"]["evidence"]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ def test_an_agent_with_tls_and_passwords_is_found_without_either(tmp_path: Path)
         (["--grafana", "http://127.0.0.1:1"], "no token for Grafana"),
         (["--grafana", "http://u:p@127.0.0.1:1"], "--grafana holds a user or password"),
         (["--prometheus", "http://u:p@127.0.0.1:1"], "--prometheus holds a user or password"),
-        (["--prometheus", "p:9090"], "--prometheus is no URL"),
-        (["--agent", "https://"], "--agent is no URL"),
+        (["--prometheus", "p:9090"], "--prometheus is not a URL"),
+        (["--agent", "https://"], "--agent is not a URL"),
     ],
 )
 def test_wrong_usage_is_no_finding(argv: list[str], words: str) -> None:
