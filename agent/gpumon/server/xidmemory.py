@@ -214,7 +214,8 @@ class XidMemory:
         }
 
     def _save(self, changes: Sequence[Change]) -> None:
-        oldest, newest = self._clock.time() - KEPT_SECONDS, self._next - MOST_EVENTS
+        oldest = self._clock.time() - KEPT_SECONDS if self._state.forgets else None
+        newest = self._next - MOST_EVENTS
 
         self._state.save(lambda db: xidrows.apply(db, changes, oldest, newest))
 

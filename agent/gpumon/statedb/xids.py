@@ -159,11 +159,14 @@ def load_position(db: sqlite3.Connection) -> str:
     return load_fact(db, POSITION) or ""
 
 
-def apply(db: sqlite3.Connection, changes: Sequence[Change], oldest: float, newest: int) -> None:
-    """Make changes, and forget events before a time (unix seconds) or a number."""
+def apply(
+    db: sqlite3.Connection, changes: Sequence[Change], oldest: float | None, newest: int
+) -> None:
+    """Make changes, and forget events before a time (unix seconds; None: none) or a number."""
     for statement, values in changes:
         db.execute(statement, values)
-    db.execute("DELETE FROM events WHERE time < ?", (oldest,))
+    if oldest is not None:
+        db.execute("DELETE FROM events WHERE time < ?", (oldest,))
     db.execute("DELETE FROM events WHERE id <= ?", (newest,))
 
 
