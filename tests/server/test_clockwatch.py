@@ -13,11 +13,11 @@ from rich.console import Console
 
 from gpumon.host import timekeeping
 from gpumon.host.timekeeping import Daemon, KernelClock, Timekeeping
-from gpumon.model import GpuIdentity, SourceInfo, XidEvent
+from gpumon.model import GpuIdentity, SourceInfo, SxidEvent, XidEvent
 from gpumon.model.events import NVML
 from gpumon.server import clockwatch
 from gpumon.server.chronicle import Chronicle
-from gpumon.server.clockwatch import LOOK_SECONDS, ClockWatch
+from gpumon.server.clockwatch import LOOK_SECONDS, ClockWatch, Senses
 from gpumon.server.xidmemory import XidMemory
 from gpumon.statedb.events import Event, load_events
 from gpumon.statedb.expected import ExpectedGpus
@@ -36,13 +36,14 @@ HOUR = 3600.0
 class Machine:
     """A machine whose clock a test sets, and that sleeps and boots; with an agent on it."""
 
-    def __init__(self, path: Path, *, kept: bool | None = True) -> None:
+    def __init__(self, path: Path) -> None:
         """Boot it, and start its agent."""
         self.path = path
         self.clock = FakeClock()
         self.slept = 0.0
         self.boot = "boot-a"
-        self.kept = kept
+        self.keepers = KEPT
+        self.looks: list[float] = []
         self.start()
 
     def start(self) -> None:
@@ -53,11 +54,19 @@ class Machine:
         self.watch = ClockWatch(
             self.chronicle,
             self.state,
+            set_by=self.xids.clock_was_set,
             clock=self.clock,
-            look=lambda: KEPT,
-            uptime=lambda: self.clock.monotonic() + self.slept,
-            boot=self.boot,
+            senses=Senses(
+                look=self.look,
+                uptime=lambda: self.clock.monotonic() + self.slept,
+                boot=lambda: self.boot,
+            ),
         )
+
+    def look(self) -> Timekeeping:
+        """Return what the clock's keepers say."""
+        self.looks.append(self.clock.time())
+        return self.keepers
 
     def restart(self, boot: str = "") -> None:
         """End the agent, and start another, perhaps after a boot."""
@@ -264,24 +273,60 @@ def test_it_looks_at_the_clock_each_minute_and_reports_it(
 ) -> None:
     """Its keepers are asked in a thread, since they may take a while."""
     machine = Machine(tmp_path / "state.db")
-    looks = []
-    machine.watch._look = lambda: looks.append(machine.clock.time()) or AHEAD  # type: ignore[func-returns-value]
+    machine.keepers = AHEAD
     real_sleep = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
         machine.clock.pass_(seconds)
         await real_sleep(0)
-        if len(looks) == 3:
+        if len(machine.looks) == 3:
             raise asyncio.CancelledError
 
     monkeypatch.setattr(clockwatch.asyncio, "sleep", sleep)
     assert machine.watch.reading()["clock_synchronized"] is None
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(machine.watch.run())
-    assert [b - a for a, b in itertools.pairwise(looks)] == [LOOK_SECONDS] * 2
+    assert [b - a for a, b in itertools.pairwise(machine.looks)] == [LOOK_SECONDS] * 2
     reading = machine.watch.reading()
     assert (reading["clock_synchronized"], reading["clock_offset_seconds"]) == (True, 12.0)
     assert reading["boot_info"].boot_id == "boot-a"
+    machine.state.close(5)
+
+
+@pytest.mark.parametrize("wrong_by", [HOUR, -HOUR, 10 * 365 * 86_400.0])
+def test_how_long_ago_an_xid_was_does_not_change_as_the_clock_is_set(
+    tmp_path: Path, wrong_by: float
+) -> None:
+    """Alerts ask that. One of long ago keeps its time, and the next agent knows the same."""
+    machine = Machine(tmp_path / "state.db")
+    machine.xids.identify([GpuIdentity(0, "GPU-0", pci_bus_id="00000000:29:00.0")])
+    old = machine.clock.time() - 86_400
+    machine.xids.observe([XidEvent(old, 13, "0000:29:00", "log")])
+    machine.go_on()
+    machine.restart("boot-b")
+    machine.set_by(wrong_by)
+    machine.watch.tick()
+    machine.xid(79)
+    machine.xids.observe([SxidEvent(machine.clock.time(), 20034, "0000:c1:00", 1, fatal=True)])
+    machine.xids.observe([XidEvent(machine.clock.time(), 31, "0000:99:00", NVML)])  # not yet seen
+    machine.go_on(30)
+    machine.xids.identify([GpuIdentity(1, "GPU-1", pci_bus_id="00000000:99:00.0")])
+    machine.set_by(-wrong_by)
+    machine.go_on(30)
+
+    def ages() -> dict[str, float]:
+        found = {
+            **machine.xids.remembered("GPU-0")["xid_last_timestamp_seconds"],
+            **machine.xids.remembered("GPU-1")["xid_last_timestamp_seconds"],
+            **machine.xids.nvswitches()[0].sxid_last_timestamp_seconds,
+        }
+        return {code: machine.clock.time() - last for code, last in found.items()}
+
+    expected = {"13": machine.clock.time() - old, "79": 60.0, "31": 60.0, "20034": 60.0}
+    assert ages() == pytest.approx(expected)
+    machine.restart()
+    machine.xids.identify([GpuIdentity(0, "GPU-0", pci_bus_id="00000000:29:00.0")])
+    assert ages() == pytest.approx(expected)
     machine.state.close(5)
 
 

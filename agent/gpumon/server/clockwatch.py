@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpumon.clock import SYSTEM, Clock, boot_id
 from gpumon.host import timekeeping
@@ -27,6 +27,17 @@ STEP_SECONDS = timekeeping.WORTH_SAYING_SECONDS
 """A change of the clock that is worth a note."""
 
 
+class Senses(NamedTuple):
+    """How this machine is asked: for the clock's keepers, the time since the boot, and its name."""
+
+    look: Callable[[], Timekeeping] = timekeeping.look
+    uptime: Callable[[], float] = timekeeping.uptime
+    boot: Callable[[], str] = boot_id
+
+
+THIS_MACHINE = Senses()
+
+
 class ClockWatch:
     """Belongs to the agent's event loop."""
 
@@ -35,24 +46,26 @@ class ClockWatch:
         chronicle: Chronicle,
         state: StateFile,
         *,
+        set_by: Callable[[float], None],
         clock: Clock = SYSTEM,
-        look: Callable[[], Timekeeping] = timekeeping.look,
-        uptime: Callable[[], float] = timekeeping.uptime,
-        boot: str | None = None,
+        senses: Senses = THIS_MACHINE,
     ) -> None:
-        """Note a boot that is another than the last agent's, and look at the kernel's clock."""
+        """Note a boot that is another than the last agent's, and look at the kernel's clock.
+
+        ``set_by`` is called with the seconds by which the clock was set.
+        """
         self._chronicle = chronicle
         self._state = state
         self._clock = clock
-        self._look = look
-        self._uptime = uptime
-        self._boot = boot_id() if boot is None else boot
+        self._senses = senses
+        self._boot = senses.boot()
+        self._set_by = set_by
         self._ahead, self._asleep = self._references()
         self._due = clock.monotonic()
         self.keeping: Timekeeping | None = None
         # Until its keepers were asked; whatever is written now may forget what is old.
         state.forgets = timekeeping.kernel_clock().kept is not False
-        chronicle.booted(self._boot, uptime())
+        chronicle.booted(self._boot, senses.uptime())
 
     async def run(self) -> None:
         """Watch, until cancelled."""
@@ -60,7 +73,7 @@ class ClockWatch:
             self.tick()
             if self._clock.monotonic() >= self._due:
                 self._due = self._clock.monotonic() + LOOK_SECONDS
-                self.take(await asyncio.to_thread(self._look))
+                self.take(await asyncio.to_thread(self._senses.look))
             await asyncio.sleep(TICK_SECONDS)
 
     def tick(self) -> None:
@@ -75,6 +88,7 @@ class ClockWatch:
             step = moved - slept
             word = "forward" if step > 0 else "back"
             self._chronicle.note("clock", f"set {word} by {abs(step):.1f} s")
+            self._set_by(step)
             self._due = self._clock.monotonic()
         self._chronicle.clock_goes_on()
 
@@ -99,4 +113,4 @@ class ClockWatch:
     def _references(self) -> tuple[float, float]:
         """Return how far the clock, and the time since the boot, are ahead of the steady clock."""
         steady = self._clock.monotonic()
-        return self._clock.time() - steady, self._uptime() - steady
+        return self._clock.time() - steady, self._senses.uptime() - steady

@@ -108,7 +108,9 @@ class _Parts:
         real = options.source.row.real
         self.host = Host(overhead_watts=options.node_overhead_watts) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
-        self.clock = ClockWatch(self.chronicle, self.state) if real else None
+        self.clock = (
+            ClockWatch(self.chronicle, self.state, set_by=self.xids.clock_was_set) if real else None
+        )
         self.manager = choose(options.workload_manager, options.workload_settings, real=real)
         books = self.state.load(load_books, Books())
         active = options.thresholds.number("activity.idle_ratio")

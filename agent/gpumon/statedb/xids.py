@@ -87,11 +87,16 @@ def sxid_rows(event: SxidEvent, number: int, count: Count) -> list[Change]:
     key = (event.nvswitch, event.pci, event.sxid, event.fatal)
     return [
         (_INSERT_EVENT, (*row, "log", None, "", event.text, None, None)),
-        (
-            "INSERT OR REPLACE INTO sxid_counts VALUES (?, ?, ?, ?, ?, ?)",
-            (*key, count.count, count.last),
-        ),
+        switch_row(key, count),
     ]
+
+
+def switch_row(key: tuple[int, str, int, bool], count: Count) -> Change:
+    """Return the change that keeps how often an NVSwitch (number, address) had an SXid."""
+    return (
+        "INSERT OR REPLACE INTO sxid_counts VALUES (?, ?, ?, ?, ?, ?)",
+        (*key, count.count, count.last),
+    )
 
 
 def count_row(owner: str, code: int, count: Count) -> Change:
