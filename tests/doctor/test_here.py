@@ -14,7 +14,8 @@ import pytest
 
 from gpumon.doctor import command, here
 from gpumon.doctor.agent import agent
-from gpumon.doctor.facts import Agent
+from gpumon.doctor.facts import Agent, Clock
+from gpumon.host import timekeeping
 from tests.support.certificates import Authority, Pair
 from tests.support.servers import free_port
 
@@ -116,40 +117,19 @@ def test_a_state_folder_of_somebody_elses_names_him(
     assert here.state(tmp_path).owner == here.user_name(tmp_path.stat().st_uid)
 
 
-def test_the_kernel_is_asked_for_its_own_clock() -> None:
-    """By adjtimex(2), as timedatectl and chronyc see it."""
-    kept, error = here._kernel_clock()
-    assert kept in {True, False, None}
-    assert 0 <= error < 3600
-
-
-CHRONY = "50505049,2.2.2.2,2,1732617900.1,0.0001,-0.0002,0.0003,-1.5,0.01,0.05,0.02,0.001,64.5,{}\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "code", "found"),
-    [
-        (CHRONY.format("Normal"), 0, ("chronyd", True)),
-        (CHRONY.format("Not synchronised"), 0, ("chronyd", False)),
-        ("506 Cannot talk to daemon\n", 1, ("", None)),
-        ("", None, ("", None)),
-    ],
-)
-def test_chrony_knows_of_a_clock_that_the_kernel_does_not(
-    text: str, code: int | None, found: tuple[str, bool | None]
-) -> None:
-    """By the leap status, the last field of ``chronyc -c tracking``."""
-    assert here._chrony(command.Printed(text, code)) == found
-
-
-def test_timesyncd_leaves_its_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is taken where the kernel does not say so itself."""
-    monkeypatch.setattr(here, "_kernel_clock", lambda: (None, 0.0))
-    monkeypatch.setattr(here.command, "run", lambda *_: command.Printed("", None, "not installed"))
-    assert here.clock(tmp_path).by_daemon is None
-    (tmp_path / "synchronized").touch()
-    found = here.clock(tmp_path)
-    assert (found.kernel, found.daemon, found.by_daemon) == (None, "systemd-timesyncd", True)
+def test_the_clock_is_that_of_the_kernel_and_its_keepers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the agent sees it."""
+    kernel = timekeeping.KernelClock(kept=False, offset_seconds=0.0, error_seconds=16.0)
+    daemon = timekeeping.Daemon("chronyd", keeps=True, offset_seconds=-3.5)
+    monkeypatch.setattr(timekeeping, "kernel_clock", lambda: kernel)
+    monkeypatch.setattr(timekeeping, "chrony", lambda _: daemon)
+    assert here.clock() == Clock(
+        kernel=False,
+        error_seconds=16.0,
+        daemon="chronyd",
+        by_daemon=True,
+        offset_seconds=-3.5,
+    )
 
 
 def test_a_command_that_does_not_end_is_left_with_what_it_has_printed(tmp_path: Path) -> None:
@@ -216,18 +196,3 @@ def test_an_agent_with_tls_is_found_by_the_address_alone(tmp_path: Path) -> None
         found = agent(url)
     assert found.url == url.replace("http:", "https:")
     assert (found.status, found.version) == (200, "7.1")
-
-
-class Refusing:
-    """A C library under a filter of system calls, as a container's."""
-
-    @staticmethod
-    def adjtimex(_asked: object) -> int:
-        """Answer as for EPERM."""
-        return -1
-
-
-def test_a_kernel_that_may_not_be_asked_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not written into the struct would look like a clock without any error."""
-    monkeypatch.setattr(here.ctypes, "CDLL", lambda *_, **__: Refusing)
-    assert here._kernel_clock() == (None, 0.0)

@@ -133,6 +133,12 @@ CASES = [
         "chronyd runs, but is not synchronized",
         "start",
     ),
+    case(
+        Clock(kernel=True, daemon="chronyd", by_daemon=True, offset_seconds=-3.5),
+        Level.WARN,
+        "3.5 s behind",
+        "makestep",
+    ),
     case(Clock(), Level.SKIP, "neither the kernel nor a daemon", "timedatectl"),
     case(User("ann", 7, ("video",), "docker"), Level.PASS, "ann (7), groups video, in a container"),
 ]

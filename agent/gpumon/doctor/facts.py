@@ -121,13 +121,15 @@ class State:
 class Clock:
     """Whether the clock is kept, by the kernel's word and by a daemon's; None is not known.
 
-    ``error_seconds`` is the kernel's bound of how far off it is (adjtimex(2): maxerror).
+    ``error_seconds`` is the kernel's bound of how far off it is (adjtimex(2): maxerror), and
+    ``offset_seconds`` how far ahead it is, as its keeper reckons.
     """
 
     kernel: bool | None = None
     error_seconds: float = 0.0
     daemon: str = ""
     by_daemon: bool | None = None
+    offset_seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from gpumon.doctor.facts import (
     User,
 )
 from gpumon.errors import DriverError, DriverStuckError, GpumonError
+from gpumon.host import timekeeping
 from gpumon.install.service import UNIT
 from gpumon.targets.target import open_target
 
@@ -219,55 +220,13 @@ def service() -> Service:
     return Service(shown, printed.problem or ("" if shown else printed.text.strip()))
 
 
-def clock(marks: Path = Path("/run/systemd/timesync")) -> Clock:
-    """Ask the kernel whether something keeps its clock, and the services that may know better.
-
-    The kernel knows only of what disciplines it: chronyd does so with ``rtcsync`` in its
-    configuration and may keep a clock that the kernel calls unsynchronised.
-    """
-    kernel, error = _kernel_clock()
-    if kernel:
-        return Clock(kernel, error)
-    if (marks / "synchronized").exists():
-        return Clock(kernel, error, "systemd-timesyncd", by_daemon=True)
-    return Clock(kernel, error, *_chrony(command.run(("chronyc", "-c", "tracking"), CALL_SECONDS)))
-
-
-def _chrony(printed: command.Printed) -> tuple[str, bool | None]:
-    """Read the comma-separated answer of ``chronyc -c tracking``: its last field is the leap."""
-    fields = printed.text.strip().split(",")
-    if printed.code != 0 or len(fields) < _TRACKING_FIELDS:
-        return "", None
-    return "chronyd", fields[-1] != "Not synchronised"
-
-
-_TRACKING_FIELDS = 14
-"""Of chronyc(1): reference id and name, stratum, time, eight numbers, interval, leap status."""
-
-_TIME_ERROR = 5
-_STA_UNSYNC = 0x40
-"""From linux/timex.h."""
-
-
-class _Timex(ctypes.Structure):
-    """The beginning of struct timex; the kernel writes no more than the whole 208 bytes."""
-
-    _fields_ = (
-        ("modes", ctypes.c_uint),
-        ("offset", ctypes.c_long),
-        ("freq", ctypes.c_long),
-        ("maxerror", ctypes.c_long),
-        ("esterror", ctypes.c_long),
-        ("status", ctypes.c_int),
-        ("rest", ctypes.c_byte * 256),
+def clock(marks: Path = timekeeping.TIMESYNCD) -> Clock:
+    """Ask the kernel whether something keeps its clock, and the daemons that may know better."""
+    found = timekeeping.look(marks)
+    return Clock(
+        found.kernel.kept,
+        found.kernel.error_seconds,
+        found.daemon.name,
+        found.daemon.keeps,
+        found.offset_seconds,
     )
-
-
-def _kernel_clock() -> tuple[bool | None, float]:
-    """Return whether the clock is kept, and within how many seconds; None if that is not known."""
-    asked = _Timex()  # modes 0: only ask
-    answer = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
-    if answer < 0:  # a container's filter of system calls may refuse even to be asked
-        return None, 0.0
-    kept = answer != _TIME_ERROR and not asked.status & _STA_UNSYNC
-    return kept, asked.maxerror / 1e6

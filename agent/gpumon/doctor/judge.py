@@ -19,6 +19,7 @@ from gpumon.doctor.facts import (
     User,
 )
 from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
+from gpumon.host import timekeeping
 from gpumon.install.service import UNIT
 
 LEAST_FREE_BYTES = 200e6
@@ -210,8 +211,16 @@ def state(facts: State) -> Iterator[Finding]:
 
 
 def clock(facts: Clock) -> Iterator[Finding]:
-    """Judge whether something synchronizes this machine's clock."""
-    if facts.kernel:
+    """Judge whether something synchronizes this machine's clock, and how far off it is."""
+    offset = facts.offset_seconds or 0.0
+    if abs(offset) > timekeeping.WORTH_SAYING_SECONDS:
+        way = "ahead" if offset > 0 else "behind"
+        yield odd(
+            "clock",
+            f"synchronized, and {abs(offset):.1f} s {way}: events and energy get the wrong time",
+            "step it, as with chronyc makestep; events that it dated are marked in gpumon events",
+        )
+    elif facts.kernel:
         yield good("clock", f"synchronized, within {facts.error_seconds * 1e3:.1f} ms")
     elif facts.by_daemon:
         yield good("clock", f"synchronized by {facts.daemon}")

@@ -7,12 +7,13 @@ goes to who held the GPU before and after it, else to nobody: what happened in b
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gpumon.derive.mig_energy import divide
 from gpumon.ledger.account import HOUR, QUARTER, Account, JobAccount, pieces_of
-from gpumon.ledger.measure import Mark, drawn
+from gpumon.ledger.future import Future
+from gpumon.ledger.measure import Epoch, Mark, drawn
 from gpumon.ledger.shares import NOBODY, Part, Tick, parts_of_gap, parts_of_tick, weights_of
 from gpumon.model import Allocation, GpuReading, Holding, Job, Snapshot
 from gpumon.model.ledger import (
@@ -100,6 +101,7 @@ class Ledger:
         active_ratio: float,
         steady: bool = False,
         gap_seconds: float = GAP_SECONDS,
+        epoch: Callable[[], Epoch] = Epoch,
     ) -> None:
         """Go on from what an earlier ledger left.
 
@@ -107,7 +109,7 @@ class Ledger:
         line stays as it was; the journal keeps which one held when. ``gap_seconds``: longer without
         a reading is a gap. ``steady`` if readings are taken in this machine's own time: how long a
         tick was is then measured by the monotonic clock, which nobody sets, and the source's time
-        only says when.
+        only says when. ``epoch`` returns since when the devices' counters count.
         """
         self._accounts = books.accounts
         self._jobs = books.jobs
@@ -116,6 +118,9 @@ class Ledger:
         self._journaled_ratio = books.active_ratio
         self._steady = steady
         self._gap_seconds = gap_seconds
+        self._epoch_now = epoch
+        self._epoch = Epoch()
+        self._future = Future()
         self._read_at: dict[str, float] = {}
         self._corrections = dict.fromkeys(CORRECTIONS, 0)
         self._corrected: list[tuple[str, int, str]] = []
@@ -143,8 +148,11 @@ class Ledger:
         allocation = allocation or self._remembered()
         allocation = dataclasses.replace(
             allocation,
-            holdings=tuple(h for h in allocation.holdings if not _long_over(h, time)),
+            holdings=self._future.corrected(
+                [h for h in allocation.holdings if not _long_over(h, time)], time
+            ),
         )
+        self._epoch = self._epoch_now()
         for job_id in {holding.job_id for holding in allocation.holdings}:
             self._meet(allocation.jobs.get(job_id), job_id, time)
         self._shares = {}
@@ -213,7 +221,7 @@ class Ledger:
         self, gpu: GpuReading, holdings: Sequence[Holding], pids: Mapping[int, str]
     ) -> float:
         """Enter one GPU's tick and return how long it was."""
-        uuid, now = gpu.identity.uuid, Mark.of(gpu)
+        uuid, now = gpu.identity.uuid, Mark.of(gpu, self._epoch)
         account = self._accounts.get(uuid)
         if account is None:
             account = self._accounts[uuid] = Account(uuid, gpu.identity.index, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 from gpumon.model import GpuReading
 
@@ -18,19 +19,40 @@ BLIND_SECONDS = 60.0
 stand for if the clock was set back, so that nothing shows how long it took."""
 
 
+class Epoch(NamedTuple):
+    """Since when a device's counter counts: a boot, and a time that the driver was loaded in it.
+
+    Either is a name, and empty if it is not known. NVML counts from the driver's load (nvml.h:
+    nvmlDeviceGetTotalEnergyConsumption): a counter of another epoch is another counter, even one
+    that stands higher.
+    """
+
+    boot: str = ""
+    driver: str = ""
+
+    def is_over_in(self, later: Epoch) -> bool:
+        """Return whether a later epoch is certainly another one."""
+        return any(a and b and a != b for a, b in zip(self, later, strict=True))
+
+
+UNKNOWN_EPOCH = Epoch()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mark:
-    """What is remembered of a GPU's last reading: source time, counter (mJ) and power (W)."""
+    """What is remembered of a GPU's last reading: source time, counter (mJ), power (W), epoch."""
 
     time: float
     counter: int | None
     watts: float | None
+    epoch: Epoch = UNKNOWN_EPOCH
 
     @staticmethod
-    def of(gpu: GpuReading) -> Mark:
+    def of(gpu: GpuReading, epoch: Epoch = UNKNOWN_EPOCH) -> Mark:
         """Return the mark of a reading."""
         joules = gpu.energy_joules
-        return Mark(gpu.time, None if joules is None else round(joules * 1000), gpu.power_watts)
+        counter = None if joules is None else round(joules * 1000)
+        return Mark(gpu.time, counter, gpu.power_watts, epoch)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,14 +66,14 @@ class Drawn:
 def drawn(before: Mark, now: Mark, seconds: float, limit_watts: float | None) -> Drawn:
     """Return what was drawn in ``seconds``; 0 or less if the clock was set back.
 
-    The counter's difference holds over any gap. One that fell was reset, one that leapt beyond
-    the limit is wrong: the hole is then filled from power if it is short. A GPU without a
-    counter has only its power.
+    The counter's difference holds over any gap. One that fell, or that is of another epoch, was
+    reset; one that leapt beyond the limit is wrong: the hole is then filled from power if it is
+    short. A GPU without a counter has only its power.
     """
     if now.counter is None or before.counter is None:
         return Drawn(_by_power(before, now, seconds))
     step = now.counter - before.counter
-    if step < 0:
+    if step < 0 or before.epoch.is_over_in(now.epoch):
         filled = _by_power(before, now, seconds)
         if not filled and _plausible(now.counter, seconds, limit_watts):
             filled = now.counter  # at least what it counted since its reset

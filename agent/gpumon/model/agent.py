@@ -20,6 +20,13 @@ class BuildInfo:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class BootInfo:
+    """The kernel's random name of a boot."""
+
+    boot_id: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class WorkloadInfo:
     """What reports which job holds which GPU."""
 
@@ -85,6 +92,20 @@ class AgentReading:
         "Readers that were replaced because they died or hung.", tier=Tier.CORE
     )
 
+    clock_synchronized: bool | None = gauge(
+        "1 while something keeps this node's clock, 0 while nothing does: its events then have "
+        "wrong times."
+    )
+    clock_offset_seconds: float | None = gauge(
+        "How far this node's clock is ahead, as what keeps it reckons (chronyd, else the kernel); "
+        "absent while nothing does."
+    )
+    boot_info: BootInfo | None = info(
+        "The boot of this node: energy counters began again with it.",
+        labels=("boot_id",),
+        tier=Tier.STANDARD,
+        name="boot",
+    )
     unattributed_xids: int | None = gauge(
         "Xids not yet assigned to a GPU: no GPU has ever been seen at their PCI address.",
         tier=Tier.CORE,

@@ -1,6 +1,7 @@
 """What happened on this node beside Xids and jobs, kept in the state file for ``gpumon events``.
 
-GPUs that changed state, counters that began again, drivers, readers, orders.
+GPUs that changed state, counters that began again, drivers, readers, orders, boots, and the clock
+by which all of it is dated.
 """
 
 from __future__ import annotations
@@ -9,7 +10,16 @@ import dataclasses
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import GpuState, Snapshot
+from gpumon.statedb.clocknotes import (
+    RIGHT,
+    WRONG,
+    Span,
+    keep_spans,
+    load_wrong_clock,
+    words_of,
+)
 from gpumon.statedb.events import Note, keep_note, load_states
+from gpumon.statedb.facts import keep_fact, load_fact
 from gpumon.statedb.file import StateFile
 
 KEPT_SECONDS = 400 * 86_400.0
@@ -22,6 +32,15 @@ CORRECTIONS = {
     "rejected": "its energy counter leapt beyond its power limit: not believed",
     "gap": "its joules since it was last read are nobody's: who held it is not known",
 }
+
+
+SAME_SPAN_SECONDS = 60.0
+"""Times of a wrong clock that are further apart have a jump between them, or an agent's end."""
+
+MOST_SPANS = 20
+
+BOOT = "boot_id"
+"""The fact that says in which boot the last agent ran."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -43,6 +62,9 @@ class Chronicle:
         self._floods: dict[tuple[str, str], _Flood] = {}
         self._driver = ""
         self._up: bool | None = None
+        self._boot = state.load(lambda db: load_fact(db, BOOT), None)
+        nothing: tuple[str, list[Span]] = ("", [])
+        self._wrong, self._wrong_spans = state.load(load_wrong_clock, nothing)
 
     def observe(self, snapshot: Snapshot) -> None:
         """Note what differs from the snapshot before; a first sight of what is well is nothing."""
@@ -71,6 +93,44 @@ class Chronicle:
         """Note that a GPU's energy counter was not taken as it was."""
         self.note("counter", CORRECTIONS[correction], gpu=gpu, uuid=uuid)
 
+    def booted(self, boot: str, uptime: float) -> None:
+        """Note a boot (by the kernel's name for it) that is another than the last agent's.
+
+        ``uptime`` is the seconds since then.
+        """
+        if not boot or boot == self._boot:
+            return
+        if self._boot:
+            self.note("boot", f"the machine was started again, {uptime:.0f} s ago")
+        self._boot = boot
+        self._state.save(lambda db: keep_fact(db, BOOT, boot))
+
+    def clock(self, wrong: str) -> None:
+        """Note what is wrong with the clock from now on, empty if nothing is any longer."""
+        was, self._wrong = self._wrong, wrong
+        if wrong:
+            self.clock_goes_on()
+            if wrong.split()[-1:] != was.split()[-1:]:  # not each change of how much
+                text = f"{wrong}: the times of events from here on may be wrong"
+                self.note("clock", text, state=f"{WRONG} {wrong}")
+        elif was:
+            spans, self._wrong_spans = words_of(self._wrong_spans), []
+            self.note("clock", f"right again (it was {was})", state=f"{RIGHT} {spans}".strip())
+            self._state.save(lambda db: keep_spans(db, ""))
+
+    def clock_goes_on(self) -> None:
+        """Take note of the time while the clock is wrong, over which it may be set."""
+        if not self._wrong:
+            return
+        now = self._clock.time()
+        last = self._wrong_spans[-1] if self._wrong_spans else None
+        if last is not None and last[0] <= now <= last[1] + SAME_SPAN_SECONDS:
+            self._wrong_spans[-1] = last[0], max(last[1], now)
+        else:
+            self._wrong_spans = [*self._wrong_spans[-MOST_SPANS:], (now, now)]
+        words = words_of(self._wrong_spans)
+        self._state.save(lambda db: keep_spans(db, words))
+
     def note(
         self, kind: str, text: str, *, gpu: int | None = None, uuid: str = "", state: str = ""
     ) -> None:
@@ -80,12 +140,14 @@ class Chronicle:
         if flood is None or not 0 <= now - flood.since < 3600:
             flood = self._floods[uuid, kind] = _Flood(now)
         flood.count += 1
-        if flood.count > MOST_AN_HOUR:
+        # Which events a wrong clock dated must be known to the end; there is one a minute at most.
+        if flood.count > MOST_AN_HOUR and not (kind == "clock" and state):
             return
         if flood.count == MOST_AN_HOUR:
             text = f"{text} (and perhaps more of this kind within the hour)"
         row = Note(now, kind, gpu, uuid, state, text)
-        self._state.save(lambda db: keep_note(db, row, now - KEPT_SECONDS))
+        oldest = now - KEPT_SECONDS if self._state.forgets else None
+        self._state.save(lambda db: keep_note(db, row, oldest))
 
 
 def _released(snapshot: Snapshot) -> bool:

@@ -17,15 +17,18 @@ from typing import TYPE_CHECKING, Any
 from gpumon import __version__
 from gpumon.exposition.selfmetrics import SelfMetrics
 from gpumon.host import Host
+from gpumon.host.timekeeping import counter_epoch
 from gpumon.kernellog import KernelLog
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
+from gpumon.ledger.measure import Epoch
 from gpumon.model import SourceInfo, SxidEvent, XidEvent
 from gpumon.reader.supervisor import Supervisor
 from gpumon.server import control, systemd
 from gpumon.server.app import make_app
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
+from gpumon.server.clockwatch import ClockWatch
 from gpumon.server.node import Node
 from gpumon.server.options import AgentOptions
 from gpumon.server.parts import NodeParts
@@ -105,11 +108,20 @@ class _Parts:
         real = options.source.row.real
         self.host = Host(overhead_watts=options.node_overhead_watts) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
+        self.clock = (
+            ClockWatch(self.chronicle, self.state, set_by=self.xids.clock_was_set) if real else None
+        )
         self.manager = choose(options.workload_manager, options.workload_settings, real=real)
         books = self.state.load(load_books, Books())
         active = options.thresholds.number("activity.idle_ratio")
         self._note_line(books.active_ratio, active)
-        ledger = Ledger(books, LedgerFile(self.state), active_ratio=active, steady=real)
+        ledger = Ledger(
+            books,
+            LedgerFile(self.state),
+            active_ratio=active,
+            steady=real,
+            epoch=counter_epoch if real else Epoch,
+        )
         parts = NodeParts(
             expected=ExpectedGpus(options.expected_gpus, self.state),
             xids=self.xids,
@@ -117,6 +129,7 @@ class _Parts:
             books=BookKeeper(ledger, self.manager, chronicle=self.chronicle, host=self.host),
             host=self.host,
             kernel_log=self.kernel_log,
+            clock=self.clock,
             thresholds=options.thresholds,
         )
         source = SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2])
@@ -149,6 +162,8 @@ class _Parts:
             yield systemd.keep_telling(self.node)
         if self.host is not None:
             yield self.host.run(self.node.gpu_watts)
+        if self.clock is not None:
+            yield self.clock.run()
         yield self.manager.run()
         yield self.node.keep_looking()
         if self.kernel_log is not None:

@@ -33,6 +33,7 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
         reader_restarts=restarts,
         unattributed_xids=parts.xids.unattributed,
         **(parts.books.reading() if parts.books else {}),
+        **(parts.clock.reading() if parts.clock else {}),
     )
 
 

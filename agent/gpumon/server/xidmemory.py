@@ -33,6 +33,9 @@ KEPT_SECONDS = 400 * 86400.0
 
 MOST_EVENTS = 100_000
 
+NEWS_SECONDS = 3600.0
+"""An event that was no older when it was heard was dated by the clock as it was then."""
+
 
 _NOTHING: Mapping[str, Any] = {"xid_events": dict.fromkeys(XID_CLASSES, 0)}
 """What is remembered of a GPU that has never had an Xid, by its reading's fields."""
@@ -64,6 +67,8 @@ class XidMemory:
         recent: list[OpenEvent] = state.load(xidrows.load_recent, [])
         for event in recent:
             self._open.setdefault((event.told.pci, event.told.xid), []).append(event)
+        self._news: dict[tuple[str, int], Count] = {}
+        self._switch_news: dict[tuple[int, str, int, bool], Count] = {}
         self._log = EventLog(clock)
         self._filled: dict[str, Mapping[str, Any]] = {}
         self.position = state.load(xidrows.load_position, "")
@@ -109,6 +114,23 @@ class XidMemory:
             gpu = self._gpu_at(event.pci)
             self._log.xid(event, gpu, gpu.uuid if gpu else self._owners.get(event.pci, ""))
         return new
+
+    def clock_was_set(self, seconds: float) -> None:
+        """Move the times of the last events, as they are shown, with the clock that dated them.
+
+        Alerts ask how long ago they were. Without this an Xid just after a boot with a wrong clock
+        would be too old to fire, or news for as long as the clock was ahead.
+        """
+        changes: list[Change] = []
+        for (owner, code), count in self._news.items():
+            count.last += seconds
+            self._filled.pop(owner, None)
+            changes.append(xidrows.count_row(owner, code, count))
+        for key, count in self._switch_news.items():
+            count.last += seconds
+            changes.append(xidrows.switch_row(key, count))
+        if changes:
+            self._save(changes)
 
     def remembered(self, uuid: str) -> Mapping[str, Any]:
         """Return what is remembered of a GPU, by its reading's fields."""
@@ -169,6 +191,8 @@ class XidMemory:
         told.append(first)
         count = self._counts.setdefault((owner, event.xid), Count())
         count.add(event.time)
+        if self._clock.time() - event.time < NEWS_SECONDS:
+            self._news[owner, event.xid] = count
         self._filled.pop(owner, None)
         new.append(event)
         return [xidrows.event_row(first, owner), xidrows.count_row(owner, event.xid, count)]
@@ -177,6 +201,8 @@ class XidMemory:
         key = (event.nvswitch, event.pci, event.sxid, event.fatal)
         count = self._switches.setdefault(key, Count())
         count.add(event.time)
+        if self._clock.time() - event.time < NEWS_SECONDS:
+            self._switch_news[key] = count
         number, self._next = self._next, self._next + 1
         self._log.sxid(event)
         return xidrows.sxid_rows(event, number, count)
@@ -189,6 +215,8 @@ class XidMemory:
             count = self._counts.setdefault((gpu.uuid, code), Count())
             count.count += waiting.count
             count.last = max(count.last, waiting.last)
+            if self._news.pop((owner, code), None) is not None:
+                self._news[gpu.uuid, code] = count
             changes.append(xidrows.count_row(gpu.uuid, code, count))
         self._filled.pop(gpu.uuid, None)
         self._save(changes)
@@ -214,7 +242,8 @@ class XidMemory:
         }
 
     def _save(self, changes: Sequence[Change]) -> None:
-        oldest, newest = self._clock.time() - KEPT_SECONDS, self._next - MOST_EVENTS
+        oldest = self._clock.time() - KEPT_SECONDS if self._state.forgets else None
+        newest = self._next - MOST_EVENTS
 
         self._state.save(lambda db: xidrows.apply(db, changes, oldest, newest))
 

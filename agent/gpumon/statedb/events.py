@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from gpumon.statedb.clocknotes import WrongSpan, load_wrong_spans
 from gpumon.statedb.reading import open_to_read
 from gpumon.statedb.xids import load_since
 from gpumon.xids import advice, xid
@@ -27,13 +28,14 @@ class Note(NamedTuple):
     text: str
 
 
-def keep_note(db: sqlite3.Connection, note: Note, oldest: float) -> None:
-    """Keep a note, and forget those before a time (unix seconds)."""
+def keep_note(db: sqlite3.Connection, note: Note, oldest: float | None) -> None:
+    """Keep a note, and forget those before a time (unix seconds), if there is one."""
     db.execute(
         "INSERT INTO chronicle (time, kind, gpu, uuid, state, text) VALUES (?, ?, ?, ?, ?, ?)",
         note,
     )
-    db.execute("DELETE FROM chronicle WHERE time < ?", (oldest,))
+    if oldest is not None:
+        db.execute("DELETE FROM chronicle WHERE time < ?", (oldest,))
 
 
 def load_states(db: sqlite3.Connection) -> dict[str, str]:
@@ -49,7 +51,8 @@ MOST_XIDS = 100_000
 class Event:
     """Something that happened at a time (unix seconds); ``gpus`` are the GPUs it is about.
 
-    ``uuids`` are theirs, or what is known of one that was never seen; ``code`` an Xid's.
+    ``uuids`` are theirs, or what is known of one that was never seen; ``code`` an Xid's; ``clock``
+    says what was wrong with the clock that dated it, empty if nothing was.
     """
 
     time: float
@@ -62,6 +65,7 @@ class Event:
     user: str = ""
     energy_joules: float | None = None
     next_step: str = ""
+    clock: str = ""
 
 
 def load_events(path: Path, since: float, until: float) -> list[Event]:
@@ -72,9 +76,17 @@ def load_events(path: Path, since: float, until: float) -> list[Event]:
     with open_to_read(path) as db:
         gpus = _gpus(db)
         found = [*_xids(db, since, gpus), *_notes(db, since), *_jobs(db, since, gpus)]
+        wrong = load_wrong_spans(db)
     return sorted(
-        (event for event in found if since <= event.time < until), key=lambda event: event.time
+        (_marked(event, wrong) for event in found if since <= event.time < until),
+        key=lambda event: event.time,
     )
+
+
+def _marked(event: Event, wrong: list[WrongSpan]) -> Event:
+    """Return an event with what was wrong with the clock at its time."""
+    how = next((span.how for span in wrong if span.since <= event.time <= span.until), "")
+    return dataclasses.replace(event, clock=how) if how else event
 
 
 def _gpus(db: sqlite3.Connection) -> dict[str, int]:

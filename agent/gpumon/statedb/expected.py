@@ -29,11 +29,14 @@ class ExpectedGpus:
         if count <= self._seen.get((name, day), 0):
             return
         self._seen[name, day] = count
-        self._seen = {key: n for key, n in self._seen.items() if key[1] > day - DAYS_REMEMBERED}
+        forgets = self._state.forgets
+        if forgets:
+            self._seen = {key: n for key, n in self._seen.items() if key[1] > day - DAYS_REMEMBERED}
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO gpus_seen VALUES (?, ?, ?)", (name, day, count))
-            db.execute("DELETE FROM gpus_seen WHERE day <= ?", (day - DAYS_REMEMBERED,))
+            if forgets:
+                db.execute("DELETE FROM gpus_seen WHERE day <= ?", (day - DAYS_REMEMBERED,))
 
         self._state.save(write)
 

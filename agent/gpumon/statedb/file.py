@@ -101,6 +101,11 @@ MIGRATIONS = (
     INSERT INTO active_lines (time, ratio) SELECT (SELECT min(hour) FROM hourly) * 3600.0, 0.05
         WHERE EXISTS (SELECT 1 FROM hourly);
     """,
+    # Since when the counter of a GPU's last reading counts: the boot, and the driver's load in it.
+    """
+    ALTER TABLE ledger_gpus ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+    ALTER TABLE ledger_gpus ADD COLUMN driver_load TEXT NOT NULL DEFAULT '';
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 
@@ -131,6 +136,8 @@ class StateFile:
         self._failing = False
         self._readable = False
         self._writer: threading.Thread | None = None
+        self.forgets = True
+        """False while the clock is wrong: what is old is not known then, and nothing is removed."""
         if path is None:
             return
         new = _missing(path)

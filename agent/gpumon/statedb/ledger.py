@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from gpumon.documents.write import json_of
 from gpumon.ledger.account import HOUR, Account, JobAccount
 from gpumon.ledger.ledger import Books, OpenJob
-from gpumon.ledger.measure import Mark
+from gpumon.ledger.measure import Epoch, Mark
 from gpumon.model import Job
 from gpumon.statedb.file import StateFile
 
@@ -24,7 +24,7 @@ KEPT_DAYS = 400
 
 _PRUNE_SECONDS = 86_400.0
 
-_ACCOUNT = "INSERT OR REPLACE INTO ledger_gpus VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ACCOUNT = "INSERT OR REPLACE INTO ledger_gpus VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _JOB_ACCOUNT = "INSERT OR REPLACE INTO ledger_jobs VALUES (?, ?, ?, ?, ?, ?, ?)"
 _JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _HOURLY = """
@@ -91,6 +91,7 @@ class LedgerFile:
                 account.total,
                 account.ended,
                 account.unallocated,
+                *mark.epoch,
             ),
         )
 
@@ -143,7 +144,7 @@ class LedgerFile:
             if self._queued or not (self._rows or self._hours):
                 return
             self._queued = True
-        prune = not 0 <= time - self._pruned < _PRUNE_SECONDS
+        prune = self._state.forgets and not 0 <= time - self._pruned < _PRUNE_SECONDS
         if prune:
             self._pruned = time
         oldest = int(time // HOUR) - KEPT_DAYS * 24 if prune else None
@@ -213,14 +214,14 @@ def load_books(db: sqlite3.Connection) -> Books:
     """Return what the last agent left: accounts, and the jobs that are still shown."""
     last = db.execute("SELECT ratio FROM active_lines ORDER BY id DESC LIMIT 1").fetchone()
     books = Books(active_ratio=last[0] if last else None)
-    for uuid, gpu, time, counter, watts, holders, total, ended, unallocated in db.execute(
-        "SELECT uuid, gpu, time, counter, watts, holders, total, ended, unallocated "
-        "FROM ledger_gpus"
+    for uuid, gpu, time, counter, watts, holders, total, ended, unallocated, *epoch in db.execute(
+        "SELECT uuid, gpu, time, counter, watts, holders, total, ended, unallocated, boot, "
+        "driver_load FROM ledger_gpus"
     ):
         books.accounts[uuid] = Account(
             uuid=uuid,
             gpu=gpu,
-            mark=Mark(time, counter, watts),
+            mark=Mark(time, counter, watts, Epoch(*epoch)),
             holders=tuple(json.loads(holders)),
             total=total,
             ended=ended,

@@ -87,11 +87,16 @@ def sxid_rows(event: SxidEvent, number: int, count: Count) -> list[Change]:
     key = (event.nvswitch, event.pci, event.sxid, event.fatal)
     return [
         (_INSERT_EVENT, (*row, "log", None, "", event.text, None, None)),
-        (
-            "INSERT OR REPLACE INTO sxid_counts VALUES (?, ?, ?, ?, ?, ?)",
-            (*key, count.count, count.last),
-        ),
+        switch_row(key, count),
     ]
+
+
+def switch_row(key: tuple[int, str, int, bool], count: Count) -> Change:
+    """Return the change that keeps how often an NVSwitch (number, address) had an SXid."""
+    return (
+        "INSERT OR REPLACE INTO sxid_counts VALUES (?, ?, ?, ?, ?, ?)",
+        (*key, count.count, count.last),
+    )
 
 
 def count_row(owner: str, code: int, count: Count) -> Change:
@@ -159,11 +164,14 @@ def load_position(db: sqlite3.Connection) -> str:
     return load_fact(db, POSITION) or ""
 
 
-def apply(db: sqlite3.Connection, changes: Sequence[Change], oldest: float, newest: int) -> None:
-    """Make changes, and forget events before a time (unix seconds) or a number."""
+def apply(
+    db: sqlite3.Connection, changes: Sequence[Change], oldest: float | None, newest: int
+) -> None:
+    """Make changes, and forget events before a time (unix seconds; None: none) or a number."""
     for statement, values in changes:
         db.execute(statement, values)
-    db.execute("DELETE FROM events WHERE time < ?", (oldest,))
+    if oldest is not None:
+        db.execute("DELETE FROM events WHERE time < ?", (oldest,))
     db.execute("DELETE FROM events WHERE id <= ?", (newest,))
 
 

@@ -15,7 +15,10 @@ from gpumon.statedb.events import Event
 from gpumon.times import format_time
 from gpumon.views.console import put
 
-KINDS = ("xid", "sxid", "state", "counter", "driver", "reader", "job", "order", "agent")
+KINDS = (
+    *("xid", "sxid", "state", "counter", "driver", "reader", "job", "order", "agent"),
+    *("boot", "clock"),
+)
 FORMATS = ("table", "json", "ndjson", "csv")
 
 
@@ -52,7 +55,8 @@ def show(console: Console, events: list[Event]) -> None:
     for event in events:
         gpus = ",".join(map(str, event.gpus)) or (event.uuids[0] if event.uuids else "")
         step = f" → {event.next_step}" if event.next_step else ""
-        what = _printable(f"{event.text}{step}")
+        doubt = f" (clock {event.clock})" if event.clock and event.kind != "clock" else ""
+        what = _printable(f"{event.text}{doubt}{step}")
         table.add_row(f"{format_time(event.time)[:19]}Z", event.kind, gpus, Text(what))
     put(console, [table])
 
