@@ -83,7 +83,7 @@ class TestExitCodes:
             (["--skip", ",".join(NAMES), "sim:1xH100"], "no check is left"),
             (["--level", "info", "sim:1xH100"], "--level"),
             (["--minor", "x", "sim:1xH100"], "write the numbers of /dev/nvidiaN"),
-            (["--timeout", "nan", "sim:1xH100"], "is no number of seconds"),
+            (["--timeout", "nan", "sim:1xH100"], "is not a number of seconds"),
             (["--window", "1", "sim:1xH100"], "--window"),
             (["sim:8xH1000"], "did you mean H100"),
             (["--thresholds", "/dev/null", "-o", "xml", "sim:1xH100"], "xml"),

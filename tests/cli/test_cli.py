@@ -378,9 +378,9 @@ def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, words: str) -
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["agent", "--interval", "nan"], "is no number of seconds"),
-        (["status", "-w", "nan", "sim:1xH100"], "is no number of seconds"),
-        (["record", "--duration", "inf", "-f", "x", "sim:1xH100"], "is no number of seconds"),
+        (["agent", "--interval", "nan"], "is not a number of seconds"),
+        (["status", "-w", "nan", "sim:1xH100"], "is not a number of seconds"),
+        (["record", "--duration", "inf", "-f", "x", "sim:1xH100"], "is not a number of seconds"),
         (["sim:8xH100"], "see gpumon status sim:8xH100"),
         (["status", "http://[::1"], "is gpumon agent running there"),
     ],

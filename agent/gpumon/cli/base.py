@@ -29,7 +29,7 @@ class Finite(click.FloatRange):
         """Return a finite number within the range."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no number of {self.unit}", param, ctx)
+            self.fail(f"{value!r} is not a number of {self.unit}", param, ctx)
         return number
 
 
@@ -59,7 +59,7 @@ class Command(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Read the configuration before the arguments; UsageError where it is wrong."""
+        """Read the configuration before the arguments; UsageError if it is wrong."""
         completing = extra.get("resilient_parsing")
         # Help and TAB are for whoever has a wrong file, too.
         if completing or not {"-h", "--help"}.isdisjoint(args):
@@ -128,7 +128,7 @@ def _name_node(tables: Mapping[str, Any], common: Mapping[str, str]) -> None:
 def _check_environment(known: set[str]) -> None:
     """Raise UsageError for a GPUMON_ variable that a command with such variables does not know.
 
-    Those of all commands are known to each, and are no reason to look at the others.
+    Those of all commands are known to each, and are not a reason to look at the others.
     """
     if not known - _COMMON_VARIABLES:
         return
@@ -185,7 +185,7 @@ def output(*forms: str, text: str = "How to write it.") -> Callable[[Function], 
 
 
 def default_state_dir() -> Path:
-    """Return where state is kept where nobody says: below ``$XDG_STATE_HOME``."""
+    """Return where state is kept if nobody says otherwise: below ``$XDG_STATE_HOME``."""
     home = os.environ.get("XDG_STATE_HOME")
     if home:
         return Path(home) / "gpumon"
@@ -196,7 +196,7 @@ def default_state_dir() -> Path:
 
 
 def _service_has(name: str) -> bool:
-    """Tell whether the service keeps a file of that name; UnavailableError for whom may not see."""
+    """Return whether the service keeps a file of a name; UnavailableError if this user may not see."""
     try:
         return (service.STATE_DIR / name).exists()
     except PermissionError:
@@ -208,7 +208,7 @@ def _service_has(name: str) -> bool:
 def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
     """Give an order to this machine's agent, print its answer, and return the exit code.
 
-    Raises UnavailableError where no agent takes it.
+    Raises UnavailableError if no agent takes it.
     """
     from gpumon.server.control import NAME, send
 
@@ -231,7 +231,7 @@ def state_file(state_dir: Path | None, source: str) -> Path:
 
 
 def moment(text: str, now: float, option: str) -> float:
-    """Return unix seconds of a time, or of so long ago; UsageError where it is neither."""
+    """Return unix seconds of a time, or of so long ago; UsageError if it is neither."""
     from gpumon.times import parse_duration, parse_time
 
     try:

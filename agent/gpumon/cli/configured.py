@@ -29,7 +29,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Configured:
-    """Where the agent should be, and what says so: a file's tables and the service's variables.
+    """The place of the agent, and what says so: a file's tables and the service's variables.
 
     ``common`` are the file's keys of all commands, ``values`` all of the agent's parameters.
     """
@@ -45,7 +45,7 @@ def read(file: Path | None, *, for_service: bool = False) -> Configured:
     """Read a configuration as the agent would, values and all; None is the default file.
 
     The service has its own variables only; an agent that is started by hand has the caller's, too.
-    Raises UsageError, and UnavailableError where the file cannot be read.
+    Raises UsageError, and UnavailableError if the file cannot be read.
     """
     tables = config.load(file)
     for name in config.tables_of(tables):
@@ -90,7 +90,7 @@ def _url(address: tuple[str, int]) -> str:
 
 
 def service_variables() -> Mapping[str, str]:
-    """Return the variables that the service's file sets; none where it may not be read."""
+    """Return the variables that the service's file sets; none if it may not be read."""
     try:
         lines = service.ENVIRONMENT.read_text("utf-8", "replace").splitlines()
     except OSError:

@@ -49,7 +49,7 @@ _HEADER = (
 def rendered(argv: Sequence[str]) -> dict[Path, str]:
     """Return the files that are gpumon's own, with a mark by which a later edit is seen.
 
-    The version is in the mark, so that whoever reads one knows where it is from.
+    The version is in the mark, so that a reader knows where it is from.
     """
     texts = {path: asset(name).read_text("utf-8") for path, name in _SHIPPED.items()}
     unit = texts[UNIT_FILE]
@@ -71,7 +71,7 @@ def _digest(text: str) -> str:
 
 
 def is_ours(path: Path, text: str) -> bool:
-    """Tell whether a file is as gpumon wrote it, or as it ships; else somebody edited it."""
+    """Return whether a file is as gpumon wrote it, or as it ships; else somebody edited it."""
     if text == asset(_SHIPPED[path]).read_text("utf-8"):
         return True
     head = re.match(_HEADER, text)
@@ -107,7 +107,7 @@ def _lines(setting: Setting, chosen: Mapping[str, str]) -> list[str]:
 _HEAD = """\
 # The configuration of gpumon on this machine. A key is a flag of the command that its table is
 # named for; what stands before the first table is of all commands. What stands behind a # is the
-# default, or an example where there is none.
+# default, or an example if there is none.
 # After a change: systemctl restart gpumon-agent
 """
 

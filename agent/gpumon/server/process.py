@@ -170,7 +170,7 @@ class _Parts:
             yield self.kernel_log.run(self.xids.position, self._heard)
 
     def _heard(self, events: Sequence[XidEvent | SxidEvent], position: str) -> None:
-        """Take in what the kernel log told."""
+        """Take in what the kernel log reports."""
         for event in self.xids.observe(events, position):
             if event.xid == GSP_TIMEOUT:
                 self._leave_alone(event)
@@ -180,7 +180,7 @@ class _Parts:
 
         Each call would stand still for 45 s and hold the driver's lock meanwhile; NVIDIA's own DCGM
         stops all its calls at this Xid. Only a reset helps, for which the agent has to let go
-        anyhow, and then begins anew.
+        anyhow, and then begins again.
         """
         gpu = self.node.gpu_at(event.pci)
         if gpu is not None:
@@ -195,7 +195,7 @@ GSP_TIMEOUT = 119
 
 
 def _access(web_config: Path | None) -> Access | None:
-    """Return who is let in, where that is restricted; UsageError where the file is wrong."""
+    """Return who is let in, if that is restricted; UsageError if the file is wrong."""
     if web_config is None:
         return None
     from gpumon.web.access import Access  # YAML and bcrypt, only for whom wants them
