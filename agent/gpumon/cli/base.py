@@ -196,7 +196,7 @@ def default_state_dir() -> Path:
 
 
 def _service_has(name: str) -> bool:
-    """Return whether the service keeps a file of a name; UnavailableError if this user may not see."""
+    """Return whether the service keeps a file; UnavailableError if this user may not see it."""
     try:
         return (service.STATE_DIR / name).exists()
     except PermissionError:
