@@ -228,6 +228,19 @@ def test_a_state_file_of_before_knows_no_epoch(tmp_path: Path) -> None:
     assert total(agent.read(held())) == 7.0 + 5000.0
 
 
+def test_an_end_that_is_planned_is_not_one_that_has_been(tmp_path: Path) -> None:
+    """Only what the clock has passed is over; the next agent knows how far that was."""
+    agent = Agent(tmp_path / "state.db")
+    planned = held(by("1", since=START, until=START + 100))
+    agent.tick(planned)
+    assert energy(agent.tick(planned), "1") == 100.0
+    agent.tick(held(), wall=HOUR)
+    agent.away(1.0)
+    agent.tick(held(), wall=-HOUR)
+    state = agent.tick(held(by("2", since=START + 1800)))
+    assert energy(state, "2") == 100.0
+
+
 @pytest.mark.parametrize("seconds", [30.0, 5.0])
 def test_a_short_hole_over_a_boot_is_filled_from_power(seconds: float) -> None:
     """As one over any other reset."""

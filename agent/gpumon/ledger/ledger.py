@@ -120,7 +120,8 @@ class Ledger:
         self._gap_seconds = gap_seconds
         self._epoch_now = epoch
         self._epoch = Epoch()
-        self._future = Future()
+        latest = max((a.mark.time for a in books.accounts.values()), default=0.0)
+        self._future = Future(latest)
         self._read_at: dict[str, float] = {}
         self._corrections = dict.fromkeys(CORRECTIONS, 0)
         self._corrected: list[tuple[str, int, str]] = []
