@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 from gpumon.model import Holding
 
-
 STEP_SECONDS = 1.0
 """A clock that is this much behind the latest time was set back."""
 
