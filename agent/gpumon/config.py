@@ -40,7 +40,7 @@ def load(path: Path | None) -> dict[str, Any]:
     """
     file = path or DEFAULT_FILE
     try:
-        return tomllib.loads(file.read_text("utf-8"))
+        return read_toml(file)
     except FileNotFoundError:
         if path is None:
             return {}
@@ -49,8 +49,33 @@ def load(path: Path | None) -> dict[str, Any]:
         raise UnavailableError(
             f"cannot read {file} ({error.strerror})", "check its permissions"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{file}: {error}", "mend the line, or leave out --config") from None
+
+
+MOST_BYTES = 1 << 20
+"""No file of settings is as large."""
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what is in a TOML file.
+
+    Raises OSError if it cannot be read, and ValueError, with the line, if it is not such a file: a
+    pipe or a device may never end.
+    """
+    if file.exists() and not file.is_file():
+        raise ValueError("it is not a regular file")
+    with file.open("rb") as opened:
+        raw = opened.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 COMMON = ("thresholds", "node")
@@ -125,8 +150,19 @@ def node_name(given: str | None = None) -> str:
     """Return what this node is called: as given, else by GPUMON_NODE, else the host's name.
 
     In a pod the host's name is the pod's, so the variable carries the node's (design section 11).
+    Raises UsageError for what cannot be a name.
     """
-    return given or os.environ.get(NODE_VARIABLE) or socket.gethostname()
+    name = given or os.environ.get(NODE_VARIABLE) or socket.gethostname()
+    if not name.isprintable() or len(name) > MOST_NAME:
+        raise UsageError(
+            f"--node {name[:40]!r} is not a name",
+            f"write up to {MOST_NAME} printable characters",
+        )
+    return name
+
+
+MOST_NAME = 253
+"""As long as a host's name may be (hostname(7))."""
 
 
 class Shape(enum.Enum):

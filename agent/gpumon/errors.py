@@ -17,6 +17,13 @@ import difflib
 from collections.abc import Sequence
 
 
+def printable(text: str) -> str:
+    """Return a text of anybody's without what it could do to a terminal: escapes, line breaks."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 class GpumonError(Exception):
     """Something went wrong that the user can act upon."""
 
@@ -30,7 +37,7 @@ class GpumonError(Exception):
 
     def __str__(self) -> str:
         """One line: the problem, then the next step."""
-        return f"{self.problem}: {self.next_step}" if self.next_step else self.problem
+        return printable(f"{self.problem}: {self.next_step}" if self.next_step else self.problem)
 
 
 class UsageError(GpumonError):

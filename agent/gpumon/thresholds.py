@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from gpumon.config import read_toml
 from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.times import parse_duration
 
@@ -83,13 +84,15 @@ def load_thresholds(path: Path) -> Thresholds:
     does not exist or gives it another kind of value.
     """
     try:
-        own = _flat(tomllib.loads(path.read_text("utf-8")))
+        own = _flat(read_toml(path))
     except OSError as error:
         raise UnavailableError(
             f"cannot read the thresholds in {path} ({error.strerror})", "name another file"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise UsageError(f"{path}: {error}", "write it as gpumon/thresholds.toml is") from None
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path}: {error}", "write sections and names as gpumon rules thresholds lists them"
+        ) from None
     known = shipped().values
     for name, value in own.items():
         if name not in known:

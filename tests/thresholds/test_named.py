@@ -130,7 +130,7 @@ def test_the_configuration_names_them_for_every_command(
     [
         ("[heat]\nmargin_lo_celsius = 9\n", 2, "did you mean heat.margin_low_celsius?"),
         ("[heat]\nmargin_low_celsius = 'hot'\n", 2, "it is a number from 0"),
-        ("[heat\n", 2, "write it as gpumon/thresholds.toml is"),
+        ("[heat\n", 2, "write sections and names as gpumon rules thresholds lists them"),
         (None, 3, "cannot read the thresholds in"),
     ],
 )

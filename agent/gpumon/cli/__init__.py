@@ -7,6 +7,7 @@ completion must not pay for what they do not use.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -15,7 +16,7 @@ import click
 
 from gpumon import __version__
 from gpumon.cli.printing import hush, say
-from gpumon.errors import GpumonError, UsageError
+from gpumon.errors import GpumonError, UsageError, printable
 
 COMMANDS = {
     "agent": "Read this machine's GPUs and serve them to Prometheus.",
@@ -127,6 +128,10 @@ def cli(ctx: click.Context, /, **_options: Any) -> None:
 
 def main() -> None:
     """Run the command line and exit with one of the design's exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that does not take every character shows the others, instead of an error.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -189,5 +194,5 @@ def _explained(error: GpumonError | click.ClickException) -> tuple[str, int]:
 
 
 def _complain(message: str, code: int) -> int:
-    say(f"gpumon: {message}", err=True)
+    say(f"gpumon: {printable(message)}", err=True)
     return code

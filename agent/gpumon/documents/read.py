@@ -1,11 +1,18 @@
-"""Reads JSON of others: Python's ``json`` takes ``NaN``, and makes infinity of ``1e999``."""
+"""Reads JSON of others: Python's ``json`` takes ``NaN``, and makes infinity of ``1e999``.
+
+Texts in it come from users, drivers and other machines; what could do something to a terminal is
+replaced here, once for all who show them.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from typing import Any
+
+from gpumon.errors import printable
 
 
 def parse(text: str | bytes) -> Any:
@@ -25,9 +32,26 @@ def _loaded(
     text: str | bytes, *, constant: Callable[[str], object], number: Callable[[str], object]
 ) -> Any:
     try:
-        return json.loads(text, parse_constant=constant, parse_float=number)
+        value = json.loads(text, parse_constant=constant, parse_float=number)
+        raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        return _harmless(value) if _ESCAPES.search(raw) else value
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+_ESCAPES = re.compile(rb"\\|\xc2[\x80-\x9f]|\x7f")
+"""What a text needs to hold a character that is not printable: JSON escapes the others."""
+
+
+def _harmless(value: Any) -> Any:
+    """Return a value whose texts do nothing to a terminal (``gpumon.errors.printable``)."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(key): _harmless(each) for key, each in value.items()}
+    return value
 
 
 def _finite_or_none(text: str) -> float | None:

@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpumon.config import read_toml
 from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, Tariff, read_hours
 from gpumon.site.nodes import PLACES, SiteNode
@@ -57,13 +58,13 @@ def load_site(path: Path) -> Site:
     """
     try:
         modified = path.stat().st_mtime
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = read_toml(path)
     except OSError as error:
         raise UnavailableError(
             f"cannot read {path} ({error.strerror})",
             "name it with --site; deploy/site/site.toml is an example",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: {error}", "mend the line") from None
     return _Reader(path, modified).site(Table(tables, str(path)))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpumon.clock import Clock
+from gpumon.errors import printable
 from gpumon.model import (
     EnergyInfo,
     GpuIdentity,
@@ -230,8 +231,9 @@ def _address(pci: Any) -> str:
 
 def _fact(door: Door, handle: Any, function: str, missing: Any) -> Any:
     try:
-        return door.get(function, handle)
+        fact = door.get(function, handle)
     except FaultError as fault:
         if fault.code in SERIOUS:
             raise
         return missing
+    return printable(fact) if isinstance(fact, str) else fact

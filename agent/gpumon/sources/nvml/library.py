@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pynvml
 
 from gpumon.clock import Clock
-from gpumon.errors import UnavailableError
+from gpumon.errors import UnavailableError, printable
 from gpumon.sources.calls import CALL_DEADLINE, Calls, DriverFault, SourceFaultError
 
 
@@ -232,7 +232,7 @@ def _guard(target: Any, *args: Any) -> Any:
     except UnicodeDecodeError as error:
         # The binding decodes names, serials and the like; a board whose InfoROM is damaged may
         # return any bytes. That one text is odd then, and the GPU is read all the same.
-        return bytes(error.object).decode("utf-8", "replace")
+        return printable(bytes(error.object).decode("utf-8", "replace"))
 
 
 def _or_empty(getter: Any) -> str:
@@ -250,7 +250,7 @@ def _cuda_version() -> str:
 _NEXT_STEPS = {
     Code.LIBRARY_NOT_FOUND: (
         "libnvidia-ml.so.1 was not found",
-        "install the NVIDIA driver's user-space libraries, or use --source sim:8xH100",
+        "install the NVIDIA driver's user-space libraries; without a GPU, sim:8xH100 is one to try",
     ),
     Code.DRIVER_NOT_LOADED: (
         "the NVIDIA kernel driver is not loaded",

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gpumon.errors import UsageError
+from gpumon.errors import UsageError, printable
 from gpumon.model import GpuIdentity, GpuReading, GpuState, PowerSample, SourceInfo
 from gpumon.model.origins import Origins, table_of
 from gpumon.sources.origins import OriginTables
@@ -159,7 +159,8 @@ class _Pass:
         time = None if word_of(stamp) is not None else self._moment(number, stamp)
         values, used = self._values(number, cells, header)
         self._count += 1
-        facts = {f: cells[at] for f, at in header.identity.items() if word_of(cells[at]) is None}
+        named = header.identity.items()
+        facts = {f: printable(cells[at]) for f, at in named if word_of(cells[at]) is None}
         if not facts.get("index", "0").isdecimal():
             raise self._wrong(number, f"index is {facts['index'][:40]!r}", "a number")
         state = GpuState.OK if values else _state(cells, header)
