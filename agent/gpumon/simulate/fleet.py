@@ -152,7 +152,7 @@ class Fleet:
             span = self._timelines[slot.number].at(now)
             if span is not None:
                 yield {
-                    **dataclasses.asdict(span.job),
+                    **span.job.facts(),
                     "kind": span.kind,
                     "nodes": sorted(slot.gpus),
                     "gpus": sum(len(gpus) for gpus in slot.gpus.values()),

@@ -94,6 +94,12 @@ MIGRATIONS = (
     CREATE TABLE quarters
         (quarter INTEGER PRIMARY KEY, millijoules INTEGER, host_millijoules INTEGER);
     """,
+    # Which run of a job: a number may come back, of another user too. In hourly a job_id is then
+    # the id, a line feed, and when that run began.
+    """
+    ALTER TABLE jobs ADD COLUMN cluster TEXT;
+    ALTER TABLE jobs ADD COLUMN started REAL;
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 
