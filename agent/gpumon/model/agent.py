@@ -82,6 +82,10 @@ class AgentReading:
         "force.",
         tier=Tier.CORE,
     )
+    workload_manager_unresolved_jobs: int | None = gauge(
+        "Jobs here of which it is not known which GPUs they hold, or not of all; nobody pays for "
+        "those. gpumon doctor says why.",
+    )
     ledger_info: LedgerRule | None = info(
         "By what several holders of one GPU share its joules, and who gets those of a gap.",
         labels=("shared", "mig", "gap"),
