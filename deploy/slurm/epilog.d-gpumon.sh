@@ -2,6 +2,11 @@
 # Slurm epilog: reports to gpumon when a job gave its GPUs back. Never fails: that would drain the node.
 folder=${GPUMON_JOBS_DIR:-/run/gpumon/jobs}
 file="$folder/$SLURM_JOB_ID.json"
+# Of two clusters with a job of the same number, the later one has a file of its own.
+own="$folder/$(printf '%s' "$SLURM_CLUSTER_NAME" | tr -c '0-9A-Za-z_-' '_').$SLURM_JOB_ID.json"
+if [ -f "$own" ] && ! grep -qsF "\"cluster\": \"$SLURM_CLUSTER_NAME\"" "$file"; then
+    file=$own
+fi
 if [ -n "$SLURM_JOB_ID" ] && [ -f "$file" ]; then
     new="$folder/.$SLURM_JOB_ID.$$"
     if ! sed "s/}\$/, \"ended\": $(date +%s.%N)}/" "$file" >"$new" || ! mv -f "$new" "$file"; then

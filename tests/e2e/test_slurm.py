@@ -16,7 +16,7 @@ import pytest
 from gpumon.cli import run
 from gpumon.times import parse_time
 from gpumon.workloads.slurm.sinfo import parse_nodes
-from gpumon.workloads.slurm.slurmcommand import parse_job
+from gpumon.workloads.slurm.squeue import parse_squeue, told_of
 from tests.support.exposition import Exposition
 from tests.support.servers import (
     ROOT,
@@ -92,9 +92,9 @@ def run_both(slurm: Slurm, folder: Path, agent: Agent, jobs: Path) -> tuple[str,
         "both jobs",
     )
     assert sorted(dict(labels)["gpu"] for labels in told) == ["2", "3"]
-    slurm_says = parse_job(slurm.run(f"scontrol -d show job {first}"), "n1", {})
+    slurm_says = told_of(parse_squeue(slurm.run("squeue --json; echo"))[first], "n1")
     assert slurm_says is not None
-    assert slurm_says.gpus == (0, 1)
+    assert slurm_says.numbers == (0, 1)
     assert (slurm_says.job.name, slurm_says.job.user) == ("busy", "root")
     (node,) = parse_nodes(slurm.run("sinfo --json; echo")).values()
     assert (node.name, node.partition, node.gpus) == ("n1", "gpu", 4)

@@ -32,6 +32,7 @@ from gpumon.model import (
 )
 from gpumon.statedb import file as statefile
 from gpumon.statedb.file import StateFile
+from gpumon.statedb.hours import load_hours
 from gpumon.statedb.ledger import LedgerFile, load_books
 from gpumon.thresholds import shipped
 from tests.support.servers import wait_for
@@ -278,6 +279,80 @@ def test_a_jobs_series_end_a_quarter_of_an_hour_after_it() -> None:
     assert not state.jobs
     assert state.gpus[0].ended_jobs_energy_joules == 100.0
     check_closes(state)
+
+
+def run_of(job_id: str, began: float, user: str = "alice", cluster: str = "") -> Allocation:
+    """Return a job's hold on the GPU, of a run that began at a time."""
+    job = Job(job_id=job_id, user=user, manager="slurm", cluster=cluster)
+    return Allocation(
+        jobs={job_id: job},
+        holdings=(by(job_id, since=began),),
+        starts={job_id: frozenset({began})},
+    )
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        run_of("1", START + 50, "alice"),
+        run_of("1", START + 50, "bob"),
+        run_of("1", START - 10, "bob", cluster="beta"),
+    ],
+    ids=["requeued", "number used again", "other cluster"],
+)
+def test_another_run_of_a_number_has_an_account_of_its_own(
+    tmp_path: Path, second: Allocation
+) -> None:
+    """Within one hour too: neither pays for the other, and the books close."""
+    path = tmp_path / "state.db"
+    state, ledger = _opened(path)
+    bench = Bench(ledger)
+    first = run_of("1", START - 10, "alice", cluster="alpha")
+    for _ in range(3):
+        bench.tick(first)
+    bench.tick(second, seconds=60.0)
+    shown = bench.tick(second)
+    assert energy(shown, "1") == 100.0
+    assert shown.gpus[0].ended_jobs_energy_joules == 200.0
+    check_closes(shown)
+    user = second.jobs["1"].user
+    assert [job.job.user for job in shown.jobs] == [user]
+    state.close()
+    hour = int(START // 3600)
+    rows = load_hours(path, hour, hour + 1, "n").rows
+    assert sorted((row.job.user if row.job else "", row.joules) for row in rows) == sorted(
+        [("", 100.0), ("alice", 200.0), (user, 100.0)]
+    )
+
+
+def test_a_run_goes_on_through_a_restart_and_another_begins_after_one(tmp_path: Path) -> None:
+    """Which run it was is in the state file; what the device counted meanwhile is nobody's."""
+    path = tmp_path / "state.db"
+    state, ledger = _opened(path)
+    bench = Bench(ledger)
+    for _ in range(3):
+        bench.tick(run_of("1", START - 10))
+    state.close()
+    state, bench.ledger = _opened(path)
+    assert energy(bench.tick(run_of("1", START - 10)), "1") == 300.0
+    state.close()
+    state, bench.ledger = _opened(path)
+    after = bench.tick(run_of("1", START + 70, "bob"), seconds=100.0)
+    assert energy(after, "1") == 0.0
+    assert after.gpus[0].unallocated_energy_joules == 100.0
+    assert after.gpus[0].ended_jobs_energy_joules == 300.0
+    state.close()
+
+
+def test_a_job_that_takes_one_gpu_after_another_is_one_run() -> None:
+    """Each of its tasks has a beginning of its own, and the first one ends first."""
+    bench = Bench()
+    held_since = [(START - 10,), (START - 10, START + 1), (START + 1,), ()]
+    for since in held_since:
+        allocation = held(*(by("1", since=moment) for moment in since))
+        starts = {"1": frozenset(since)} if since else {}
+        state = bench.tick(dataclasses.replace(allocation, starts=starts))
+    assert energy(state, "1") == 200.0
 
 
 def test_nothing_heard_yet_leaves_the_last_holders_in_force() -> None:

@@ -94,12 +94,15 @@ def test_a_site_of_220_000_gpus_is_read(tmp_path: Path) -> None:
         ("[pue]\nvalue = nan", "it is a number from 0"),
         ("[[nodes]]\nrack = 'r1'", "names is"),
         ("[[nodes]]\nnames = 'a1,a1'", "a1 is there twice"),
+        ("[[nodes]]\nnames = 'a[1-3'", 'names such as "gpu[0001-0016]"'),
+        ("[[nodes]]\nnames = 'a[1-999999999]'", 'names such as "gpu[0001-0016]"'),
         ("[[nodes]]\nnames = 'a1'\ngpu = 8", "did you mean gpus"),
         ("[budgets]\nrak.r1 = 3", "did you mean rack"),
         ("[carbon]\ncountry = 'XX'", "country 'XX' is not in the table"),
         ("[price]\nfile = 'none.csv'", "neither a number nor a file"),
         ("timezone = 'Mars/Base'", "Europe/Berlin"),
         ("[price]\nvalue = 1\n[[price.periods]]\nvalue = 2\nhours = '7-24'", "full hours"),
+        ("[price]\nvalue = 1\n[[price.periods]]\nvalue = 2\nhours = 'noon'", "full hours"),
         ("[price]\nvalue = 1\n[[price.periods]]\nvalue = 2\nweekdays = ['monday']", "mon, tue"),
         ("[[price.periods]]\nvalue = 2", "it holds at other times"),
         ("cluster = ", "mend the line"),
@@ -124,7 +127,17 @@ def test_newer_slurms_tell_groups_of_nodes() -> None:
     assert node.address == "n2:9842"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"nodes": 3}', '{"nodes": [{"x": 1}]}'])
+@pytest.mark.parametrize("version", ["22.05.8", "23.11.10", "25.11.7"])
+def test_the_nodes_of_three_real_slurms(version: str) -> None:
+    """As sinfo --json printed them: nodes, groups of nodes, and words in lists."""
+    text = (ROOT / "tests" / "workloads" / "slurm" / f"sinfo-{version}.json").read_text()
+    (node,) = parse_nodes(text).values()
+    assert (node.name, node.partition, node.state, node.gpus) == ("n1", "gpu", "idle", 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 9999, '{"nodes": 3}', '{"nodes": [{"x": 1}]}']
+)
 def test_nonsense_of_slurm_is_an_error(text: str) -> None:
     """Which leaves what was known before."""
     with pytest.raises(SlurmError, match="something else"):
@@ -155,9 +168,18 @@ def test_the_state_that_matters_is_told(states: list[str], word: str) -> None:
         ("nvme:4", 0),
         ("gpu:1g.10gb:7", None),
         ("gpu:a100_1g.5gb:7,gpu:a100:1", None),
+        ("vgpu:4,gpu:a100:2", 2),
+        ("gpu:a100:2(S:0,2),gpu_mem:96,nvgpu:3,shard:a100:8", 2),
+        ("gpu", 1),
+        ("gpu:h200:no_consume:4,lustre:4K", 4),
+        ("(null)", 0),
+        ("gpu:h200:4(S:0", None),
     ],
 )
 def test_slurm_tells_how_many_gpus_a_node_should_have(gres: str, gpus: int | None) -> None:
-    """None where there is no gres; not known where GPUs are divided, for instances are no GPUs."""
+    """Not known if GPUs are divided, for instances are no GPUs; of no other resource with its name.
+
+    ``vgpu`` is none, nor is ``shard``, which is part of one that is counted already.
+    """
     text = f'{{"nodes": [{{"name": "n1", "state": "idle", "gres": "{gres}"}}]}}'
     assert parse_nodes(text)["n1"].gpus == gpus

@@ -6,6 +6,7 @@ Nothing outside is touched: folders under /etc and /run are covered inside its m
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import subprocess
@@ -29,10 +30,16 @@ mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup || true
 mkdir -p /etc/munge /run/munge
 for folder in /etc/munge /run/munge /etc/slurm; do mount -t tmpfs -o mode=755 tmpfs $folder; done
 for n in 0 1 2 3; do mknod -m 666 "$WORK/fakegpu$n" c 1 3; done
+for n in 0 1 2 3 4 5; do
+    # Numbers of the driver, without a driver: a job that may open one learns that nothing is there.
+    mknod -m 666 "/etc/slurm/nvidia$n" c 195 "$n"
+done
+for n in 21 22 156 157; do mknod -m 666 "/etc/slurm/nvidia-cap$n" c 235 "$n"; done
 head -c 1024 /dev/urandom > /etc/munge/munge.key
 chmod 400 /etc/munge/munge.key; chown -R munge: /etc/munge /run/munge
 setpriv --reuid=munge --regid=munge --clear-groups munged --foreground \
-    --pid-file=/run/munge/munged.pid --seed-file=/run/munge/seed --log-file=/run/munge/log &
+    --pid-file=/run/munge/munged.pid --seed-file=/run/munge/seed --log-file=/run/munge/log \
+    >/run/munge/said 2>&1 &
 cat > /etc/slurm/slurm.conf <<END
 ClusterName=test
 SlurmctldHost=n1(10.99.0.1)
@@ -40,13 +47,13 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=$TASK_PLUGIN
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
-GresTypes=gpu
+GresTypes=$GRES_TYPES
 KillWait=1
 Prolog=$WORK/prolog
 Epilog=$WORK/epilog
@@ -58,23 +65,39 @@ SlurmctldPidFile=$WORK/slurmctld.pid
 SlurmdPidFile=$WORK/slurmd.pid
 SlurmctldLogFile=$WORK/slurmctld.log
 SlurmdLogFile=$WORK/slurmd.log
-NodeName=n1 NodeAddr=10.99.0.1 CPUs=2 RealMemory=1000 Gres=gpu:h200:4 State=UNKNOWN
+NodeName=n1 NodeAddr=10.99.0.1 CPUs=2 RealMemory=1000 Gres=$NODE_GRES State=UNKNOWN
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=FORCE:8
 END
 cp "$NODE_CHECK" /etc/slurm/gpumon-node-check.sh
 ln -s "$NODE_CHECK_SETTINGS" /etc/slurm/gpumon-node-check.conf
 # The devices stand the other way round than the driver counts them.
-echo "NodeName=n1 Name=gpu Type=h200 File=$WORK/fakegpu[0-3]" > /etc/slurm/gres.conf
-echo "CgroupAutomount=no" > /etc/slurm/cgroup.conf
+printf '%s\n' "$GRES_CONF" > /etc/slurm/gres.conf
+printf '%s\n' "$CGROUP_CONF" > /etc/slurm/cgroup.conf
 mkdir -p "$WORK/state" "$WORK/spool"
-slurmctld
-sleep 2
-slurmd
-for _ in $(seq 100); do
-    sinfo -h -o %t 2>/dev/null | grep -q idle && break
-    sleep 0.2
-done
-sinfo -h -o %t
+start() {
+    slurmctld
+    sleep 2
+    slurmd
+    idle
+}
+idle() {
+    for _ in $(seq 100); do
+        sinfo -h -o %t 2>/dev/null | grep -q idle && break
+        sleep 0.2
+    done
+    sinfo -h -o %t
+}
+# begin NODE_GRES: with other devices, as gres.conf says by now, and without any job.
+begin() {
+    scancel --user=root
+    idle >/dev/null
+    scontrol shutdown
+    while pidof slurmctld slurmd >/dev/null; do sleep 0.1; done
+    sed -i "s/ Gres=[^ ]* / Gres=$1 /" /etc/slurm/slurm.conf
+    rm -rf "$WORK/state"/* "$WORK/spool"/*
+    start
+}
+start
 set +e
 echo READY
 while read -r line; do
@@ -112,9 +135,33 @@ class Slurm:
         raise AssertionError(f"Slurm ended: {''.join(lines)[-3000:]}")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Devices:
+    """The GPUs that a node has, in slurm.conf and in gres.conf.
+
+    ``/etc/slurm/nvidia0`` to ``5`` are devices of the driver's numbers, of which there is no
+    driver. ``constrained``: Slurm lets a job open its own ones only, where this machine can.
+    """
+
+    node: str = "gpu:h200:4"
+    conf: str = ""
+    types: str = "gpu"
+    constrained: bool = False
+
+
+def can_constrain() -> bool:
+    """Return whether this machine has what task/cgroup of this Slurm needs: cgroup v1's devices."""
+    return Path("/sys/fs/cgroup/devices").is_dir()
+
+
 @contextlib.contextmanager
 def run_slurm(
-    folder: Path, jobs_dir: Path, *, settings: Path | None = None, extra: str = ""
+    folder: Path,
+    jobs_dir: Path,
+    *,
+    settings: Path | None = None,
+    extra: str = "",
+    devices: Devices = Devices(),
 ) -> Iterator[Slurm]:
     """Run Slurm with our hooks, which write to ``jobs_dir``.
 
@@ -156,6 +203,12 @@ def run_slurm(
             **os.environ,
             "WORK": str(work),
             "EXTRA": extra,
+            "NODE_GRES": devices.node,
+            "GRES_TYPES": devices.types,
+            "GRES_CONF": devices.conf or f"NodeName=n1 Name=gpu Type=h200 File={work}/fakegpu[0-3]",
+            "TASK_PLUGIN": "task/cgroup" if devices.constrained else "task/none",
+            "CGROUP_CONF": "CgroupAutomount=no"
+            + ("\nCgroupPlugin=cgroup/v1\nConstrainDevices=yes" if devices.constrained else ""),
             "NODE_CHECK": str(SCRIPTS / "gpumon-node-check.sh"),
             "NODE_CHECK_SETTINGS": str(settings),
         },

@@ -142,6 +142,70 @@ def test_numbers_mean_gpus(tmp_path: Path, name: str, held: tuple) -> None:
     assert answer(tmp_path, pod("a", (GPU, name))).holdings == (holding("a", *held),)
 
 
+@pytest.mark.parametrize(
+    ("resource", "name", "held"),
+    [
+        ("nvidia.com/gpu-a100.shared", f"{UUIDS[1]}::2", (1,)),
+        ("nvidia.com/gpu-a100", UUIDS[1], (1,)),
+        ("nvidia.com/gpu_h200", "2", (2,)),
+        ("nvidia.com/mig-1g.10gb.shared", f"{MIGS[1]}::0", (3, MIGS[1])),
+        ("nvidia.com/a100", UUIDS[1], (1,)),
+        ("nvidia.com/training.shared", f"{UUIDS[1]}::0", (1,)),
+        ("nvidia.com/gpu", f"MIG-{UUIDS[3]}/7/0", (3, MIGS[0])),
+    ],
+)
+def test_a_resource_of_another_name_is_a_gpu_all_the_same(
+    tmp_path: Path, resource: str, name: str, held: tuple
+) -> None:
+    """The device plugin's settings may rename it; a UUID says what it is, or a name with gpu."""
+    assert answer(tmp_path, pod("a", (resource, name))).holdings == (holding("a", *held),)
+
+
+@pytest.mark.parametrize(
+    ("resource", "name"),
+    [
+        ("nvidia.com/hostdev", "0"),
+        ("nvidia.com/rdma_shared_device_a", "1"),
+        ("nvidia.com/GA102GL_A10", "42"),
+        ("nvidia.com/gpumem", "0"),
+        ("aliyun.com/gpu-mem", UUIDS[0]),
+    ],
+)
+def test_a_resource_that_may_be_none_is_passed_over_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, resource: str, name: str
+) -> None:
+    """A number of such a device may be that of a NIC; it is said once, and nobody is blamed."""
+    path = tmp_path / "kubelet.sock"
+
+    async def story() -> None:
+        manager = Kubernetes(path)
+        async with Kubelet(path, pod("a", (resource, name)), pod("b", (GPU, UUIDS[1]))):
+            for _ in range(3):
+                now = await told(manager)
+        assert now.holdings == (holding("b", 1),)
+        assert manager.unresolved == 0
+
+    asyncio.run(story())
+    assert [line.partition(",")[0] for line in caplog.messages if "devices of" in line] == [
+        f"pods have devices of {resource}"
+    ]
+
+
+def test_a_nic_of_no_gpus_vendor_costs_no_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Most nodes have some."""
+    path = tmp_path / "kubelet.sock"
+
+    async def story() -> None:
+        manager = Kubernetes(path)
+        async with Kubelet(path, pod("a", ("rdma/hca", "mlx5_0"), ("intel.com/sriov", "0"))):
+            await told(manager)
+
+    asyncio.run(story())
+    assert not [line for line in caplog.messages if "devices of" in line]
+
+
 def test_an_instance_by_index_is_known_only_where_it_is_the_only_one(tmp_path: Path) -> None:
     """NVML's numbers of instances have gaps: to take the n-th would be to blame the wrong pod."""
     asks = pod("a", ("nvidia.com/mig-3g.40gb", "3:0"))
@@ -352,6 +416,7 @@ def test_devices_of_no_known_gpu_are_reported_once(
                 now = await told(manager)
         assert now.holdings == (holding("b", 0),)
         assert manager.unknown == ("17", "GPU-else")
+        assert manager.unresolved == 1
 
     asyncio.run(story())
     lines = [line for line in caplog.messages if "GPU-else" in line]
@@ -453,10 +518,12 @@ def test_a_static_pod_has_a_hash_for_a_uid() -> None:
         f"0::/machine.slice/libpod-{'ab' * 32}.scope\n",
         "0::/kubepods.slice/kubepods-burstable.slice\n",
         f"0::/kubepods.slice\n1:x:/pod{UID}\n",
+        f"0::/user.slice/user-7.slice/user@7.service/kubepods/burstable/pod{UID}/x\n",
+        f"0::/user-7.slice/kubepods-pod{LOW}.slice/x\n",
     ],
 )
 def test_other_processes_are_of_no_pod(text: str) -> None:
-    """Slurm's, users' and the kubelet's own."""
+    """Slurm's, users', who may make a cgroup of any name, and the kubelet's own."""
     assert pod_of(text) is None
 
 

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from gpumon.model import GpuIdentity, GpuProcess, GpuReading, GpuState
+from gpumon.model import (
+    Allocation,
+    GpuIdentity,
+    GpuProcess,
+    GpuReading,
+    GpuState,
+    Job,
+    MigIdentity,
+    MigReading,
+)
 from gpumon.workloads.slurm import cgroup, slurmcommand
 from gpumon.workloads.slurm.cgroup import slurm_job
-from gpumon.workloads.slurm.hostlist import expand, ranges
+from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.slurm import Slurm
-from gpumon.workloads.slurm.slurmcommand import SlurmError, gres_minors, parse_job
+from gpumon.workloads.slurm.slurmcommand import SlurmError
+from gpumon.workloads.slurm.squeue import Told
+from tests.workloads.fakeslurm import FakeSlurm, when, whose
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
+FILES = Path(__file__).parent / "slurm"
 
 
 def hook(name: str, folder: Path, **env: str) -> None:
@@ -121,28 +136,31 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
     hook("prolog", tmp_path, SLURM_JOB_ID="12", SLURM_JOB_USER="alice", SLURM_JOB_GPUS="0")
     slurm, asked = Slurm(tmp_path, node="n1"), []
 
-    async def ask(*_: object) -> dict[str, slurmcommand.SlurmJob]:
-        asked.append(1)
+    async def ask(_: Controller, job_ids: list[str], node: str) -> dict[str, Told]:
+        asked.append((tuple(job_ids), node))
         if not answers:
             raise SlurmError("squeue failed")
-        job = parse_job(SCONTROL, "n1", {})
-        assert job is not None
-        return {"12": job}
+        job = Job(job_id="12", user="mallory", account="physics", name="train", manager="slurm")
+        return {"12": Told(job=job, numbers=(0,))}
 
-    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ask_jobs", ask)
-    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.0)
+    monkeypatch.setattr(Controller, "ask", ask)
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.01)
+    slurm.allocation(gpus(0), {}, 0.0)
 
     async def for_a_while() -> None:
-        slurm.allocation(gpus(0), {}, 0.0)
         running = asyncio.create_task(slurm.run())
-        for _ in range(20):
-            await asyncio.sleep(0)
+        while len(asked) < (1 if answers else 3):  # noqa: ASYNC110 - it only counts
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
         running.cancel()
 
-    asyncio.run(for_a_while())
+    asyncio.run(asyncio.wait_for(for_a_while(), 10))
     found = slurm.allocation(gpus(0), {}, 0.0)
     assert found is not None
-    assert found.jobs["12"].account == ("physics" if answers else "")
+    job = found.jobs["12"]
+    assert (job.account, job.name) == (("physics", "train") if answers else ("", ""))
+    assert job.user == "alice"
+    assert set(asked) == {(("12",), "n1")}
     assert (len(asked) == 1) is answers
     assert slurm.success is answers
 
@@ -150,60 +168,6 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
 def test_without_hooks_and_without_an_answer_nothing_is_known(tmp_path: Path) -> None:
     """None, so that the ledger leaves the last holders in force."""
     assert Slurm(tmp_path / "none").allocation(gpus(0), {}, 0.0) is None
-
-
-SCONTROL = """JobId=12 ArrayJobId=10 ArrayTaskId=2 JobName=train GRES=x
-   UserId=alice(1000) GroupId=users(100) MCS_label=N/A
-   Priority=4294901758 Nice=0 Account=physics QOS=(null)
-   JobState=RUNNING Reason=None Dependency=(null)
-   StartTime=2026-11-24T12:00:00 EndTime=Unknown Deadline=N/A
-   Partition=gpu AllocNode:Sid=login:1
-   NodeList=n[1-2]
-   JOB_GRES=gpu:h200:3
-     Nodes=n1 CPU_IDs=0-1 Mem=0 GRES=gpu:h200:2(IDX:0,2)
-     Nodes=n2 CPU_IDs=0-1 Mem=0 GRES=gpu:h200:1(IDX:3)
-"""
-
-
-def test_scontrols_index_counts_the_devices_of_gres_conf(tmp_path: Path) -> None:
-    """In its order, mapped by File= to the minor number; of this node alone."""
-    conf = tmp_path / "gres.conf"
-    conf.write_text(
-        "# AutoDetect=nvml\nNodeName=n[1-2] Name=gpu Type=h200 File=/dev/nvidia[3,2,1,0]\n"
-        "NodeName=other Name=gpu File=/dev/nvidia9\n"
-    )
-    devices = gres_minors("n1", conf)
-    assert devices == {"h200": [3, 2, 1, 0], "": [3, 2, 1, 0]}
-    job = parse_job(SCONTROL, "n1", devices)
-    assert job is not None
-    assert job.gpus == (3, 1)
-    assert (job.job.job_id, job.job.user, job.job.account, job.job.partition) == (
-        "12",
-        "alice",
-        "physics",
-        "gpu",
-    )
-    assert job.job.name == "train GRES=x"
-    assert parse_job(SCONTROL, "n3", devices) is None
-
-
-def test_without_gres_conf_the_index_is_the_minor_number(tmp_path: Path) -> None:
-    """AutoDetect: Slurm sorts the devices by it."""
-    job = parse_job(SCONTROL, "n2", gres_minors("n2", tmp_path / "none"))
-    assert job is not None
-    assert job.gpus == (3,)
-
-
-def test_an_answer_that_is_none_is_an_error() -> None:
-    """And not a job."""
-    with pytest.raises(SlurmError):
-        parse_job("slurm_load_jobs error: Invalid job id specified", "n1", {})
-
-
-def test_lists_of_hosts_and_numbers() -> None:
-    """As Slurm writes them."""
-    assert expand("a,n[01-03,7]x,b2") == ["a", "n01x", "n02x", "n03x", "n7x", "b2"]
-    assert ranges("0-1,3") == [0, 1, 3]
 
 
 def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
@@ -258,11 +222,273 @@ def test_whose_a_process_is_where_jobs_share_a_gpu(
         ("4:devices:/slurm_n1/uid_1000/job_12/step_extern\n", "12"),
         ("0::/system.slice/slurmstepd.scope/system\n", None),
         ("0::/user.slice/job_12/x\n", None),
+        ("0::/../../system.slice/slurmstepd.scope/job_12/step_0/user\n", "12"),
+        (
+            "9:pids:/slurm/uid_7/job_12\n5:devices:/slurm/uid_7/job_12/step_0\n0::/\n",
+            "12",
+        ),
     ],
 )
 def test_the_forms_of_slurms_cgroups(text: str, job: str | None) -> None:
     """Version 2 and 1, one slurmd and several."""
     assert slurm_job(text) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "job"),
+    [
+        # What a user makes below his own session, or a job below its own step.
+        (
+            "0::/user.slice/user-7.slice/user@7.service/slurmstepd.scope/job_12/step_0/user\n",
+            None,
+        ),
+        ("0::/user-7.slice/slurm/uid_7/job_12/step_0\n", None),
+        ("0::/docker/x/slurm/uid_7/job_12/step_0\n", None),
+        (
+            "0::/system.slice/slurmstepd.scope/job_5/step_0/user/slurmstepd.scope/job_12/step_0\n",
+            "5",
+        ),
+        ("5:devices:/slurm/uid_7/job_5/step_0/slurm/uid_7/job_12\n", "5"),
+        ("1:name=systemd:/x:/slurm/uid_7/job_12/step_0\n", None),
+        ("5:devices:/slurm/uid_7/job_5/step_0\n4:memory:/slurm/uid_7/job_12/step_0\n", None),
+    ],
+)
+def test_cgroups_that_users_make_are_no_jobs(text: str, job: str | None) -> None:
+    """Their processes are not another job's, whatever a cgroup is called."""
+    assert slurm_job(text) == job
+
+
+class Asked:
+    """What a manager is told by commands, looked at once it has asked."""
+
+    def __init__(self, slurm: Slurm, *readings: GpuReading) -> None:
+        """Ask on behalf of a node with these GPUs."""
+        self.slurm = slurm
+        self.readings = list(readings) or gpus(3, 2, 1, 0)
+
+    def look(self, *, until: Callable[[Allocation | None], object] | None = None) -> Allocation:
+        """Let the manager run until an allocation is as wanted, by default until there is one."""
+        wanted = until or (lambda found: found is not None)
+
+        async def run() -> Allocation:
+            found = self.slurm.allocation(self.readings, {}, 0.0)
+            running = asyncio.create_task(self.slurm.run())
+            while not wanted(found):
+                await asyncio.sleep(0.01)
+                found = self.slurm.allocation(self.readings, {}, 0.0)
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            assert found is not None
+            return found
+
+        return asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def held(found: Allocation) -> dict[str, list[str]]:
+    """Return the GPUs of each job that is not over, instances by their own UUID."""
+    jobs: dict[str, list[str]] = {job_id: [] for job_id in found.jobs}
+    for holding in found.holdings:
+        if holding.until is None:
+            jobs[holding.job_id] += list(holding.mig_uuids) or [holding.uuid]
+    return jobs
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    """Return a Slurm of commands that say nothing yet, and a gres.conf of its own."""
+    return FakeSlurm(tmp_path, monkeypatch)
+
+
+def test_without_hooks_each_job_is_on_the_gpu_that_its_number_means(
+    tmp_path: Path, commands: FakeSlurm
+) -> None:
+    """The field case of two types, with the JSON of a real Slurm 25.11."""
+    commands.gres_conf((FILES / "gres-two-types.conf").read_text())
+    commands.squeue(json=(FILES / "squeue-25.11.7-running.json").read_text(), running="1\n3\n2\n")
+    slurm = Slurm(tmp_path / "none", node="n1")
+    found = Asked(slurm).look()
+    assert held(found) == {"1": ["GPU-0", "GPU-1"], "3": ["GPU-2"], "2": ["GPU-3"]}
+    assert {job.user for job in found.jobs.values()} == {"root"}
+    assert (slurm.unresolved, slurm.success, slurm.errors) == (0, True, 0)
+
+
+@pytest.mark.parametrize("hooks", [True, False])
+def test_instances_by_several_files_are_found_with_hooks_and_without(
+    tmp_path: Path, commands: FakeSlurm, *, hooks: bool
+) -> None:
+    """The field case of MIG: record 1 is an instance of /dev/nvidia0."""
+    commands.gres_conf((FILES / "gres-mig.conf").read_text())
+    commands.squeue(
+        UserName=whose("1", "alice", "physics"), StartTime=when("1"), Name="wrap", running="1\n"
+    )
+    commands.says("scontrol", (FILES / "slurm-gres-mig.txt").read_text())
+    if hooks:
+        hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1")
+    (gpu,) = gpus(0)
+    divided = dataclasses.replace(
+        gpu,
+        mig=tuple(
+            MigReading(gpu=0, uuid="GPU-0", identity=MigIdentity(f"MIG-{n}", "1g.10gb", n, 0))
+            for n in (2, 3)
+        ),
+    )
+    slurm = Slurm(tmp_path / "jobs", node="n1")
+    found = Asked(slurm, divided).look()
+    assert held(found) == {"1": ["MIG-3"]}
+    assert [holding.uuid for holding in found.holdings] == ["GPU-0"]
+    assert slurm.unresolved == 0
+
+
+def test_a_gpu_whose_instances_are_not_known_is_held_whole(
+    tmp_path: Path, commands: FakeSlurm
+) -> None:
+    """It is the right GPU; an instance that it does not have is not known, and said."""
+    commands.gres_conf((FILES / "gres-mig.conf").read_text())
+    hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1")
+    slurm = Slurm(tmp_path / "jobs", node="n1")
+    assert held(Asked(slurm, *gpus(0)).look()) == {"1": ["GPU-0"]}
+    (gpu,) = gpus(0)
+    other = MigReading(gpu=0, uuid="GPU-0", identity=MigIdentity("MIG-9", "1g.10gb", 9, 0))
+    found = slurm.allocation([dataclasses.replace(gpu, mig=(other,))], {}, 0.0)
+    assert found is not None
+    assert held(found) == {"1": []}
+    assert slurm.unresolved == 1
+
+
+def test_what_the_hook_says_wins_over_the_controllers_text(
+    tmp_path: Path, commands: FakeSlurm
+) -> None:
+    """It is root's, from Slurm's own environment; only what it does not have is taken over."""
+    hook(
+        "prolog",
+        tmp_path / "jobs",
+        SLURM_JOB_ID="1",
+        SLURM_JOB_USER="alice",
+        SLURM_JOB_ACCOUNT="physics",
+        SLURM_JOB_PARTITION="gpu",
+        SLURM_JOB_GPUS="2",
+    )
+    record = {
+        "job_id": 1,
+        "job_state": ["RUNNING"],
+        "user_name": "mallory",
+        "account": "other",
+        "partition": "other",
+        "name": "train",
+        "gres_detail": ["gpu:1(IDX:0)"],
+        "nodes": "n1",
+    }
+    commands.squeue(json=json.dumps({"jobs": [record]}))
+    slurm = Slurm(tmp_path / "jobs", node="n1")
+    found = Asked(slurm).look(until=lambda told: told and told.jobs["1"].name)
+    job = found.jobs["1"]
+    assert (job.user, job.account, job.partition, job.name) == ("alice", "physics", "gpu", "train")
+    assert held(found) == {"1": ["GPU-2"]}
+
+
+def test_a_prolog_knows_gpus_of_one_type_only_and_the_controller_of_all(
+    tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Slurmd overwrites SLURM_JOB_GPUS for each type; until the controller answers, it is said."""
+    commands.gres_conf((FILES / "gres-two-types.conf").read_text())
+    hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1", SLURMD_NODENAME="n1")
+    slurm = Slurm(tmp_path / "jobs")
+    found = Asked(slurm).look(until=lambda told: told and slurm.unresolved)
+    assert held(found) == {"1": ["GPU-1"]}
+    assert "not known which GPUs it holds: a prolog is given GPUs of one kind" in caplog.text
+    commands.squeue(json=(FILES / "squeue-22.05.8-running.json").read_text())
+    found = Asked(slurm).look(until=lambda told: told and not slurm.unresolved)
+    assert held(found) == {"1": ["GPU-1", "GPU-0"]}
+
+
+def test_devices_that_slurm_finds_itself_are_not_guessed(
+    tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without slurmd's word a number means nothing; a UUID that its prolog has does."""
+    commands.gres_conf("AutoDetect=nvml\n")
+    jobs = tmp_path / "jobs"
+    hook("prolog", jobs, SLURM_JOB_ID="1", SLURM_JOB_GPUS="0")
+    hook("prolog", jobs, SLURM_JOB_ID="2", SLURM_JOB_GPUS="1", CUDA_VISIBLE_DEVICES="GPU-2")
+    slurm = Slurm(jobs, node="n1")
+    found = Asked(slurm).look()
+    assert held(found) == {"1": [], "2": ["GPU-2"]}
+    assert slurm.unresolved == 1
+    assert "Slurm finds its devices itself (AutoDetect), and slurmd -G " in caplog.text
+
+
+def test_until_slurm_has_been_asked_for_its_order_the_last_holders_stay(
+    tmp_path: Path, commands: FakeSlurm
+) -> None:
+    """Nobody loses a GPU for the moment that a new agent takes to ask."""
+    commands.gres_conf((FILES / "gres-two-types.conf").read_text())
+    hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1")
+    slurm = Slurm(tmp_path / "jobs", node="n1")
+    assert slurm.allocation(gpus(0, 1), {}, 0.0) is None
+    assert held(Asked(slurm).look()) == {"1": ["GPU-1"]}
+
+
+def test_a_changed_gres_conf_holds_from_the_next_look_on(
+    tmp_path: Path, commands: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An administrator adds a GPU in front of the others."""
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.05)
+    commands.gres_conf("Name=gpu File=/dev/nvidia[2-3]\n")
+    hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="0")
+    slurm = Slurm(tmp_path / "jobs", node="n1")
+    assert held(Asked(slurm).look()) == {"1": ["GPU-2"]}
+    commands.gres_conf("Name=gpu File=/dev/nvidia[0-3]\n")
+    Asked(slurm).look(until=lambda told: told and held(told) == {"1": ["GPU-0"]})
+
+
+def test_jobs_of_the_same_number_of_two_clusters_have_a_file_and_an_account_each(
+    tmp_path: Path,
+) -> None:
+    """Two slurmds on one node; each epilog ends its own."""
+    for cluster, gpu in (("alpha", "0"), ("beta", "1")):
+        hook(
+            "prolog",
+            tmp_path,
+            SLURM_JOB_ID="12",
+            SLURM_CLUSTER_NAME=cluster,
+            SLURM_JOB_USER=cluster[0],
+            SLURM_JOB_GPUS=gpu,
+        )
+    slurm = Slurm(tmp_path, node="n1")
+    found = slurm.allocation(gpus(0, 1), {}, 0.0)
+    assert found is not None
+    assert held(found) == {"12": ["GPU-0"], "beta:12": ["GPU-1"]}
+    assert {job_id: job.user for job_id, job in found.jobs.items()} == {"12": "a", "beta:12": "b"}
+    hook("epilog", tmp_path, SLURM_JOB_ID="12", SLURM_CLUSTER_NAME="beta")
+    again = slurm.allocation(gpus(0, 1), dict(found.jobs), 0.0)
+    assert again is not None
+    assert held(again) == {"12": ["GPU-0"], "beta:12": []}
+    hook("epilog", tmp_path, SLURM_JOB_ID="12", SLURM_CLUSTER_NAME="alpha")
+    last = slurm.allocation(gpus(0, 1), dict(found.jobs), 0.0)
+    assert last is not None
+    assert held(last) == {"12": [], "beta:12": []}
+
+
+def test_a_job_of_an_ended_file_and_a_running_one_is_the_running_one(tmp_path: Path) -> None:
+    """The run before it is over, whatever file it has left."""
+    old = {"job_id": "5", "gpus": [0], "manager": "slurm", "began": 100.5, "ended": 200.5}
+    new = {"job_id": "5", "gpus": [1], "manager": "slurm", "began": 300.5}
+    (tmp_path / "5.json").write_text(json.dumps(old))
+    (tmp_path / "x.5.json").write_text(json.dumps(new))
+    found = Slurm(tmp_path, node="n1").allocation(gpus(0, 1), {}, 0.0)
+    assert found is not None
+    assert held(found) == {"5": ["GPU-1"]}
+    assert found.starts == {"5": frozenset({300.5})}
+
+
+def test_a_cluster_that_becomes_known_later_makes_no_other_job(tmp_path: Path) -> None:
+    """The prolog of an older gpumon did not write it."""
+    shown = {"5": Job(job_id="5", manager="slurm")}
+    job = {"job_id": "5", "gpus": [1], "manager": "slurm", "cluster": "alpha", "began": 300.5}
+    (tmp_path / "5.json").write_text(json.dumps(job))
+    found = Slurm(tmp_path, node="n1").allocation(gpus(0, 1), shown, 0.0)
+    assert found is not None
+    assert held(found) == {"5": ["GPU-1"]}
 
 
 def test_what_a_hook_writes_is_json(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from gpumon.model import (
     SourceInfo,
     group_of,
 )
+from gpumon.model.jobs import JOB_FACTS
 from gpumon.model.origins import Origins
 from gpumon.times import format_time, parse_time
 
@@ -186,7 +187,7 @@ def _ledger_document(ledger: LedgerState) -> Document:
         gpus.setdefault(share.job_id, []).append(values)
     jobs = [
         {
-            **dataclasses.asdict(reading.job),
+            **reading.job.facts(),
             **{m.field: _plain(getattr(reading, m.field)) for m in _JOB_METRICS},
             "gpus": gpus.get(reading.job.job_id, []),
         }
@@ -200,7 +201,7 @@ def _ledger_from(document: Document) -> LedgerState:
     return LedgerState(
         jobs=tuple(
             JobReading(
-                job=Job(**{name: job[name] for name in Job.__slots__}),
+                job=Job(**{name: job[name] for name in JOB_FACTS}),
                 **{m.field: _checked(m, job.get(m.field)) for m in _JOB_METRICS},
             )
             for job in jobs

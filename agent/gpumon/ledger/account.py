@@ -61,7 +61,8 @@ class Account:
         self.jobs.setdefault(owner, JobAccount()).add(millijoules, milliseconds, active=active)
 
     def fold(self, job_id: str) -> None:
-        """Move an ended job to those no longer shown."""
+        """Move an ended job to those no longer shown; what comes under its id is another."""
+        self.holders = tuple(holder for holder in self.holders if holder != job_id)
         job = self.jobs.pop(job_id, None)
         if job is not None:
             self.ended += job.millijoules

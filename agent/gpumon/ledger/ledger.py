@@ -16,6 +16,7 @@ from gpumon.ledger.future import Future
 from gpumon.ledger.measure import Epoch, Mark, drawn
 from gpumon.ledger.shares import NOBODY, Part, Tick, parts_of_gap, parts_of_tick, weights_of
 from gpumon.model import Allocation, GpuReading, Holding, Job, Snapshot
+from gpumon.model.jobs import UNKNOWN
 from gpumon.model.ledger import (
     JobGpuReading,
     JobReading,
@@ -39,22 +40,47 @@ their reason is the method by which they are known."""
 
 CORRECTIONS = ("reset", "rejected", "gap")
 
+RUN = "\n"
+"""Stands between a job's id and when it began, in the hours; no id has it."""
+
 
 @dataclasses.dataclass(slots=True)
 class OpenJob:
-    """A job that is shown: since when, and since when (unix seconds) it holds nothing."""
+    """One run of a job that is shown: since when, and since when it no longer holds anything.
+
+    ``began`` and ``ended`` are when the ledger saw it, ``starts`` are those of what it held last,
+    as far as its manager says; all in unix seconds.
+    """
 
     job: Job
     began: float
     ended: float | None = None
     host_millijoules: dict[str, int] = dataclasses.field(default_factory=dict)
+    starts: frozenset[float] = frozenset()
+
+    @property
+    def run(self) -> str:
+        """What the hours call it: a job's id, and which run, if its manager keeps them apart."""
+        return f"{self.job.job_id}{RUN}{self.began!r}" if self.starts else self.job.job_id
+
+    def is_run(self, job: Job, starts: frozenset[float]) -> bool:
+        """Return whether a job of the same id is this run of it.
+
+        A requeued job, one that got a number a second time, and one of another cluster are not. A
+        job that takes one GPU after another is, while it still holds one of those from before.
+        """
+        if job.manager != self.job.manager and UNKNOWN not in (job.manager, self.job.manager):
+            return False
+        if len({job.cluster, self.job.cluster} - {""}) > 1:
+            return False
+        return not starts or not self.starts or bool(starts & self.starts)
 
 
 class Journal(Protocol):
     """Keeps what the ledger enters, so that the next agent goes on from there."""
 
     def hourly(self, key: tuple[int, str, str, str], sums: tuple[int, int, int, int]) -> None:
-        """Add to (hour, GPU or HOST, job or nobody, why nobody's or HOST's method).
+        """Add to (hour, GPU or HOST, a job's run or nobody, why nobody's or HOST's method).
 
         The sums are millijoules, those of them while idle, and milliseconds active and idle.
         """
@@ -155,7 +181,8 @@ class Ledger:
         )
         self._epoch = self._epoch_now()
         for job_id in {holding.job_id for holding in allocation.holdings}:
-            self._meet(allocation.jobs.get(job_id), job_id, time)
+            starts = allocation.starts.get(job_id, frozenset())
+            self._meet(allocation.jobs.get(job_id), job_id, starts, time)
         self._shares = {}
         self._corrected = []
         longest = 0.0
@@ -288,7 +315,8 @@ class Ledger:
         for (hour, _), amount, time in zip(hours, amounts, times, strict=True):
             idle = 0 if active or part.owner == NOBODY else amount
             times_of = (time, 0) if active else (0, time)
-            self._journal.hourly((hour, account.uuid, part.owner, why), (amount, idle, *times_of))
+            key = (hour, account.uuid, self._run(part.owner), why)
+            self._journal.hourly(key, (amount, idle, *times_of))
         if part.owner != NOBODY:
             job = self._jobs[part.owner]
             self._journal.job_account(job, account.uuid, account.jobs[part.owner])
@@ -332,22 +360,31 @@ class Ledger:
         hours = list(pieces_of(*span, HOUR))
         amounts = divide(millijoules, [length for _, length in hours])
         for (hour, _), amount in zip(hours, amounts, strict=True):
-            self._journal.hourly((hour, HOST, owner, method), (amount, 0, 0, 0))
+            self._journal.hourly((hour, HOST, self._run(owner), method), (amount, 0, 0, 0))
         job = self._jobs.get(owner)
         if job is not None:
             job.host_millijoules[method] = job.host_millijoules.get(method, 0) + millijoules
             self._journal.job(job, shown=True)
 
-    def _meet(self, job: Job | None, job_id: str, time: float) -> None:
-        """Take note of a job, or of what is newly known of it."""
+    def _run(self, owner: str) -> str:
+        job = self._jobs.get(owner)
+        return job.run if job else owner
+
+    def _meet(self, job: Job | None, job_id: str, starts: frozenset[float], time: float) -> None:
+        """Take note of a job, or of what is newly known of it; another run has its own account."""
         known = self._jobs.get(job_id)
-        job = job or (known.job if known else Job(job_id=job_id, manager="unknown"))
+        job = job or (known.job if known else Job(job_id=job_id, manager=UNKNOWN))
+        if known is not None and not known.is_run(job, starts):
+            if known.ended is None:
+                known.ended = min((time, *starts))
+            self._fold(job_id)
+            known = None
         if known is None:
             known = self._jobs[job_id] = OpenJob(job, time)
-        elif known.job == job:
+        elif known.job == job and starts in (frozenset(), known.starts):
             return
-        else:
-            known.job = job
+        known.job = job
+        known.starts = starts or known.starts
         self._journal.job(known, shown=True)
 
     def _end(self, held: set[str], allocation: Allocation, time: float) -> None:
@@ -367,7 +404,7 @@ class Ledger:
     def _fold(self, job_id: str) -> None:
         job = self._jobs.pop(job_id)
         for account in self._accounts.values():
-            if job_id in account.jobs:
+            if job_id in account.jobs or job_id in account.holders:
                 account.fold(job_id)
                 self._journal.account(account)
         self._journal.job(job, shown=False)

@@ -121,6 +121,10 @@ class AgentReading:
         "Failed or malformed replies of the workload manager; what was known last stays in force.",
         tier=Tier.CORE,
     )
+    workload_manager_unresolved_jobs: int | None = gauge(
+        "Jobs here of which it is not known which GPUs they hold, or not of all; nobody pays for "
+        "those. gpumon doctor says why.",
+    )
     ledger_info: LedgerRule | None = info(
         "How several holders of one GPU share its joules, and who gets those of a gap.",
         labels=("shared", "mig", "gap"),

@@ -62,7 +62,7 @@ def to_json(sheet: Sheet) -> str:
         "simulated": sheet.simulated,
         "boundary": terms.boundary,
         "by": report.by,
-        "job": dataclasses.asdict(sheet.job) if sheet.job else None,
+        "job": sheet.job.facts() if sheet.job else None,
         "error_ratio": report.error_ratio,
         "without_data_ratio": report.without_data_ratio,
         "missing": list(report.missing),

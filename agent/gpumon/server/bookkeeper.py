@@ -58,6 +58,7 @@ class BookKeeper:
             "ledger_corrections": self._ledger.corrections,
             "workload_manager_info": WorkloadInfo(self._manager.name),
             "workload_manager_errors": self._manager.errors,
+            "workload_manager_unresolved_jobs": self._manager.unresolved,
         }
 
     def _beyond_gpus(self, snapshot: Snapshot) -> tuple[str, float] | None:

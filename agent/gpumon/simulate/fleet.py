@@ -158,7 +158,7 @@ class SimFleet:
             span = self._timelines[slot.number].at(now)
             if span is not None:
                 yield {
-                    **dataclasses.asdict(span.job),
+                    **span.job.facts(),
                     "kind": span.kind,
                     "nodes": sorted(slot.gpus),
                     "gpus": sum(len(gpus) for gpus in slot.gpus.values()),

@@ -78,6 +78,7 @@ class Scheduler:
         self._uuids = uuids
         self._clock = clock
         self.errors = 0
+        self.unresolved = 0
         self.silent = False
         self.free: frozenset[int] = frozenset()
         self.given: Mapping[int, str] = {}

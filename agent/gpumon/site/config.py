@@ -16,7 +16,7 @@ from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, 
 from gpumon.site.nodes import PLACES, SiteNode
 from gpumon.site.toml import Table
 from gpumon.thresholds import Thresholds, load_thresholds, shipped
-from gpumon.workloads.slurm.hostlist import expand, ranges
+from gpumon.workloads.slurm.hostlist import HostlistError, expand, ranges
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -109,7 +109,7 @@ class _Reader:
     def _nodes(self, top: Table, port: int) -> tuple[SiteNode, ...]:
         found: dict[str, SiteNode] = {}
         for table in top.tables("nodes"):
-            names = expand(table.text("names"))
+            names = _names(table)
             gpus = int(table.number("gpus")) if table.has("gpus") else None
             places = {place: table.text(place) for place in PLACES}
             partition, domain = table.text("partition"), table.text("domain")
@@ -158,6 +158,14 @@ class _Reader:
         return Tariff(source, zone, tuple(map(_period, periods)), value, self._modified)
 
 
+def _names(table: Table) -> list[str]:
+    """Return the names of a host list; UsageError if it is not one."""
+    try:
+        return expand(table.text("names"))
+    except HostlistError:
+        raise table.wrong("names", 'names such as "gpu[0001-0016]"') from None
+
+
 def _budgets(table: Table) -> dict[tuple[str, str], float]:
     found = {}
     for level in LEVELS:
@@ -182,14 +190,23 @@ def _period(table: Table) -> Period:
         raise table.wrong("weekdays", f"a list of {', '.join(DAYS)}")
     if not set(months) <= set(range(1, 13)):
         raise table.wrong("months", "a list of numbers from 1 to 12")
-    if not ranges(hours) or not set(ranges(hours)) <= set(range(24)):
+    full = _full_hours(hours)
+    if not full or not full <= set(range(24)):
         raise table.wrong("hours", 'full hours such as "7-19" or "22-23,0-5"')
     return Period(
         value=value,
         months=frozenset(months),
         weekdays=frozenset(DAYS.index(day) for day in days),
-        hours=frozenset(ranges(hours)),
+        hours=full,
     )
+
+
+def _full_hours(text: str) -> frozenset[int]:
+    """Return the hours of a text; none if it is not a list of numbers."""
+    try:
+        return frozenset(ranges(text))
+    except HostlistError:
+        return frozenset()
 
 
 def _zone(top: Table) -> dt.tzinfo:

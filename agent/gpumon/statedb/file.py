@@ -106,6 +106,12 @@ MIGRATIONS = (
     ALTER TABLE ledger_gpus ADD COLUMN boot TEXT NOT NULL DEFAULT '';
     ALTER TABLE ledger_gpus ADD COLUMN driver_load TEXT NOT NULL DEFAULT '';
     """,
+    # Which run of a job: a number may come back, of another user too. In hourly a job_id is then
+    # the id, a line feed, and when that run began.
+    """
+    ALTER TABLE jobs ADD COLUMN cluster TEXT;
+    ALTER TABLE jobs ADD COLUMN started REAL;
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 

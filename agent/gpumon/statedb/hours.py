@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpumon.ledger.account import QUARTER
 from gpumon.ledger.hours import HOUR_SECONDS, ActiveLine, Demand, HourRow, Hours
-from gpumon.ledger.ledger import HOST
+from gpumon.ledger.ledger import HOST, RUN
 from gpumon.model import Job
 from gpumon.sources.energy import SENSOR_ERROR
 from gpumon.statedb.reading import open_to_read
@@ -39,7 +39,7 @@ def _read(db: sqlite3.Connection, since: int, until: int, node: str) -> Hours:
                 node=node,
                 uuid="" if host else uuid,
                 gpu=gpus.get(uuid),
-                job=_job_at(jobs, job_id, hour) if job_id else None,
+                job=_job_of(jobs, job_id, hour) if job_id else None,
                 method=reason if host else "",
                 reason="" if host else reason,
                 joules=millijoules / 1000,
@@ -100,10 +100,14 @@ def _jobs(db: sqlite3.Connection) -> dict[str, list[tuple[float, Job]]]:
     return jobs
 
 
-def _job_at(jobs: Mapping[str, list[tuple[float, Job]]], job_id: str, hour: int) -> Job:
-    """Return the job that had an id in an hour: ids start over if a controller does."""
+def _job_of(jobs: Mapping[str, list[tuple[float, Job]]], run: str, hour: int) -> Job:
+    """Return the job of a run; of an id alone, the one that had it in an hour."""
+    job_id, _, began = run.partition(RUN)
     known = jobs.get(job_id, [])
-    begun = [job for began, job in known if began < (hour + 1) * HOUR_SECONDS]
+    for moment, job in known:
+        if repr(moment) == began:
+            return job
+    begun = [job for moment, job in known if moment < (hour + 1) * HOUR_SECONDS]
     if begun:
         return begun[-1]
     return known[0][1] if known else Job(job_id=job_id, manager="unknown")

@@ -26,7 +26,7 @@ _PRUNE_SECONDS = 86_400.0
 
 _ACCOUNT = "INSERT OR REPLACE INTO ledger_gpus VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _JOB_ACCOUNT = "INSERT OR REPLACE INTO ledger_jobs VALUES (?, ?, ?, ?, ?, ?, ?)"
-_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_JOB = "INSERT OR REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _HOURLY = """
     INSERT INTO hourly VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET millijoules = millijoules + excluded.millijoules,
@@ -45,7 +45,7 @@ Rows = dict[tuple[str, object], tuple[object, ...]]
 """Rows by the statement that writes them and their key; a later one replaces an earlier."""
 
 Sums = dict[tuple[int, str, str, str], list[int]]
-"""What is to be added by (hour, GPU, job or nobody, why nobody's)."""
+"""What is to be added by (hour, GPU, a job's run or nobody, why nobody's)."""
 
 
 Quarters = dict[int, list[int]]
@@ -66,7 +66,7 @@ class LedgerFile:
         self._pruned = 0.0
 
     def hourly(self, key: tuple[int, str, str, str], sums: tuple[int, int, int, int]) -> None:
-        """Add to (hour, GPU, job or nobody, why nobody's)."""
+        """Add to (hour, GPU, a job's run or nobody, why nobody's)."""
         with self._lock:
             _add(self._hours, key, sums)
 
@@ -128,6 +128,8 @@ class LedgerFile:
                 facts.name,
                 facts.manager,
                 json_of(job.host_millijoules),
+                facts.cluster,
+                min(job.starts, default=None),
             ),
         )
 
@@ -227,19 +229,14 @@ def load_books(db: sqlite3.Connection) -> Books:
             ended=ended,
             unallocated=unallocated,
         )
-    for job_id, began, over, user, account, partition, name, manager, host in db.execute(
-        "SELECT job_id, began, ended, user, account, partition, name, manager, host FROM jobs "
-        "WHERE shown ORDER BY began"
+    names = ("user", "account", "partition", "name", "manager", "cluster")
+    for job_id, began, over, host, started, *facts in db.execute(
+        "SELECT job_id, began, ended, host, started, user, account, partition, name, manager, "
+        "cluster FROM jobs WHERE shown ORDER BY began"
     ):
-        job = Job(
-            job_id=job_id,
-            user=user,
-            account=account,
-            partition=partition,
-            name=name,
-            manager=manager,
-        )
-        books.jobs[job_id] = OpenJob(job, began, over, json.loads(host))
+        job = Job(job_id=job_id, **dict(zip(names, (fact or "" for fact in facts), strict=True)))
+        starts = frozenset() if started is None else frozenset({started})
+        books.jobs[job_id] = OpenJob(job, began, over, json.loads(host), starts)
     for job_id, uuid, *sums in db.execute(
         "SELECT job_id, uuid, active, idle, active_ms, idle_ms FROM ledger_jobs "
         "WHERE (job_id, began) IN (SELECT job_id, began FROM jobs WHERE shown)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,22 @@ class Place(NamedTuple):
 
     uuid: str
     mig_uuids: tuple[str, ...] = ()
+
+
+class Instance(NamedTuple):
+    """A MIG instance as its device files name it.
+
+    N of /dev/nvidiaN, and the driver's numbers of the GPU instance and of the compute instance in
+    it; None is all of these.
+    """
+
+    minor: int
+    gpu_instance: int
+    compute_instance: int | None = None
+
+
+_FORMER_UUID = re.compile(r"MIG-(GPU-[0-9A-Za-z-]{1,64})/(\d{1,3})/(\d{1,3})", re.ASCII)
+"""MIG-GPU-UUID/GPU instance/compute instance, as drivers before 470 and Slurm wrote it."""
 
 
 class KnownGpus:
@@ -57,7 +74,24 @@ class KnownGpus:
         for gpu, those in self._instances.items():
             if any(one.mig_uuid == uuid for one in those):
                 return Place(gpu, (uuid,))
+        if former := _FORMER_UUID.fullmatch(uuid):
+            return self._instance(former[1], int(former[2]), int(former[3]))
         return None
+
+    def at_instance(self, name: Instance) -> Place | None:
+        """Return the instance that has these device files; its GPU if no instance is known."""
+        gpu = self.at_minor_or_index(name.minor)
+        if gpu is None or not self.instances(gpu.uuid):
+            return gpu
+        return self._instance(gpu.uuid, name.gpu_instance, name.compute_instance)
+
+    def _instance(self, uuid: str, gpu: int, compute: int | None) -> Place | None:
+        found = tuple(
+            one.mig_uuid
+            for one in self.instances(uuid)
+            if one.gpu_instance == gpu and compute in (None, one.compute_instance)
+        )
+        return Place(uuid, found) if found else None
 
     def at_index(self, number: int) -> Place | None:
         """Return the GPU with an index: the driver counts in PCI order, as nvidia-smi does."""

@@ -26,6 +26,11 @@ class Manager(Protocol):
         """Whether what it said last is news."""
         ...
 
+    @property
+    def unresolved(self) -> int:
+        """How many jobs hold a GPU now of which it is not known which one it is."""
+        ...
+
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
     ) -> Allocation | None:

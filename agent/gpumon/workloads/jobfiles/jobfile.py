@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast, get_args
 
 from gpumon.model import Job
-from gpumon.workloads.held import UNKNOWN, HeldJob
+from gpumon.model.jobs import UNKNOWN
+from gpumon.workloads.held import HeldJob, Numbers
 from gpumon.workloads.labels import plain
 
 SCHEMA = 1
@@ -41,9 +42,7 @@ def parse_job(text: str) -> HeldJob:
     schema = document.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise NotAJobError(f"schema is {schema!r}; this version of gpumon reads {SCHEMA}")
-    numbers = document.get("numbers", "minor")
-    if numbers not in ("minor", "index"):
-        raise NotAJobError(f"numbers is {numbers!r}; it may be minor or index")
+    manager = _manager(document)
     return HeldJob(
         job=Job(
             job_id=_job_id(document),
@@ -51,10 +50,12 @@ def parse_job(text: str) -> HeldJob:
             account=_text(document, "account"),
             partition=_text(document, "partition"),
             name=_text(document, "name"),
-            manager=_manager(document),
+            manager=manager,
+            cluster=_text(document, "cluster"),
         ),
         gpus=_gpus(document),
-        by_index=numbers == "index",
+        numbers=_numbers(document, manager),
+        node=_text(document, "node"),
         since=_time(document, "since", "began"),
         until=_time(document, "until", "ended"),
     )
@@ -85,6 +86,15 @@ def _manager(document: dict[str, Any]) -> str:
             f"manager is {_short(manager)}; it is a short word in lower case, such as pbs"
         )
     return manager
+
+
+def _numbers(document: dict[str, Any], manager: str) -> Numbers:
+    """Return what numbers of GPUs mean; those of a prolog of Slurm's are Slurm's own."""
+    numbers = document.get("numbers", "gres" if manager == SLURM else "minor")
+    for known in get_args(Numbers):
+        if numbers == known:
+            return cast("Numbers", known)
+    raise NotAJobError(f"numbers is {_short(numbers)}; it may be {', '.join(get_args(Numbers))}")
 
 
 def _job_id(document: dict[str, Any]) -> str:

@@ -35,6 +35,11 @@ class JobFiles:
         """Whether the folder and all files in it were right last time."""
         return not self._folder.problem
 
+    @property
+    def unresolved(self) -> int:
+        """How many jobs hold GPUs that this node does not have."""
+        return self._holders.unresolved
+
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
     ) -> Allocation | None:

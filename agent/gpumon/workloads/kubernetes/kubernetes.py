@@ -9,12 +9,13 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.errors import UnavailableError
 from gpumon.model import Allocation, GpuReading, Holding, Job
 from gpumon.workloads.held import holdings_of
-from gpumon.workloads.kubernetes.podgpus import PodGpus
+from gpumon.workloads.kubernetes.podgpus import PodGpus, passed_over
 from gpumon.workloads.kubernetes.podresources import PodDevices, list_pods
 
 log = logging.getLogger(__name__)
@@ -27,14 +28,15 @@ PERIOD_SECONDS = 10.0
 """The kubelet takes a hundred requests a second to all who ask, together."""
 
 _POD = re.compile(
-    r"kubepods[^\n]*?[/-]pod"
+    r"^\d+:[^:\n]*:(?:(?!user\.slice|user-\d)[^\n])*?kubepods[^\n]*?[/-]pod"
     r"([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})"
     r"(?:\.slice)?(?:/|$)",
     re.MULTILINE,
 )
 """A pod's cgroup under the systemd driver (``kubepods-burstable-pod<uid>.slice``, ``_`` for ``-``)
 and the cgroupfs driver (``/kubepods/burstable/pod<uid>``). A static pod's uid is its file's hash.
-The first in a line counts: those below it are what the pod itself may have made."""
+The first in a line counts: those below it are what the pod itself may have made. None below
+``user.slice`` does: there users make cgroups of any name."""
 
 
 class Kubernetes:
@@ -58,6 +60,7 @@ class Kubernetes:
     ) -> None:
         """Prepare to ask the kubelet at a socket; nothing is asked before ``run``."""
         self.errors = 0
+        self.unresolved = 0
         self.unknown: tuple[str, ...] = ()
         self._socket = socket
         self._logs = logs
@@ -70,6 +73,7 @@ class Kubernetes:
         self._uids: dict[str, str] = {}
         self._owners: dict[int, str | None] = {}
         self._problem = ""
+        self._passed: set[str] = set()
 
     @property
     def success(self) -> bool:
@@ -83,8 +87,10 @@ class Kubernetes:
         if self._pods is None:
             return None
         self._gpus.see(gpus)
-        told, unknown = _resolve(self._pods, self._gpus)
-        self._warn(unknown, gpus)
+        found = _resolve(self._pods, self._gpus)
+        self._warn(found.unknown, gpus)
+        self.unresolved = found.pods if gpus else 0
+        told = found.allocation
         return dataclasses.replace(told, stale=self._problem, pids=self._whose(gpus, told.holdings))
 
     async def run(self) -> None:
@@ -108,7 +114,19 @@ class Kubernetes:
             log.info("the kubelet reports again which pods hold GPUs")
         self._problem = ""
         self._pods = [pod for pod in pods if pod.devices or pod.claimed]
+        self._say_passed_over()
         self._uids = await asyncio.to_thread(pod_uids, self._logs)
+
+    def _say_passed_over(self) -> None:
+        """Log resources of NVIDIA's that are not taken for GPUs, once each."""
+        new = {resource for pod in self._pods or () for resource in passed_over(pod)} - self._passed
+        if new:
+            log.warning(
+                "pods have devices of %s, which are not known as GPUs: nobody pays for them; name "
+                "the resource nvidia.com/gpu-…, or have the device plugin list UUIDs",
+                ", ".join(sorted(new)[:8]),
+            )
+        self._passed |= new
 
     def _warn(self, unknown: tuple[str, ...], gpus: Sequence[GpuReading]) -> None:
         """Log devices that are not GPUs of this node, once."""
@@ -159,28 +177,40 @@ def allocation(pods: Iterable[PodDevices], gpus: Sequence[GpuReading]) -> Alloca
     """Return which of these pods holds which of these GPUs."""
     known = PodGpus()
     known.see(gpus)
-    return _resolve(pods, known)[0]
+    return _resolve(pods, known).allocation
 
 
-def _resolve(pods: Iterable[PodDevices], gpus: PodGpus) -> tuple[Allocation, tuple[str, ...]]:
-    """Return who holds what, and the devices of which that is not known."""
+class _Resolved(NamedTuple):
+    """Who holds what; the devices that are not known, and how many pods have one."""
+
+    allocation: Allocation
+    unknown: tuple[str, ...]
+    pods: int
+
+
+def _resolve(pods: Iterable[PodDevices], gpus: PodGpus) -> _Resolved:
     jobs: dict[str, Job] = {}
     holdings: list[Holding] = []
     unknown: set[str] = set()
+    unresolved = 0
     for pod in pods:
         job_id = f"{pod.namespace}/{pod.name}"
         places = []
+        missing = []
         for name, place in gpus.places(pod):
             if place is None:
-                unknown.add(name)
+                missing.append(name)
             else:
                 places.append(place)
+        unknown.update(missing)
+        unresolved += bool(missing)
         if places:
             jobs[job_id] = Job(
                 job_id=job_id, partition=pod.namespace, name=pod.name, manager=MANAGER
             )
             holdings += holdings_of(job_id, places)
-    return Allocation(jobs=jobs, holdings=tuple(holdings)), tuple(sorted(unknown))
+    told = Allocation(jobs=jobs, holdings=tuple(holdings))
+    return _Resolved(told, tuple(sorted(unknown)), unresolved)
 
 
 def pod_of(cgroup_text: str) -> str | None:

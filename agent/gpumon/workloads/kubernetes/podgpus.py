@@ -8,8 +8,18 @@ from collections.abc import Iterator
 from gpumon.workloads.knowngpus import KnownGpus, Place
 from gpumon.workloads.kubernetes.podresources import ClaimedDevice, PodDevices
 
-RESOURCES = re.compile(r"nvidia\.com/(?:gpu(?:\.shared)?|mig-.+)")
-"""Resources of NVIDIA's device plugin that are GPUs; time-sliced ones may be called ``.shared``."""
+RESOURCES = re.compile(r"nvidia\.com/(?:gpu(?![A-Za-z]).*|mig-.+)")
+"""Resources of NVIDIA's device plugin that are GPUs, under any name that its settings give them
+(``nvidia.com/gpu-a100``); time-sliced ones may have ``.shared`` at the end."""
+
+VENDOR = "nvidia.com/"
+"""Of its other resources those are GPUs whose devices have a GPU's UUID: NVIDIA's network operator
+has some for NICs."""
+
+UUID = re.compile(
+    r"(?:GPU-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"|MIG-(?:GPU-)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:/\d+/\d+)?)(?:::\d+)?"
+)
 
 DRIVER = "gpu.nvidia.com"
 """NVIDIA's driver of claims for GPUs; compute-domain.nvidia.com, its other one, gives channels."""
@@ -31,8 +41,8 @@ class PodGpus(KnownGpus):
     def places(self, pod: PodDevices) -> Iterator[tuple[str, Place | None]]:
         """Yield each GPU that a pod was given, by its name, and where that is, or None."""
         for devices in pod.devices:
-            if RESOURCES.fullmatch(devices.resource):
-                for name in devices.ids:
+            for name in devices.ids:
+                if _is_gpu(devices.resource, name):
                     yield name, self.find(name)
         for claimed in pod.claimed:
             names = _names(claimed)
@@ -73,6 +83,26 @@ class PodGpus(KnownGpus):
         if profile is not None:
             those = tuple(one for one in those if _as_dns(one.profile) == profile)
         return Place(gpu.uuid, (those[0].mig_uuid,)) if gpu and len(those) == 1 else None
+
+
+def _is_gpu(resource: str, name: str) -> bool:
+    if RESOURCES.fullmatch(resource):
+        return True
+    return resource.startswith(VENDOR) and UUID.fullmatch(name) is not None
+
+
+def passed_over(pod: PodDevices) -> set[str]:
+    """Return resources of a pod that may be GPUs, and of which that is not known.
+
+    NVIDIA's with other names and other devices; another vendor's whose devices look like GPUs.
+    """
+    return {
+        devices.resource
+        for devices in pod.devices
+        for name in devices.ids
+        if (devices.resource.startswith(VENDOR) or UUID.fullmatch(name))
+        and not _is_gpu(devices.resource, name)
+    }
 
 
 def _names(claimed: ClaimedDevice) -> list[str]:

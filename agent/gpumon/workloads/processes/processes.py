@@ -20,6 +20,7 @@ class Processes:
     name = MANAGER
     errors = 0
     success = True
+    unresolved = 0
 
     def __init__(self) -> None:
         """Know nobody yet."""

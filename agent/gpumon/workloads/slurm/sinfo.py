@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 from gpumon.workloads.labels import plain
+from gpumon.workloads.slurm.gres import GPU, NotKnownError, parse_gres
 from gpumon.workloads.slurm.slurmcommand import SlurmError, run_command
 
-_GPUS = re.compile(r"gpu(?::([^:(,]+))?:(\d+)")
 _MIG = re.compile(r"(?:^|_)\d+g\.")
 """Instances of divided GPUs (gpu:1g.10gb:7) are not counted as GPUs."""
 
@@ -41,7 +41,7 @@ def parse_nodes(text: str) -> dict[str, SlurmNode]:
             found = [node for group in document["sinfo"] for node in _of_group(group)]
         else:
             found = [_of_node(node) for node in document["nodes"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise SlurmError(
             f"sinfo --json answered something else ({type(error).__name__}: {error})"
         ) from None
@@ -52,12 +52,11 @@ def parse_nodes(text: str) -> dict[str, SlurmNode]:
 
 
 def _of_node(node: dict[str, Any]) -> SlurmNode:
-    partitions = node.get("partitions") or [""]
     return _node(
         str(node["name"]),
-        [node["state"], *node.get("state_flags", [])],
-        str(partitions[0]),
-        str(node.get("gres", "")),
+        [*_words(node["state"]), *_words(node.get("state_flags"))],
+        next(iter(_words(node.get("partitions"))), ""),
+        str(node.get("gres") or ""),
     )
 
 
@@ -65,7 +64,7 @@ def _of_group(group: dict[str, Any]) -> list[SlurmNode]:
     return [
         _node(
             str(name),
-            group["node"]["state"],
+            _words(group["node"]["state"]),
             str((group.get("partition") or {}).get("name", "")),
             str((group.get("gres") or {}).get("total", "")),
         )
@@ -73,15 +72,30 @@ def _of_group(group: dict[str, Any]) -> list[SlurmNode]:
     ]
 
 
+def _words(value: Any) -> list[str]:
+    """Return the words of a list, or of one word: newer Slurms list states and flags."""
+    if value is None:
+        return []
+    return [str(word) for word in value] if isinstance(value, list) else [str(value)]
+
+
 def _node(name: str, states: list[str], partition: str, gres: str) -> SlurmNode:
-    found = _GPUS.findall(gres)
-    divided = any(_MIG.search(kind) for kind, _ in found)
     return SlurmNode(
         name=plain(name),
         partition=plain(partition),
-        state=state_of([str(state).lower() for state in states]),
-        gpus=None if divided else sum(int(count) for _, count in found),
+        state=state_of([state.lower() for state in states]),
+        gpus=_gpus(gres),
     )
+
+
+def _gpus(text: str) -> int | None:
+    """Return how many GPUs a node has, by its resources; None if they are divided, or not known."""
+    try:
+        found = [gres for gres in parse_gres(text) if gres.name == GPU]
+    except NotKnownError:
+        return None
+    divided = any(_MIG.search(gres.type) for gres in found)
+    return None if divided else sum(gres.count for gres in found)
 
 
 def state_of(states: list[str]) -> str:

@@ -1,13 +1,15 @@
 """Slurm: what its prolog and epilog wrote, and what its controller says if there are no hooks.
 
-The hooks (``deploy/slurm``) write a file for each job, with the GPUs by the minor number of their
-device and the moments of beginning and end. They cost the controller nothing. Without them the
+The hooks (``deploy/slurm``) write a file for each job, with its GPUs as slurmd gives them to a
+prolog and the moments of beginning and end. They are root's words, from Slurm's own environment,
+and win over the controller's, which is asked for what a prolog is not given. Without hooks the
 controller is asked once a minute, which is well for some hundred nodes and not for ten thousand.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import dataclasses
 import logging
 import os
@@ -17,16 +19,27 @@ from pathlib import Path
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import Allocation, GpuReading, Holding, Job
-from gpumon.workloads.held import HeldJob, Holders
+from gpumon.workloads.held import HeldJob, Holders, Name
 from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.cgroup import job_of_process
-from gpumon.workloads.slurm.slurmcommand import SlurmError, ask_jobs
+from gpumon.workloads.slurm.controller import Controller
+from gpumon.workloads.slurm.devices import Devices
+from gpumon.workloads.slurm.gres import NotKnownError
+from gpumon.workloads.slurm.order import Order
+from gpumon.workloads.slurm.slurmcommand import SlurmError
+from gpumon.workloads.slurm.squeue import MANAGER, Told
 
 log = logging.getLogger(__name__)
 
 ASK_SECONDS = 60.0
 
-NAME = "slurm"
+LEAST_SECONDS = 1.0
+"""Jobs that begin together are asked for together."""
+
+ENDED_SECONDS = 120.0
+"""How long a job that the controller no longer lists is kept, with its end."""
+
+NAME = MANAGER
 
 
 class Slurm:
@@ -42,9 +55,12 @@ class Slurm:
         self._refusals = 0
         self._silence = ""
         self._holders = Holders()
+        self._controller = Controller()
+        self._order = Order(clock)
         self._asked: dict[str, HeldJob] | None = None
-        self._facts: dict[str, Job] = {}
+        self._told: dict[_Run, Told | None] = {}
         self._pids: dict[int, str | None] = {}
+        self._news: asyncio.Event | None = None
 
     @property
     def errors(self) -> int:
@@ -56,70 +72,142 @@ class Slurm:
         """Whether the hooks' folder and the controller could be read last time."""
         return not self._problems()
 
+    @property
+    def unresolved(self) -> int:
+        """Jobs that hold a GPU of which it is not known which one it is."""
+        return self._holders.unresolved
+
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
     ) -> Allocation | None:
         """Return which job holds which GPU; the last known if there is no news."""
         del time
         hooked = self._folder.read()
-        if hooked is not None:
-            jobs = [self._completed(job) for job in hooked]
-        elif self._asked is not None:
-            jobs = list(self._asked.values())
-        else:
+        if hooked is None and self._asked is None:
             return None
-        told = self._holders.allocation(jobs, gpus, shown)
+        jobs = list((self._asked or {}).values()) if hooked is None else hooked
+        placed = []
+        for held in jobs:
+            known = self._completed(held) if hooked is not None else held
+            devices = self._order.now(held.node or self._node)
+            if devices is None and _by_slurm(known):
+                self._wake()
+                return None  # for the moment that it takes to ask, the last holders stay
+            placed.append(_placed(known, devices))
+        told = self._holders.allocation(placed, gpus, shown)
         return dataclasses.replace(
             told, stale="; ".join(self._problems()), pids=self._owners(gpus, told)
         )
 
     async def run(self) -> None:
         """Ask the controller if there are no hooks, and for what the hooks did not know."""
+        self._news = asyncio.Event()
         while True:
+            self._news.clear()
             try:
+                await self._order.refresh({self._node, *(job.node for job in self._own())} - {""})
                 if self._folder.exists():
                     await self._complete()
                 else:
-                    self._asked = await ask_jobs(self._node, self._asked or {}, self._clock)
+                    self._asked = await self._ask()
                 self._answers()
             except (SlurmError, OSError) as error:
                 self._fails(str(error))
-            await asyncio.sleep(ASK_SECONDS)
+            await self._pause(self._news)
+
+    async def _pause(self, news: asyncio.Event) -> None:
+        """Wait a minute, or until there is a job of which a prolog does not know all GPUs."""
+        try:
+            await asyncio.wait_for(news.wait(), ASK_SECONDS)
+        except asyncio.TimeoutError:
+            return
+        await asyncio.sleep(min(ASK_SECONDS, LEAST_SECONDS))
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     def _problems(self) -> list[str]:
         return [problem for problem in (self._folder.problem, self._silence) if problem]
-
-    def _completed(self, held: HeldJob) -> HeldJob:
-        """Return a job of the hooks with what the controller added."""
-        known = self._facts.get(held.job.job_id) if held.job.manager == NAME else None
-        return held if known is None else dataclasses.replace(held, job=known)
 
     def _own(self) -> Iterable[HeldJob]:
         """Return Slurm's jobs in the folder, where other managers may write too."""
         return (held for held in self._folder.jobs if held.job.manager == NAME)
 
-    def _incomplete(self) -> list[str]:
-        """Return the jobs whose account or name the prolog did not know (before Slurm 23.02)."""
+    def _completed(self, held: HeldJob) -> HeldJob:
+        """Return a job of the hooks with what the controller added; the hooks' own words stand."""
+        if held.job.manager != NAME or held.until is not None:
+            return self._with_facts(held)
+        told = self._told.get(_run(held))
+        if not self._one_kind(held):
+            if told is None and _run(held) not in self._told:
+                self._wake()
+            problem = self._silence if told is None else told.problem
+            if problem:
+                held = dataclasses.replace(
+                    held, problem=f"a prolog is given GPUs of one kind only, and {problem}"
+                )
+        if told is not None and len(set(told.numbers)) > len(set(held.gpus)):
+            held = dataclasses.replace(held, gpus=(*held.gpus, *told.numbers))
+        return self._with_facts(held)
+
+    def _with_facts(self, held: HeldJob) -> HeldJob:
+        told = self._told.get(_run(held)) if held.job.manager == NAME else None
+        if told is None:
+            return held
+        known = {
+            name: getattr(held.job, name) or getattr(told.job, name)
+            for name in ("user", "account", "partition", "name", "cluster")
+        }
+        return dataclasses.replace(held, job=dataclasses.replace(held.job, **known))
+
+    def _one_kind(self, held: HeldJob) -> bool:
+        """Return whether the node has GPUs of one name and type, as far as is known."""
+        devices = self._order.now(held.node or self._node)
+        return devices is None or devices.kinds == 1 or held.numbers != "gres"
+
+    def _incomplete(self) -> list[HeldJob]:
+        """Return the jobs of which the prolog did not know all: a job's name it never does."""
         return [
-            held.job.job_id
+            held
             for held in self._own()
             if held.until is None
-            and held.job.job_id not in self._facts
-            and not (held.job.account and held.job.name)
+            and _run(held) not in self._told
+            and not (held.job.account and held.job.name and self._one_kind(held))
         ]
 
     async def _complete(self) -> None:
-        """Ask the controller what the prolog did not know, once for each job."""
+        """Ask the controller what the prolog did not know, once for each run of a job."""
         wanted = self._incomplete()
-        if not wanted:
-            return
-        told = await ask_jobs(self._node, {}, self._clock)
-        hooked = {held.job.job_id: held.job for held in self._own()}
-        # What the controller does not know either is not asked for again.
-        self._facts.update(
-            {i: told[i].job if i in told else hooked[i] for i in wanted if i in hooked}
-        )
-        self._facts = {job_id: job for job_id, job in self._facts.items() if job_id in hooked}
+        by_node: dict[str, list[HeldJob]] = {}
+        for held in wanted:
+            by_node.setdefault(held.node or self._node, []).append(held)
+        for node, jobs in by_node.items():
+            told = await self._controller.ask([held.job.job_id for held in jobs], node)
+            # What the controller does not know either is not asked for again.
+            self._told.update({_run(held): told.get(held.job.job_id) for held in jobs})
+        kept = {_run(held) for held in self._own()}
+        self._told = {run: told for run, told in self._told.items() if run in kept}
+
+    async def _ask(self) -> dict[str, HeldJob]:
+        """Return the jobs that hold GPUs here; those that were there before now have an end."""
+        running = await self._controller.running(self._node)
+        found = {
+            job_id: HeldJob(
+                job=told.job,
+                gpus=told.numbers,
+                numbers="gres",
+                since=told.started,
+                problem=told.problem,
+            )
+            for job_id, told in (await self._controller.ask(running, self._node)).items()
+            if told.numbers or told.problem
+        }
+        now = self._clock.time()
+        for job_id, job in (self._asked or {}).items():
+            if job_id not in found and (job.until is None or now - job.until < ENDED_SECONDS):
+                found[job_id] = dataclasses.replace(job, until=job.until or now)
+        return found
 
     def _owners(self, gpus: Sequence[GpuReading], told: Allocation) -> dict[int, str]:
         """Return whose the processes are, on GPUs that several jobs hold."""
@@ -130,11 +218,7 @@ class Slurm:
         self._pids = {
             pid: self._pids[pid] if pid in self._pids else job_of_process(pid) for pid in pids
         }
-        called = {
-            job.job_id.removeprefix(f"{NAME}:"): job.job_id
-            for job in told.jobs.values()
-            if job.manager == NAME
-        }
+        called = _by_number(told.jobs.values())
         return {
             pid: called[job_id]
             for pid, job_id in self._pids.items()
@@ -151,6 +235,41 @@ class Slurm:
         if problem != self._silence:
             log.warning("%s: who holds which GPU is as it was last known", problem)
         self._silence = problem
+
+
+_Run = tuple[str, str, float | None]
+"""One run of a job: the cluster that the hook names, the job's number, and its beginning."""
+
+
+def _run(held: HeldJob) -> _Run:
+    return (held.job.cluster, held.job.job_id, held.since)
+
+
+def _by_slurm(held: HeldJob) -> bool:
+    return held.numbers == "gres" and any(isinstance(name, int) for name in held.gpus)
+
+
+def _placed(held: HeldJob, devices: Devices | None) -> HeldJob:
+    """Return a job with its GPUs by names that this node knows; the rest is not known."""
+    if devices is None or not _by_slurm(held):
+        return held
+    names: list[Name] = [name for name in held.gpus if not isinstance(name, int)]
+    problem = held.problem
+    try:
+        names += devices.named(name for name in held.gpus if isinstance(name, int))
+    except NotKnownError as error:
+        problem = problem or str(error)
+    return dataclasses.replace(held, gpus=tuple(names), numbers="minor", problem=problem)
+
+
+def _by_number(jobs: Iterable[Job]) -> dict[str, str]:
+    """Return what Slurm's jobs are called here, by the number that their cgroups have.
+
+    Not of a number that two clusters have: whose a process is then cannot be said.
+    """
+    own = [job.job_id for job in jobs if job.manager == NAME]
+    counted = collections.Counter(job_id.rpartition(":")[2] for job_id in own)
+    return {number: job_id for job_id in own if counted[number := job_id.rpartition(":")[2]] == 1}
 
 
 def node_name() -> str:
