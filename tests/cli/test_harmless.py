@@ -101,3 +101,11 @@ def test_a_terminal_of_another_encoding_is_served() -> None:
     for argv in (["info", "--help"], ["status", "sim:1xH100"]):
         done = gpumon(*argv, PYTHONIOENCODING="ascii")
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("argv", [["check", "--thresholds"], ["--config"]])
+def test_the_null_device_is_an_empty_file(argv: list[str]) -> None:
+    """It is how one says that there are no settings."""
+    rest = ["sim:1xH100"] if argv[0] == "check" else ["check", "sim:1xH100"]
+    done = gpumon(*argv, os.devnull, *rest)
+    assert done.returncode == 0, done.stderr
