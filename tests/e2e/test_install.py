@@ -260,7 +260,7 @@ def test_a_wrong_configuration_is_said_before_anything_is_done(bare: Machine) ->
         "teir=full": "did you mean tier?",
         "tier=most": "'most' is not one of",
         "tier": "write KEY=VALUE",
-        "interval=nan": "is no number of seconds",
+        "interval=nan": "is not a number of seconds",
         "source=simm:8xH100": "unknown source",
         "source=sim:8xH1000": "did you mean H100?",
         "web.telemetry-path=metrics": "it begins with /",
