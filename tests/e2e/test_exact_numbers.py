@@ -16,6 +16,8 @@ from prometheus_client.openmetrics.parser import (  # the oracle of these tests
     text_string_to_metric_families as parse_openmetrics,
 )
 
+from gpumon.clock import boot_id
+from gpumon.host.timekeeping import kernel_clock
 from tests.fakenvml import FakeDriver, build_library, captures, profiles
 from tests.support.exposition import Exposition
 from tests.support.servers import Agent, require, run_agent, wait_for
@@ -170,6 +172,16 @@ def telling(
 def exposition(telling: tuple[FakeDriver, Agent]) -> Exposition:
     """What that agent exposes."""
     return Exposition(telling[1].metrics())
+
+
+def test_the_nodes_clock_and_boot_are_reported(exposition: Exposition) -> None:
+    """As the kernel says: of a clock that nothing keeps there is no offset."""
+    assert exposition.value("gpumon_boot_info", boot_id=boot_id()) == 1
+    kept = kernel_clock().kept
+    if kept is not None:
+        assert exposition.value("gpumon_clock_synchronized") == int(kept)
+        known = exposition.value("gpumon_clock_offset_seconds") is not None
+        assert known == kept
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,37 @@ def test_a_log_of_every_form_is_counted_exactly_and_survives_kill_9(
         assert document["gpus"][5]["xid_last_timestamp_seconds"]["79"] > 1e9
 
 
+def test_a_gpu_that_falls_off_the_bus_is_heard_in_every_log(
+    tmp_path: Path, driver: FakeDriver
+) -> None:
+    """As it is written live: one record of three lines, with the right GPU and the right time."""
+    log = tmp_path / "kern.log"
+    log.touch()
+    cases = LINES.parent
+    as_rsyslog = [
+        "2026-02-14T05:03:42.5+01:00 n1 kernel: NVRM: The NVIDIA GPU 0000:b3:00.0",
+        "NVRM: (PCI ID: 10de:26b5) installed in this system has",
+        "NVRM: fallen off the bus and is not responding to commands.\n",
+    ]
+    of_file = {
+        0: (cases / "fallen-kmsg.log").read_text(),
+        1: (cases / "fallen-journalctl.log").read_text(),
+        2: "#012".join(as_rsyslog),
+    }
+    forged = f"{line(5, 31, 'x')[:-1]}#012NVRM: GPU 0000:10:00.0: GPU has fallen off the bus.\n"
+    with run_agent(tmp_path, "nvml", "--kernel-log", str(log), env=driver.env()) as agent:
+        expected = {}
+        for gpu, text in of_file.items():
+            pci = str(profiles.identity(gpu)["pci_bus_id"])[4:-2].lower()
+            write(log, text.replace("0000:b3:00", pci) + forged)
+            expected |= {gpu: {79: 1}, 5: {31: gpu + 1}}
+            wait_for(lambda: counts(agent) == expected, 10, f"GPU {gpu}")  # noqa: B023
+        last = Exposition(agent.metrics()).value(
+            "gpumon_gpu_xid_last_timestamp_seconds", gpu="2", xid="79"
+        )
+        assert last == dt.datetime(2026, 2, 14, 4, 3, 42, 500_000, dt.timezone.utc).timestamp()
+
+
 def test_the_same_xid_by_the_driver_and_by_the_log_counts_once(
     tmp_path: Path, driver: FakeDriver
 ) -> None:

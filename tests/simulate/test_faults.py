@@ -117,6 +117,7 @@ SHOWS = {
     "released": r"gpumon_released 1",
     "agent_stale": rf"gpumon_gpu_sample_age_seconds{{{GPU0}}} [1-9]\d",
     "collector": r'gpumon_collector_success{collector="ipmi"} 0',
+    "clock": r"gpumon_clock_offset_seconds 120",
     "workload_silent": r'gpumon_collector_success{collector="slurm"} 0',
     "reader_restarts": r"gpumon_reader_restarts_total [1-9]",
     "unattributed_xid": r"gpumon_unattributed_xids 1",

@@ -225,8 +225,9 @@ def test_it_serves_what_an_agent_serves(fleet: SteppedFleet, tmp_path: Path) -> 
         real = labels_of(agent.metrics())
     ours = labels_of(fleet.text("n0001"))
     of_a_process = {n for n in real if n.startswith(("process_", "gpumon_reader_process_"))}
-    # A BMC's readings are the simulated node's; an agent on simulated GPUs has no host.
-    of_a_host = {name for name in ours if re.match("gpumon_node_(power|energy|cpu|memory)", name)}
+    # A BMC's readings and a clock are the simulated node's; an agent on simulated GPUs has no host.
+    host = "gpumon_(node_(power|energy|cpu|memory)|clock|boot)"
+    of_a_host = {name for name in ours if re.match(host, name)}
     of_a_host.add("gpumon_job_host_energy_joules_total")
     assert ours.keys() - of_a_host == real.keys() - of_a_process
     for name in ours.keys() & real.keys():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from gpumon.clock import SYSTEM, Clock, boot_id
 from gpumon.host import timekeeping
@@ -36,6 +36,14 @@ class Senses(NamedTuple):
 
 
 THIS_MACHINE = Senses()
+
+
+class ClockView(Protocol):
+    """Knows how a node's clock is."""
+
+    def reading(self) -> dict[str, Any]:
+        """Return what the agent reports of it, by the fields of its reading."""
+        ...
 
 
 class ClockWatch:

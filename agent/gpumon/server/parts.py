@@ -9,7 +9,7 @@ from gpumon.host import HostView
 from gpumon.kernellog import KernelLog
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
-from gpumon.server.clockwatch import ClockWatch
+from gpumon.server.clockwatch import ClockView
 from gpumon.server.xidmemory import XidMemory
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
@@ -29,7 +29,7 @@ class NodeParts:
     books: BookKeeper | None = None
     host: HostView | None = None
     kernel_log: KernelLog | None = None
-    clock: ClockWatch | None = None
+    clock: ClockView | None = None
     thresholds: Thresholds = dataclasses.field(default_factory=shipped)
 
     @classmethod

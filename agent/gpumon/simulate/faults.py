@@ -98,6 +98,7 @@ KINDS: Mapping[str, FaultKind] = {
     "agent_slow": FaultKind(FaultScope.NODE, "a scrape takes this many seconds", 3),
     "agent_stale": FaultKind(FaultScope.NODE, "its readings are not renewed"),
     "collector": FaultKind(FaultScope.NODE, "this collector fails", "ipmi"),
+    "clock": FaultKind(FaultScope.NODE, "its clock is this many seconds ahead", 120),
     "workload_silent": FaultKind(FaultScope.NODE, "Slurm does not say who holds which GPU"),
     "reader_restarts": FaultKind(
         FaultScope.NODE, "this number of readers an hour are replaced", 60

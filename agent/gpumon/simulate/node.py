@@ -29,7 +29,7 @@ from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.effects import EnergyCounter, in_readings, on_physics, program_of
 from gpumon.simulate.faults import Fault
 from gpumon.simulate.fleetplan import FleetPlan
-from gpumon.simulate.surroundings import Forgetful, Lane, Scheduler, SimHost
+from gpumon.simulate.surroundings import Forgetful, Lane, Scheduler, SimClock, SimHost
 from gpumon.site.nodes import SiteNode
 from gpumon.sources.sim.node import SimNode
 from gpumon.sources.sim.options import SimOptions
@@ -89,6 +89,7 @@ class FleetNode:
         uuids = [gpu.identity.uuid for gpu in self._sim.gpus]
         self._scheduler = Scheduler(lanes, uuids, clock)
         self._host = SimHost()
+        self._node_clock = SimClock(place.node)
         state = StateFile(None)
         self._xids = XidMemory(state, clock)
         self._info = dataclasses.replace(_INFO, detail=f"{len(programs)}x{plan.model.key}")
@@ -110,6 +111,7 @@ class FleetNode:
                 clock=clock,
             ),
             host=self._host,
+            clock=self._node_clock,
             thresholds=plan.site.thresholds,
         )
         self._agent = Node(place.node, self._info, parts, interval=GAP_SECONDS, clock=clock)
@@ -184,11 +186,13 @@ class FleetNode:
                 self._disturb([fault for fault in self._faults if fault.active(moment)])
 
     def _set_collectors(self, active: Sequence[Fault]) -> None:
-        """Have the scheduler and the host's collectors answer, or not."""
+        """Have the scheduler and the host's collectors respond, or not; set the clock."""
         kinds = {fault.kind: fault for fault in active}
         self._scheduler.silent = "workload_silent" in kinds
         failing = kinds.get("collector")
         self._host.failing = str(failing.value) if failing else ""
+        clock = kinds.get("clock")
+        self._node_clock.ahead = clock.number_value() if clock else 0.0
 
     def _snapshot(
         self, time: float, readings: tuple[GpuReading, ...], active: Sequence[Fault]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gpumon.host.node_power import NodePower, Sample
 from gpumon.ledger.account import Account, JobAccount
 from gpumon.ledger.ledger import OpenJob
 from gpumon.model import Allocation, Denied, GpuReading, Holding, HostReading, Job
+from gpumon.model.agent import BootInfo
 from gpumon.model.origins import EVERY, Origins
 from gpumon.simulate.clock import FleetClock
 from gpumon.simulate.fleetplan import node_watts
@@ -19,6 +22,9 @@ LATE_SECONDS = 60.0
 
 CPUS = 224
 MEMORY_BYTES = 2 * 1024**4
+
+CLOCK_OFFSET_SECONDS = 0.00002
+"""What NTP leaves within one site."""
 
 OTHER = Job(
     job_id="",
@@ -177,3 +183,20 @@ class SimHost:
     def denied(self) -> tuple[Denied, ...]:
         """Return nothing: it may read everything."""
         return ()
+
+
+class SimClock:
+    """The node's clock, which chronyd keeps; see ``gpumon.server.clockwatch.ClockView``."""
+
+    def __init__(self, node: str) -> None:
+        """Start right; ``ahead`` is by how many seconds it is not."""
+        self.ahead = 0.0
+        self._boot = BootInfo(str(uuid.uuid5(uuid.NAMESPACE_DNS, node)))
+
+    def reading(self) -> dict[str, Any]:
+        """Return what the agent reports of it, by the fields of its reading."""
+        return {
+            "clock_synchronized": True,
+            "clock_offset_seconds": self.ahead or CLOCK_OFFSET_SECONDS,
+            "boot_info": self._boot,
+        }
