@@ -12,8 +12,6 @@ import asyncio
 import collections
 import dataclasses
 import logging
-import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from gpumon.workloads.held import HeldJob, Holders, Name
 from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.cgroup import job_of_process
 from gpumon.workloads.slurm.controller import Controller
-from gpumon.workloads.slurm.devices import Devices
+from gpumon.workloads.slurm.devices import Devices, node_name
 from gpumon.workloads.slurm.gres import NotKnownError
 from gpumon.workloads.slurm.order import Order
 from gpumon.workloads.slurm.slurmcommand import SlurmError
@@ -270,14 +268,6 @@ def _by_number(jobs: Iterable[Job]) -> dict[str, str]:
     own = [job.job_id for job in jobs if job.manager == NAME]
     counted = collections.Counter(job_id.rpartition(":")[2] for job_id in own)
     return {number: job_id for job_id in own if counted[number := job_id.rpartition(":")[2]] == 1}
-
-
-def node_name() -> str:
-    """Return what Slurm calls this machine: NodeName in slurm.conf may be another than the host's.
-
-    slurmd sets SLURMD_NODENAME for what it starts; the agent's own environment may have it too.
-    """
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname().partition(".")[0]
 
 
 def _shared(holdings: Iterable[Holding]) -> set[str]:
