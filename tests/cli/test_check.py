@@ -85,7 +85,6 @@ class TestExitCodes:
             (["--minor", "x", "sim:1xH100"], "write the numbers of /dev/nvidiaN"),
             (["--timeout", "nan", "sim:1xH100"], "is not a number of seconds"),
             (["--slurm-gpus", "0-1", "sim:1xH100"], "give it what SLURM_JOB_GPUS has"),
-            (["--timeout", "nan", "sim:1xH100"], "is no number of seconds"),
             (["--window", "1", "sim:1xH100"], "--window"),
             (["sim:8xH1000"], "did you mean H100"),
             (["--thresholds", "/dev/null", "-o", "xml", "sim:1xH100"], "xml"),
