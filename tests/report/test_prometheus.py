@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from gpumon.report.asking import CHUNK_HOURS, Answers, Scope
-from gpumon.report.counters import Span
+from gpumon.report.counters import HourSpan
 from gpumon.report.prometheus import _Books
 from gpumon.report.quantities import (
     HOST,
@@ -324,7 +324,7 @@ def books_of(*days: list[dict[str, str]]) -> list[tuple[str, str, float]]:
     scope = Scope(hourly=False)
     books = _Books(0, scope)
     for day, facts in enumerate(days):
-        span = Span(day * CHUNK_HOURS, (day + 1) * CHUNK_HOURS)
+        span = HourSpan(day * CHUNK_HOURS, (day + 1) * CHUNK_HOURS)
         values = {("alpha", "n1", "1"): {span.end: 100.0 * (day + 1)}}
         books.enter(
             span, Answers(targets=[], facts=facts, known={}, values={JOBS: values}, demands={})
