@@ -3,9 +3,9 @@
 folder=${GPUMON_JOBS_DIR:-/run/gpumon/jobs}
 file="$folder/$SLURM_JOB_ID.json"
 # Of two clusters with a job of the same number, the later one has a file of its own.
-own="$folder/$(printf '%s' "$SLURM_CLUSTER_NAME" | tr -c '0-9A-Za-z_-' '_').$SLURM_JOB_ID.json"
-if [ -f "$own" ] && ! grep -qsF "\"cluster\": \"$SLURM_CLUSTER_NAME\"" "$file"; then
-    file=$own
+cluster="\"cluster\": \"$SLURM_CLUSTER_NAME\""
+if [ ! -f "$file" ] || { grep -qs '"cluster": "[^"]' "$file" && ! grep -qsF "$cluster" "$file"; }; then
+    file="$folder/$(printf '%s' "$SLURM_CLUSTER_NAME" | tr -c '0-9A-Za-z_-' '_').$SLURM_JOB_ID.json"
 fi
 if [ -n "$SLURM_JOB_ID" ] && [ -f "$file" ]; then
     new="$folder/.$SLURM_JOB_ID.$$"

@@ -80,7 +80,13 @@ act() {
     return 1
 }
 
-gpus=${SLURM_JOB_GPUS:-${GPU_DEVICE_ORDINAL:-}}
+# Slurm's own numbers, which count the devices of gres.conf; UUIDs of what slurmd has found itself.
+# Up to Slurm 20.11 there is only the other variable, with the N of /dev/nvidiaN.
+by=--slurm-gpus gpus=${SLURM_JOB_GPUS:-}
+[ -n "$gpus" ] || by=--minor gpus=${GPU_DEVICE_ORDINAL:-}
+case ${CUDA_VISIBLE_DEVICES:-} in
+    *GPU-* | *MIG-*) by=--slurm-gpus gpus=${gpus:+$CUDA_VISIBLE_DEVICES} ;;
+esac
 case ${1:-health} in
     health)
         judge
@@ -90,13 +96,13 @@ case ${1:-health} in
         ;;
     prolog)
         [ -n "$gpus" ] || exit 0
-        judge --minor "$gpus"
+        judge "$by" "$gpus"
         # Slurm puts the job back into the queue. The node has its reason by now, and keeps it.
         ! act || exit 10
         ;;
     epilog)
         [ -n "$gpus" ] || exit 0
-        judge --minor "$gpus"
+        judge "$by" "$gpus"
         act || true
         ;;
     *)

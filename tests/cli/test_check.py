@@ -84,6 +84,7 @@ class TestExitCodes:
             (["--level", "info", "sim:1xH100"], "--level"),
             (["--minor", "x", "sim:1xH100"], "write the numbers of /dev/nvidiaN"),
             (["--timeout", "nan", "sim:1xH100"], "is not a number of seconds"),
+            (["--slurm-gpus", "0-1", "sim:1xH100"], "give it what SLURM_JOB_GPUS has"),
             (["--window", "1", "sim:1xH100"], "--window"),
             (["sim:8xH1000"], "did you mean H100"),
             (["--thresholds", "/dev/null", "-o", "xml", "sim:1xH100"], "xml"),
@@ -291,6 +292,34 @@ class TestDriver:
         }
         code, document = checked("nvml", *ENOUGH, "--minor", "1,3", env=driver.env())
         assert (code, failed(document)) == (0, [])
+
+    @pytest.mark.parametrize(("numbers", "sick"), [("0,2", False), ("1", True), ("3,1", True)])
+    def test_a_prologs_numbers_are_those_of_gres_conf(
+        self, tmp_path: Path, driver: FakeDriver, numbers: str, *, sick: bool
+    ) -> None:
+        """Neither minor numbers nor indices: the devices of its records, in their order."""
+        (tmp_path / "gres.conf").write_text("Name=gpu File=/dev/nvidia[3,2,1,0]\n")
+        driver.set(2, "field.230", 1)
+        env = {**driver.env(), "SLURM_CONF": str(tmp_path / "slurm.conf")}
+        code, document = checked("nvml", *ENOUGH, "--slurm-gpus", numbers, env=env)
+        assert (code == 1) is sick
+        assert {v["gpu"] for v in document["verdicts"] if v["gpu"] is not None} == {
+            3 - int(number) for number in numbers.split(",")
+        }
+
+    def test_a_prologs_numbers_that_are_not_known_are_said(self, tmp_path: Path) -> None:
+        """AutoDetect without slurmd's own word: could not tell, and nothing is drained for it."""
+        (tmp_path / "gres.conf").write_text("Name=gpu File=/dev/nvidia[3,2,1,0\n")
+        env = {**os.environ, "SLURM_CONF": str(tmp_path / "slurm.conf")}
+        done = subprocess.run(
+            [*GPUMON, "check", "sim:4xH100", "--slurm-gpus", "0"],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 3
+        assert "which GPUs Slurm means by 0 is not known" in done.stderr
 
     def test_rates_by_a_second_look(self, driver: FakeDriver) -> None:
         """New uncorrectable errors fail; those of before only warn."""

@@ -7,6 +7,7 @@ controller's word, mapped by hand.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import sys
@@ -147,6 +148,25 @@ class Node:
         assert document["stale"] == ""
         return document
 
+    @contextlib.contextmanager
+    def agent(self) -> Iterator[list[dict[str, Any]]]:
+        """Run an agent without hooks beside Slurm, and yield the jobs that it shows."""
+        gpumon = f"{sys.executable} -m gpumon"
+        state = f"GPUMON_STATE_DIR={self._folder}/state"
+        self._slurm.run(
+            f"{state} {gpumon} agent --source sim:6xH200 --workload-manager slurm "
+            f"--jobs-dir {self._folder}/none --web.listen-address 127.0.0.1:9842 "
+            f">{self._folder}/agent.log 2>&1 & echo $! >{self._folder}/agent.pid"
+        )
+        file = self._folder / "status.json"
+        asked = f"{gpumon} status 127.0.0.1:9842 -o json >{file} 2>/dev/null || true"
+        try:
+            yield wait_for(
+                lambda: self._slurm.run(asked) or _jobs_in(file), 30, "the agent's jobs", every=0.5
+            )
+        finally:
+            self._slurm.run(f"kill $(cat {self._folder}/agent.pid)")
+
     def begin(self, node: str, conf: str) -> None:
         """Begin again with other devices."""
         file = self._folder / "gres.conf"
@@ -158,6 +178,15 @@ class Node:
     def run(self, command: str) -> str:
         """Run a command beside Slurm."""
         return self._slurm.run(command)
+
+
+def _jobs_in(file: Path) -> list[dict[str, Any]]:
+    """Return the jobs that a status shows; none while there is no agent, or it knows of none."""
+    try:
+        jobs: list[dict[str, Any]] = json.loads(file.read_text()).get("jobs", [])
+    except ValueError:
+        return []
+    return jobs
 
 
 def _quoted(word: str) -> str:
@@ -216,6 +245,14 @@ def test_hostile_jobs_on_two_types_are_booked_where_they_are(node: Node) -> None
     document = node.told(hooks=True, text=True)
     assert gpus_of(document) == expected
     assert set(document["problems"]) == {first, last}
+    # The same by an agent that runs there, of which simulated GPUs have no number but their index.
+    with node.agent() as jobs:
+        assert {job["job_id"]: [str(gpu["gpu"]) for gpu in job["gpus"]] for job in jobs} == expected
+        assert {job["user"] for job in jobs} == {"root"}
+        said = node.run(f"{sys.executable} -m gpumon doctor --agent http://127.0.0.1:9842 || true")
+    assert "slurm reports which job holds which GPU" in said
+    assert "6 by slurmd -G" in said
+    assert "writes JSON" in said
 
 
 def test_instances_by_several_files(node: Node) -> None:

@@ -14,6 +14,9 @@ import httpx
 import pytest
 import yaml
 
+from gpumon.report.asking import CHUNK_HOURS, Answers, Scope
+from gpumon.report.counters import HourSpan
+from gpumon.report.prometheus import _Books
 from gpumon.report.quantities import (
     HOST,
     IDLE,
@@ -308,3 +311,46 @@ def test_the_rules_that_ship_record_what_is_asked_for() -> None:
         rules[name] = {rule["record"]: rule["expr"] for g in groups for rule in g["rules"]}
     assert rules["report"] == {quantity.recorded: quantity.rule for quantity in QUANTITIES}
     assert rules["fleet"][INFO_RECORDED] == INFO_RULE
+
+
+def facts_of(*whose: tuple[str, str]) -> list[dict[str, str]]:
+    """Return what a server says of the job 1 by its users and accounts."""
+    common = {"cluster": "alpha", "job_id": "1", "partition": "gpu", "manager": "slurm"}
+    return [{**common, "user": user, "account": account} for user, account in whose]
+
+
+def books_of(*days: list[dict[str, str]]) -> list[tuple[str, str, float]]:
+    """Return user, account and joules of the job 1, of which a server says this on each day."""
+    scope = Scope(hourly=False)
+    books = _Books(0, scope)
+    for day, facts in enumerate(days):
+        span = HourSpan(day * CHUNK_HOURS, (day + 1) * CHUNK_HOURS)
+        values = {("alpha", "n1", "1"): {span.end: 100.0 * (day + 1)}}
+        books.enter(
+            span, Answers(targets=[], facts=facts, known={}, values={JOBS: values}, demands={})
+        )
+    rows = books.hours(len(days) * CHUNK_HOURS).rows
+    return [(row.job.user, row.job.account, row.joules) for row in rows if row.job]
+
+
+def test_a_number_that_comes_back_is_charged_to_who_had_it_each_day() -> None:
+    """Not all of it to the last; a day without facts is of the nearest one."""
+    alice, bob = facts_of(("alice", "physics")), facts_of(("bob", "biology"))
+    assert books_of(alice, bob) == [("alice", "physics", 100.0), ("bob", "biology", 100.0)]
+    assert books_of(alice, [], bob)[1] == ("alice", "physics", 100.0)
+
+
+@pytest.mark.parametrize(
+    ("whose", "known"),
+    [
+        ([("alice", ""), ("alice", "physics")], ("alice", "physics")),
+        ([("alice", "physics"), ("", "physics")], ("alice", "physics")),
+        ([("alice", "physics"), ("bob", "physics")], ("", "physics")),
+        ([("alice", "physics"), ("bob", "biology"), ("alice", "physics")], ("", "")),
+    ],
+)
+def test_two_jobs_of_one_number_on_one_day_are_charged_to_neither(
+    whose: list[tuple[str, str]], known: tuple[str, str]
+) -> None:
+    """It is not known whose each hour is; a server that may not see users contradicts nobody."""
+    assert books_of(facts_of(*whose)) == [(*known, 100.0)]

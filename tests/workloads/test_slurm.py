@@ -387,6 +387,41 @@ def test_what_the_hook_says_wins_over_the_controllers_text(
     assert held(found) == {"1": ["GPU-2"]}
 
 
+def test_another_clusters_job_of_the_same_number_says_nothing_of_this_one(
+    tmp_path: Path, commands: FakeSlurm
+) -> None:
+    """The controller that is asked may be that of the other one."""
+    hook(
+        "prolog",
+        tmp_path / "jobs",
+        SLURM_JOB_ID="1",
+        SLURM_CLUSTER_NAME="beta",
+        SLURM_JOB_USER="alice",
+        SLURM_JOB_GPUS="2",
+    )
+    commands.squeue(json=(FILES / "squeue-25.11.7-running.json").read_text())
+    slurm = Slurm(tmp_path / "jobs", node="n1")
+    found = Asked(slurm).look(until=lambda told: told and slurm._told)
+    assert held(found) == {"1": ["GPU-2"]}
+    assert (found.jobs["1"].user, found.jobs["1"].name) == ("alice", "")
+
+
+def test_jobs_without_a_gpu_are_asked_for_once(
+    tmp_path: Path, commands: FakeSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node may have a hundred of them."""
+    monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.01)
+    record = {"job_id": 5, "job_state": ["RUNNING"], "gres_detail": [], "nodes": "n1"}
+    commands.squeue(json=json.dumps({"jobs": [record]}), running="5\n")
+
+    def times(word: str) -> int:
+        return sum(word in line for line in commands.asked("squeue"))
+
+    found = Asked(Slurm(tmp_path / "none", node="n1")).look(until=lambda _: times("%A") > 3)
+    assert found.jobs == {}
+    assert times("--json") == 1
+
+
 def test_a_prolog_knows_gpus_of_one_type_only_and_the_controller_of_all(
     tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -459,6 +494,11 @@ def test_jobs_of_the_same_number_of_two_clusters_have_a_file_and_an_account_each
     assert found is not None
     assert held(found) == {"12": ["GPU-0"], "beta:12": ["GPU-1"]}
     assert {job_id: job.user for job_id, job in found.jobs.items()} == {"12": "a", "beta:12": "b"}
+    # A job of a third cluster, without a GPU, ends neither.
+    hook("epilog", tmp_path, SLURM_JOB_ID="12", SLURM_CLUSTER_NAME="gamma")
+    same = slurm.allocation(gpus(0, 1), dict(found.jobs), 0.0)
+    assert same is not None
+    assert held(same) == held(found)
     hook("epilog", tmp_path, SLURM_JOB_ID="12", SLURM_CLUSTER_NAME="beta")
     again = slurm.allocation(gpus(0, 1), dict(found.jobs), 0.0)
     assert again is not None

@@ -126,6 +126,14 @@ def test_two_clusters_with_one_number_are_not_known() -> None:
     assert found.problem == "squeue lists 2 jobs of this number"
 
 
+def test_a_name_of_any_bytes_is_a_name() -> None:
+    """Slurm hands them on as they are."""
+    text = json.dumps({"jobs": [record(name="@")]}).encode().replace(b'"@"', b'"\xff\xfe"')
+    found = told_of(parse_squeue(text)["7"], "n1")
+    assert found is not None
+    assert (found.job.user, found.numbers) == ("alice", (0, 1))
+
+
 @pytest.mark.parametrize(
     ("state", "holds"),
     [

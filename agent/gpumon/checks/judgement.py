@@ -60,7 +60,7 @@ class Judgement:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Selection:
-    """GPUs to judge: by index or UUID, or by N of /dev/nvidiaN, which is what Slurm counts by."""
+    """GPUs to judge: by index or UUID, also of an instance, or by N of /dev/nvidiaN."""
 
     names: Collection[str] = ()
     minors: Collection[int] = ()
@@ -76,14 +76,13 @@ class Selection:
         """
         who = gpu.identity
         minor = who.index if who.minor_number is None else who.minor_number
-        return (
-            not self or minor in self.minors or bool({str(who.index), who.uuid} & set(self.names))
-        )
+        called = {str(who.index), who.uuid, *(one.identity.mig_uuid for one in gpu.mig)}
+        return not self or minor in self.minors or bool(called & set(self.names))
 
     def absent(self, gpus: Sequence[GpuReading]) -> Iterator[str]:
         """Yield those named that are not there, in words."""
         for name in self.names:
-            if not any(name in (str(gpu.identity.index), gpu.identity.uuid) for gpu in gpus):
+            if not any(Selection([name]).has(gpu) for gpu in gpus):
                 yield f"GPU {name}"
         for minor in self.minors:
             if not any(Selection(minors=[minor]).has(gpu) for gpu in gpus):

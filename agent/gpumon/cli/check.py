@@ -49,11 +49,12 @@ def _names(_context: click.Context, _parameter: click.Parameter, begun: str) -> 
     help="What counts as trouble: failures, or warnings too.",
 )
 @click.option("--gpu", "gpus", metavar="INDEX|UUID,…", help="Check only these GPUs.")
+@click.option("--minor", "minors", metavar="N,…", help="Check only /dev/nvidiaN.")
 @click.option(
-    "--minor",
-    "minors",
+    "--slurm-gpus",
+    "slurm_gpus",
     metavar="N,…",
-    help="Check only /dev/nvidiaN, numbered as in SLURM_JOB_GPUS.",
+    help="Check only those that a prolog of Slurm has in SLURM_JOB_GPUS: devices of gres.conf.",
 )
 @click.option(
     "--expected-gpus",
@@ -98,6 +99,7 @@ def check(
     level: str,
     gpus: str | None,
     minors: str | None,
+    slurm_gpus: str | None,
     expected: int | None,
     thresholds: Thresholds | None,
     seconds: float,
@@ -121,7 +123,7 @@ def check(
 
         click.echo(to_list(checks, form), nl=False)
         return 0
-    selection = _selection(gpus, minors)
+    selection = _selection(gpus, minors, slurm_gpus)
     seen = _look(target, until, window, thresholds, expected)
     report = judge(seen, checks, gpus=selection, level=Level(level))
     return _tell(report, seen, form, verbose=verbose)
@@ -186,15 +188,38 @@ def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",")) if text is not None else ()
 
 
-def _selection(gpus: str | None, minors: str | None) -> Selection:
-    """Return which GPUs are meant; UsageError for a minor number that is not a number."""
+def _selection(gpus: str | None, minors: str | None, slurm_gpus: str | None) -> Selection:
+    """Return which GPUs are meant; UsageError if a number is none, or UnavailableError."""
     from gpumon.checks.judgement import Selection
     from gpumon.errors import UsageError
 
     numbers = _words(minors)
     if not all(number.isdecimal() and number.isascii() for number in numbers):
         raise UsageError(f"--minor {minors!r}", "write the numbers of /dev/nvidiaN, as in 0,3")
-    return Selection(_words(gpus), tuple(map(int, numbers)))
+    names, devices = _of_slurm(slurm_gpus)
+    return Selection((*_words(gpus), *names), (*map(int, numbers), *devices))
+
+
+def _of_slurm(text: str | None) -> tuple[list[str], list[int]]:
+    """Return the UUIDs, and the N of /dev/nvidiaN, that a prolog's words mean."""
+    words = [word for word in _words(text) if word]
+    if not words:
+        return [], []
+    from gpumon.errors import UnavailableError, UsageError
+    from gpumon.workloads.slurm.devices import minors_of
+    from gpumon.workloads.slurm.gres import NotKnownError
+
+    uuids = [word for word in words if word.startswith(("GPU-", "MIG-"))]
+    numbers = [word for word in words if word not in uuids]
+    if not all(number.isdecimal() and number.isascii() for number in numbers):
+        raise UsageError(f"--slurm-gpus {text!r}", "give it what SLURM_JOB_GPUS has, as in 0,3")
+    try:
+        return uuids, minors_of(map(int, numbers))
+    except NotKnownError as error:
+        raise UnavailableError(
+            f"which GPUs Slurm means by {','.join(numbers)} is not known ({error})",
+            "see docs/workloads.md, or name them by --gpu",
+        ) from None
 
 
 command = check

@@ -131,8 +131,9 @@ def _file(ctx: click.Context) -> Path | None:
 
 
 def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
-    from gpumon.doctor import Question, here, judge
+    from gpumon.doctor import Question, here, judge, judge_jobs
     from gpumon.doctor.agent import agent
+    from gpumon.doctor.jobs import jobs
     from gpumon.install import service
 
     folder = place.state_dir or (
@@ -147,6 +148,7 @@ def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
         Question("devices", here.devices, judge.devices),
         Question("kernel-log", here.kernel_log, judge.kernel_log),
         Question("agent", lambda: agent(place.url, place.metrics), judge.agent),
+        Question("jobs", lambda: jobs(place.url, place.metrics), judge_jobs.jobs),
         Question("service", here.service, judge.service),
         Question("state", lambda: here.state(folder), judge.state),
         Question("clock", here.clock, judge.clock),

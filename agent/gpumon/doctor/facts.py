@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpumon.workloads.slurm.devices import Devices as SlurmDevices
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Program:
@@ -93,6 +95,35 @@ class Agent:
     version: str = ""
     problem: str = ""
     nobody: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlurmHere:
+    """What Slurm's commands say on this machine, which it calls ``node``.
+
+    ``problem`` is why they say nothing, ``json_problem`` why they write no JSON. ``hides_jobs``: it
+    shows a user no jobs of others. ``devices`` is what its numbers of GPUs mean.
+    """
+
+    node: str
+    version: str
+    devices: SlurmDevices
+    problem: str = ""
+    json_problem: str = ""
+    hides_jobs: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Jobs:
+    """Which workload manager reports the jobs, as the agent says; empty if it does not.
+
+    ``unresolved`` is how many hold GPUs that are not known.
+    """
+
+    manager: str = ""
+    success: bool | None = None
+    unresolved: int | None = None
+    slurm: SlurmHere | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -94,6 +94,19 @@ def _ask_all(asker: Asker, chunks: Sequence[HourSpan]) -> Iterator[tuple[HourSpa
             yield first, answers.result()
 
 
+WHOSE = ("user", "account")
+"""Who pays for a job; other facts of it are only shown."""
+
+DOUBTFUL = "\n"
+"""Stands for two that contradict each other; no user is called that."""
+
+
+def _agreed(one: str, other: str) -> str:
+    """Return what two say together, of which either may not know it."""
+    known = {one, other} - {""}
+    return known.pop() if len(known) == 1 else DOUBTFUL if known else ""
+
+
 class _Books:
     """Adds up chunk after chunk, in order."""
 
@@ -110,7 +123,7 @@ class _Books:
         }
         self._known: dict[Key, dict[int, int]] = collections.defaultdict(dict)
         self._places: dict[Key, dict[str, str]] = {}
-        self._facts: dict[tuple[str, str], Job] = {}
+        self._facts: dict[tuple[str, str], dict[int, Job]] = {}
         self._demands: dict[str, Demand] = {}
         self._wheres: dict[Key, _Where] = {}
 
@@ -134,7 +147,7 @@ class _Books:
         for target, hours in answers.known.items():
             self._known[target].update(hours)
         for labels in answers.facts:
-            self._meet(labels)
+            self._meet(labels, chunk.start)
         for boundary, demand in answers.demands.items():
             known = self._demands.get(boundary)
             if known is None or demand.watts > known.watts:
@@ -156,16 +169,25 @@ class _Books:
             for hour, amount in counter.count(key, span, values[end], anew=anew):
                 sums[self._row_hour(hour), key] += amount
 
+    def _chunk(self, hour: int) -> int:
+        return hour - (hour - self._since) % CHUNK_HOURS
+
     def _row_hour(self, hour: int) -> int:
         """Return the first hour of the row that an hour belongs to."""
         return hour - (hour - self._since) % self._step
 
-    def _meet(self, labels: Mapping[str, str]) -> None:
-        """Take note of whose a job is; some servers may not see users."""
+    def _meet(self, labels: Mapping[str, str], hour: int) -> None:
+        """Take note of whose a job is in a chunk; some servers may not see users.
+
+        A number may come back later as another job, of another user. Of two in one chunk it is not
+        known whose each hour is.
+        """
         job = Job(**{name: labels.get(name, "") for name in FACTS})
         key = labels.get("cluster", ""), job.job_id
-        if key not in self._facts or job.user:
-            self._facts[key] = job
+        facts = self._facts.setdefault(key, {})
+        known = facts.setdefault(hour, job)
+        whose = {name: _agreed(getattr(known, name), getattr(job, name)) for name in WHOSE}
+        facts[hour] = dataclasses.replace(job if job.user else known, **whose)
 
     def hours(self, until: int) -> Hours:
         """Return all that was entered."""
@@ -188,7 +210,7 @@ class _Books:
             yield HourRow(
                 hour=hour,
                 joules=joules,
-                job=self._job(key, many=many),
+                job=self._job(key, hour, many=many),
                 idle_joules=idle.get((hour, key), 0.0),
                 active_seconds=seconds.get((hour, (*key, "active")), 0.0),
                 idle_seconds=seconds.get((hour, (*key, "idle")), 0.0),
@@ -204,7 +226,7 @@ class _Books:
             yield HourRow(
                 hour=hour,
                 joules=joules,
-                job=self._job(key, many=many),
+                job=self._job(key, hour, many=many),
                 method=method,
                 **self._where(key),
             )
@@ -225,10 +247,20 @@ class _Books:
                 if rest > 0:
                     yield HourRow(hour=hour, joules=rest, method=method, **self._where(target))
 
-    def _job(self, key: Key, *, many: bool) -> Job:
-        """Return a job; if there are many clusters its id says in which."""
+    def _job(self, key: Key, hour: int, *, many: bool) -> Job:
+        """Return a job at an hour; if there are many clusters its id says in which."""
         cluster, job_id = key[0], key[2]
-        job = self._facts.get((cluster, job_id)) or Job(job_id=job_id, manager="unknown")
+        facts = self._facts.get((cluster, job_id))
+        if facts:
+            at = self._chunk(hour)
+            # A day that says nothing is of the nearest one: a job may be known a day later.
+            found = facts.get(at) or facts[min(facts, key=lambda day: (abs(day - at), day))]
+            whose = {name: getattr(found, name) for name in WHOSE}
+            job = dataclasses.replace(
+                found, **{name: "" for name in WHOSE if whose[name] == DOUBTFUL}
+            )
+        else:
+            job = Job(job_id=job_id, manager="unknown")
         return dataclasses.replace(job, job_id=f"{cluster}/{job_id}") if many else job
 
     def _where(self, key: Key) -> _Where:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -55,7 +56,9 @@ class Controller:
         for job_id in wanted:
             if job_id not in found:
                 text = await run_for_job("squeue", "--json", "--local", "-j", job_id)
-                found.update(parse_squeue(text.decode("utf-8", "replace")) if text else {})
+                if text:
+                    # In a thread: one of many megabytes takes a while, and the loop has others.
+                    found.update(await asyncio.to_thread(parse_squeue, text))
         self._without_json = 0
         told = {job_id: told_of(found[job_id], node) for job_id in wanted if job_id in found}
         return _known(told)

@@ -16,6 +16,7 @@ import os
 import pwd
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gpumon.workloads.held import Name
+from gpumon.workloads.knowngpus import Instance
 from gpumon.workloads.slurm.devicefiles import gpu_names
 from gpumon.workloads.slurm.gres import GPU, SHARED, NotKnownError, parse_gres
 from gpumon.workloads.slurm.gresconf import GresConf, Record, read_gres_conf
@@ -138,6 +140,28 @@ def from_order(node: str, configured: str, problem: str) -> Devices:
         return _by_records(records, len(conf.kinds), "gres.conf", others=conf.others, node=node)
     except NotKnownError as error:
         return Devices(problem=str(error))
+
+
+def minors_of(numbers: Iterable[int]) -> list[int]:
+    """Return N of /dev/nvidiaN of the GPUs that numbers of Slurm's mean on this machine.
+
+    NotKnownError if that is not known; it may take seconds.
+    """
+    node = node_name()
+    devices = from_file(node)
+    if devices is None:
+        devices, problem = from_slurmd(node)
+        devices = devices or from_order(node, "", problem)
+    named = devices.named(numbers)
+    return [name.minor if isinstance(name, Instance) else int(name) for name in named]
+
+
+def node_name() -> str:
+    """Return what Slurm calls this machine: NodeName in slurm.conf may be another than the host's.
+
+    slurmd sets SLURMD_NODENAME for what it starts; the agent's own environment may have it too.
+    """
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname().partition(".")[0]
 
 
 def _conf(node: str) -> GresConf | None:

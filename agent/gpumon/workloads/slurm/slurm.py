@@ -12,8 +12,6 @@ import asyncio
 import collections
 import dataclasses
 import logging
-import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from gpumon.workloads.held import HeldJob, Holders, Name
 from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.cgroup import job_of_process
 from gpumon.workloads.slurm.controller import Controller
-from gpumon.workloads.slurm.devices import Devices
+from gpumon.workloads.slurm.devices import Devices, node_name
 from gpumon.workloads.slurm.gres import NotKnownError
 from gpumon.workloads.slurm.order import Order
 from gpumon.workloads.slurm.slurmcommand import SlurmError
@@ -59,6 +57,7 @@ class Slurm:
         self._order = Order(clock)
         self._asked: dict[str, HeldJob] | None = None
         self._told: dict[_Run, Told | None] = {}
+        self._without: set[str] = set()
         self._pids: dict[int, str | None] = {}
         self._news: asyncio.Event | None = None
 
@@ -185,13 +184,17 @@ class Slurm:
         for node, jobs in by_node.items():
             told = await self._controller.ask([held.job.job_id for held in jobs], node)
             # What the controller does not know either is not asked for again.
-            self._told.update({_run(held): told.get(held.job.job_id) for held in jobs})
+            self._told.update({_run(held): _of_cluster(told, held) for held in jobs})
         kept = {_run(held) for held in self._own()}
         self._told = {run: told for run, told in self._told.items() if run in kept}
 
     async def _ask(self) -> dict[str, HeldJob]:
         """Return the jobs that hold GPUs here; those that were there before now have an end."""
-        running = await self._controller.running(self._node)
+        running = set(await self._controller.running(self._node))
+        told_of = await self._controller.ask(sorted(running - self._without), self._node)
+        # A job without a GPU gets none while it runs, and a node may have a hundred of them.
+        self._without &= running
+        self._without |= {i for i, told in told_of.items() if not (told.numbers or told.problem)}
         found = {
             job_id: HeldJob(
                 job=told.job,
@@ -200,7 +203,7 @@ class Slurm:
                 since=told.started,
                 problem=told.problem,
             )
-            for job_id, told in (await self._controller.ask(running, self._node)).items()
+            for job_id, told in told_of.items()
             if told.numbers or told.problem
         }
         now = self._clock.time()
@@ -245,6 +248,13 @@ def _run(held: HeldJob) -> _Run:
     return (held.job.cluster, held.job.job_id, held.since)
 
 
+def _of_cluster(told: Mapping[str, Told], held: HeldJob) -> Told | None:
+    """Return what the controller says of a job, unless that is another cluster's of its number."""
+    one = told.get(held.job.job_id)
+    clusters = {held.job.cluster, one.job.cluster} - {""} if one else set()
+    return None if len(clusters) > 1 else one
+
+
 def _by_slurm(held: HeldJob) -> bool:
     return held.numbers == "gres" and any(isinstance(name, int) for name in held.gpus)
 
@@ -270,14 +280,6 @@ def _by_number(jobs: Iterable[Job]) -> dict[str, str]:
     own = [job.job_id for job in jobs if job.manager == NAME]
     counted = collections.Counter(job_id.rpartition(":")[2] for job_id in own)
     return {number: job_id for job_id in own if counted[number := job_id.rpartition(":")[2]] == 1}
-
-
-def node_name() -> str:
-    """Return what Slurm calls this machine: NodeName in slurm.conf may be another than the host's.
-
-    slurmd sets SLURMD_NODENAME for what it starts; the agent's own environment may have it too.
-    """
-    return os.environ.get("SLURMD_NODENAME") or socket.gethostname().partition(".")[0]
 
 
 def _shared(holdings: Iterable[Holding]) -> set[str]:

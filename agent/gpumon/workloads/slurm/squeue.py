@@ -55,8 +55,13 @@ Records = dict[str, list[dict[str, Any]]]
 """A document's jobs by their id: more than one if two clusters have the same number."""
 
 
-def parse_squeue(text: str) -> Records:
-    """Return the jobs in a reply; SlurmError if it is something else, or reports an error."""
+def parse_squeue(text: str | bytes) -> Records:
+    """Return the jobs in a reply; SlurmError if it is something else, or reports an error.
+
+    Slurm hands on the bytes of a name, whatever they are.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
