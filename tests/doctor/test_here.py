@@ -14,7 +14,7 @@ import pytest
 
 from gpumon.doctor import command, here
 from gpumon.doctor.agent import agent
-from gpumon.doctor.facts import Agent, Clock
+from gpumon.doctor.facts import Agent, ClockFacts
 from gpumon.host import timekeeping
 from tests.support.certificates import Authority, Pair
 from tests.support.servers import free_port
@@ -123,7 +123,7 @@ def test_the_clock_is_that_of_the_kernel_and_its_keepers(monkeypatch: pytest.Mon
     daemon = timekeeping.Daemon("chronyd", keeps=True, offset_seconds=-3.5)
     monkeypatch.setattr(timekeeping, "kernel_clock", lambda: kernel)
     monkeypatch.setattr(timekeeping, "chrony", lambda _: daemon)
-    assert here.clock() == Clock(
+    assert here.clock() == ClockFacts(
         kernel=False,
         error_seconds=16.0,
         daemon="chronyd",

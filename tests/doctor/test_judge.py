@@ -14,12 +14,12 @@ from gpumon.checks import Level
 from gpumon.doctor import Finding, judge
 from gpumon.doctor.facts import (
     Agent,
-    Clock,
+    ClockFacts,
     Devices,
     Driver,
     KernelLogAccess,
-    Library,
-    Program,
+    LibraryFacts,
+    ProgramFacts,
     Service,
     State,
     User,
@@ -39,25 +39,37 @@ def case(facts: Any, level: Level, words: str, step: str = "") -> Any:
 
 
 JUDGES: dict[type, Callable[[Any], Iterable[Finding]]] = {
-    Library: judge.library,
+    LibraryFacts: judge.library,
     Driver: judge.driver,
     Devices: judge.devices,
     KernelLogAccess: judge.kernel_log,
     Agent: judge.agent,
     Service: judge.service,
     State: judge.state,
-    Clock: judge.clock,
+    ClockFacts: judge.clock,
     User: judge.user,
 }
 
 CASES = [
-    case(Library(LIBRARY, "", "580.105.08", 8), Level.PASS, "as the kernel module (580.105.08)"),
-    case(Library("/opt/libnvidia-ml.so.1", "", "580.105.08"), Level.PASS, "/opt/libnvidia-ml.so.1"),
-    case(Library(LIBRARY, "", "575.57.08", 8), Level.FAIL, "module is of 575.57.08", "reboot"),
-    case(Library("", "no such file", "", 8), Level.FAIL, "8 GPUs are on the PCI bus", "install"),
-    case(Library("", "no such file", "", None), Level.FAIL, "cannot be loaded", "NVIDIA runtime"),
-    case(Library("", "no such file", "580.105.08", 0), Level.FAIL, "cannot be loaded", "install"),
-    case(Library("", "no such file", "", 0), Level.SKIP, "no GPU of NVIDIA's"),
+    case(
+        LibraryFacts(LIBRARY, "", "580.105.08", 8), Level.PASS, "as the kernel module (580.105.08)"
+    ),
+    case(
+        LibraryFacts("/opt/libnvidia-ml.so.1", "", "580.105.08"),
+        Level.PASS,
+        "/opt/libnvidia-ml.so.1",
+    ),
+    case(LibraryFacts(LIBRARY, "", "575.57.08", 8), Level.FAIL, "module is of 575.57.08", "reboot"),
+    case(
+        LibraryFacts("", "no such file", "", 8), Level.FAIL, "8 GPUs are on the PCI bus", "install"
+    ),
+    case(
+        LibraryFacts("", "no such file", "", None), Level.FAIL, "cannot be loaded", "NVIDIA runtime"
+    ),
+    case(
+        LibraryFacts("", "no such file", "580.105.08", 0), Level.FAIL, "cannot be loaded", "install"
+    ),
+    case(LibraryFacts("", "no such file", "", 0), Level.SKIP, "no GPU of NVIDIA's"),
     case(Driver("580.105.08", 8, 8, 0.7), Level.PASS, "8 of 8 GPUs respond, in 0.7 s"),
     case(Driver("580.105.08", 8, 7, 0.7), Level.WARN, "7 of 8 GPUs respond", "gpumon check"),
     case(Driver("580.105.08", 0, 0, 0.7), Level.FAIL, "0 of 0 GPUs respond", "lspci"),
@@ -122,24 +134,26 @@ CASES = [
         "cannot be made",
         "give it",
     ),
-    case(Clock(kernel=True, error_seconds=0.0004), Level.PASS, "within 0.4 ms"),
+    case(ClockFacts(kernel=True, error_seconds=0.0004), Level.PASS, "within 0.4 ms"),
     case(
-        Clock(kernel=False, daemon="chronyd", by_daemon=True), Level.PASS, "synchronized by chronyd"
+        ClockFacts(kernel=False, daemon="chronyd", by_daemon=True),
+        Level.PASS,
+        "synchronized by chronyd",
     ),
-    case(Clock(kernel=False), Level.WARN, "nothing synchronizes it", "start chrony"),
+    case(ClockFacts(kernel=False), Level.WARN, "nothing synchronizes it", "start chrony"),
     case(
-        Clock(kernel=False, daemon="chronyd", by_daemon=False),
+        ClockFacts(kernel=False, daemon="chronyd", by_daemon=False),
         Level.WARN,
         "chronyd runs, but is not synchronized",
         "start",
     ),
     case(
-        Clock(kernel=True, daemon="chronyd", by_daemon=True, offset_seconds=-3.5),
+        ClockFacts(kernel=True, daemon="chronyd", by_daemon=True, offset_seconds=-3.5),
         Level.WARN,
         "3.5 s behind",
         "makestep",
     ),
-    case(Clock(), Level.SKIP, "neither the kernel nor a daemon", "timedatectl"),
+    case(ClockFacts(), Level.SKIP, "neither the kernel nor a daemon", "timedatectl"),
     case(User("ann", 7, ("video",), "docker"), Level.PASS, "ann (7), groups video, in a container"),
 ]
 
@@ -160,30 +174,30 @@ def test_every_level_of_every_item_that_has_it_is_among_the_cases() -> None:
         facts, level = one.values[:2]
         levels.setdefault(type(facts).__name__, set()).add(level.value)
     assert levels == {
-        "Library": {"pass", "fail", "skip"},
+        "LibraryFacts": {"pass", "fail", "skip"},
         "Driver": {"pass", "warn", "fail", "skip"},
         "Devices": {"pass", "fail", "skip"},
         "KernelLogAccess": {"pass", "warn"},
         "Agent": {"pass", "warn", "fail"},
         "Service": {"pass", "warn", "fail", "skip"},
         "State": {"pass", "fail", "skip"},
-        "Clock": {"pass", "warn", "skip"},
+        "ClockFacts": {"pass", "warn", "skip"},
         "User": {"pass"},
     }
 
 
 def test_only_what_was_to_be_told_is_missed() -> None:
     """A clock that nobody vouches for; not a service where there is no systemd."""
-    assert [f.missed for f in judge.clock(Clock())] == [True]
+    assert [f.missed for f in judge.clock(ClockFacts())] == [True]
     assert [f.missed for f in judge.service(Service({}, "late"))] == [True]
     assert [f.missed for f in judge.service(Service(None))] == [False]
 
 
 def test_what_a_program_cannot_do_is_said_with_what_to_install() -> None:
     """No failure: a compute node needs none of it."""
-    whole = list(judge.program(Program("1.0", Path("/opt"), "3.11.7 (/bin/python)")))
+    whole = list(judge.program(ProgramFacts("1.0", Path("/opt"), "3.11.7 (/bin/python)")))
     assert [f.level for f in whole] == [Level.PASS, Level.PASS]
     assert whole[0].evidence == "1.0 in /opt, Python 3.11.7 (/bin/python)"
-    _, extras = judge.program(Program("1.0", Path("/opt"), "3.11.7", ("gpumon top",)))
+    _, extras = judge.program(ProgramFacts("1.0", Path("/opt"), "3.11.7", ("gpumon top",)))
     assert (extras.level, extras.evidence) == (Level.SKIP, "missing for gpumon top")
     assert extras.next_step == "pip install '.[ops]' in gpumon's checkout"

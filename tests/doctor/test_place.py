@@ -9,9 +9,9 @@ import pytest
 
 from gpumon.checks import Level
 from gpumon.cli import doctor as module
-from gpumon.cli.configured import Place
+from gpumon.cli.configured import AgentPlace
 from gpumon.doctor import Finding
-from gpumon.install import service as the_service
+from gpumon.install import unit as the_service
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "agent.env"
 
 
-def configured(config: Path | None = None) -> tuple[Place, Finding]:
+def configured(config: Path | None = None) -> tuple[AgentPlace, Finding]:
     """Return the place, and what is found of the configuration."""
     place, _, found = module._configured(config)
     return place, found
@@ -35,7 +35,7 @@ def test_the_services_variables_go_before_the_file(service: Path, tmp_path: Path
     config.write_text('[agent]\nweb.listen-address = ":1111"\nweb.telemetry-path = "/m"\n')
     service.write_text('# a word\nGPUMON_WEB_LISTEN_ADDRESS="[::1]:2222"\nOTHER=1\n')
     place, found = configured(config)
-    assert place == Place("http://[::1]:2222", "/m")
+    assert place == AgentPlace("http://[::1]:2222", "/m")
     assert found.level is Level.PASS
     assert found.evidence == f"{config}: [agent]; {service}: GPUMON_WEB_LISTEN_ADDRESS"
     assert "GPUMON_WEB_LISTEN_ADDRESS" not in os.environ
@@ -48,14 +48,14 @@ def test_what_this_process_is_told_goes_before_both(
     service.write_text("GPUMON_WEB_LISTEN_ADDRESS=:2222\nGPUMON_STATE_DIR=/there\n")
     monkeypatch.setenv("GPUMON_WEB_LISTEN_ADDRESS", "10.0.0.17:3333")
     place, _ = configured()
-    assert place == Place("http://10.0.0.17:3333", "/metrics", Path("/there"))
+    assert place == AgentPlace("http://10.0.0.17:3333", "/metrics", Path("/there"))
 
 
 def test_a_variable_that_the_service_would_refuse_is_found(service: Path) -> None:
     """It ends the agent with 2; the rest is looked at where it is by default."""
     service.write_text("GPUMON_TEIR=full\n")
     place, found = configured()
-    assert place == Place("http://127.0.0.1:9842", "/metrics")
+    assert place == AgentPlace("http://127.0.0.1:9842", "/metrics")
     assert found.level is Level.FAIL
     assert "did you mean GPUMON_TIER" in found.next_step
     assert "GPUMON_TEIR" not in os.environ

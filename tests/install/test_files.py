@@ -15,7 +15,7 @@ from gpumon.cli.install import _settings
 from gpumon.install.files import (
     UNIT_FILE,
     USERS_FILE,
-    Setting,
+    FileSetting,
     configuration,
     is_ours,
     rendered,
@@ -65,10 +65,10 @@ def test_an_edit_is_seen_and_a_copy_of_what_ships_is_none(path: Path) -> None:
 
 
 SETTINGS = [
-    Setting("source", "What is read.", "nvml", "SOURCE"),
-    Setting("interval", "How often.", 1.0, "SECONDS"),
-    Setting("web.expose-users", "To everybody.", default=False, example=""),
-    Setting("web.config.file", "TLS.", None, "FILE"),
+    FileSetting("source", "What is read.", "nvml", "SOURCE"),
+    FileSetting("interval", "How often.", 1.0, "SECONDS"),
+    FileSetting("web.expose-users", "To everybody.", default=False, example=""),
+    FileSetting("web.config.file", "TLS.", None, "FILE"),
 ]
 
 
@@ -120,7 +120,7 @@ def test_what_it_shows_can_be_taken_as_it_stands(tmp_path: Path) -> None:
 def test_what_is_of_all_commands_stands_before_the_tables(tmp_path: Path) -> None:
     """In the agent's table it would be the agent's only."""
     file = tmp_path / "gpumon.toml"
-    settings = [*SETTINGS, Setting("thresholds", "A site's own.", None, "FILE")]
+    settings = [*SETTINGS, FileSetting("thresholds", "A site's own.", None, "FILE")]
     file.write_text(configuration(settings, {}))
     assert file.read_text().index('#thresholds = "FILE"') < file.read_text().index("[agent]")
     file.write_text(configuration(settings, {"thresholds": "/etc/gpumon/own.toml"}))

@@ -11,13 +11,13 @@ from gpumon.config import DEFAULT_FILE
 from gpumon.errors import GpumonError, UnavailableError, UsageError
 from gpumon.install import plan
 from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE, WANTED, rendered
-from gpumon.install.machine import Machine, Program
-from gpumon.install.service import STATE_DIR
+from gpumon.install.machine import Executable, Machine
 from gpumon.install.steps import Leave, Step, Write
+from gpumon.install.unit import STATE_DIR
 
 PROGRAM = ("/opt/gpumon/bin/gpumon",)
 BARE = Machine(
-    program=Program(PROGRAM),
+    program=Executable(PROGRAM),
     is_root=True,
     has_systemd=True,
     unit={"ActiveState": "inactive"},
@@ -128,17 +128,17 @@ def test_it_can_be_left_stopped() -> None:
 
 REFUSED = {
     "a home": (
-        dataclasses.replace(BARE, program=Program(PROGRAM, "/home/a/gpumon is below /home")),
+        dataclasses.replace(BARE, program=Executable(PROGRAM, "/home/a/gpumon is below /home")),
         "could not run this gpumon: /home/a/gpumon is below /home",
         "install it for all users",
     ),
     "a name": (
-        dataclasses.replace(BARE, program=Program(("/opt/100%/gpumon",))),
+        dataclasses.replace(BARE, program=Executable(("/opt/100%/gpumon",))),
         "systemd would misread",
         "letters and digits",
     ),
     "a space": (
-        dataclasses.replace(BARE, program=Program(("/srv/gpu mon/gpumon",))),
+        dataclasses.replace(BARE, program=Executable(("/srv/gpu mon/gpumon",))),
         "systemd would misread '/srv/gpu mon/gpumon'",
         "letters and digits",
     ),

@@ -15,7 +15,7 @@ from gpumon.config import DEFAULT_FILE
 from gpumon.errors import UnavailableError
 from gpumon.install import machine, plan
 from gpumon.install.files import DROP_INS, UNIT_FILE, USERS_FILE
-from gpumon.install.machine import Machine, Program, look, unseen
+from gpumon.install.machine import Executable, Machine, look, unseen
 from gpumon.install.steps import Remove, Run, Stop, Write
 
 
@@ -59,7 +59,7 @@ def test_a_machine_is_installed_and_a_second_look_finds_it_so(called: Path, tmp_
 
 def _seen(there: Machine) -> Machine:
     """Return a machine whose gpumon is not in the home folder that tests may be run in."""
-    return dataclasses.replace(there, program=Program(("/opt/gpumon/bin/gpumon",)))
+    return dataclasses.replace(there, program=Executable(("/opt/gpumon/bin/gpumon",)))
 
 
 @pytest.mark.usefixtures("called")

@@ -13,7 +13,7 @@ import click
 from gpumon import config
 from gpumon.cli import COMMANDS
 from gpumon.errors import UnavailableError, UsageError, hint
-from gpumon.install import service
+from gpumon.install import unit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -94,7 +94,7 @@ class InnerCommand(click.Command):
         return super().make_context(info_name, args, parent, **extra)
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A command that has commands of its own."""
 
     command_class = InnerCommand
@@ -161,7 +161,7 @@ def declare_unconfigured(name: str, example: str) -> Callable[[Callable[..., Any
 def declare_group(name: str, example: str) -> Callable[[Callable[..., Any]], click.Group]:
     """Declare a command that has commands of its own, with examples of their use for the help."""
     lines = "\n".join(f"  {line}" for line in example.splitlines())
-    return click.group(name, cls=Group, epilog=f"Examples:\n\n\b\n{lines}")
+    return click.group(name, cls=CommandGroup, epilog=f"Examples:\n\n\b\n{lines}")
 
 
 def option(flag: str, *names: str, **settings: Any) -> Callable[[Function], Function]:
@@ -198,10 +198,10 @@ def default_state_dir() -> Path:
 def _service_has(name: str) -> bool:
     """Return whether the service keeps a file; UnavailableError if this user may not see it."""
     try:
-        return (service.STATE_DIR / name).exists()
+        return (unit.STATE_DIR / name).exists()
     except PermissionError:
         raise UnavailableError(
-            f"{service.STATE_DIR} is not for this user to read", "run it with sudo"
+            f"{unit.STATE_DIR} is not for this user to read", "run it with sudo"
         ) from None
 
 
@@ -213,7 +213,7 @@ def give_order(order: dict[str, Any], state_dir: Path | None) -> int:
     from gpumon.server.control import NAME, send
 
     if state_dir is None:
-        state_dir = service.STATE_DIR if _service_has(NAME) else default_state_dir()
+        state_dir = unit.STATE_DIR if _service_has(NAME) else default_state_dir()
     answer = send(state_dir, order)
     click.echo(answer.get("text", ""), err=not answer.get("done"))
     return 0 if answer.get("done") else 3
@@ -226,7 +226,7 @@ def state_file(state_dir: Path | None, source: str) -> Path:
 
     name = state_file_name(SourceSpec.parse(source))
     if state_dir is None:
-        state_dir = service.STATE_DIR if _service_has(name) else default_state_dir()
+        state_dir = unit.STATE_DIR if _service_has(name) else default_state_dir()
     return state_dir / name
 
 

@@ -14,12 +14,12 @@ import click
 from gpumon import config
 from gpumon.cli import COMMANDS, cli
 from gpumon.errors import UsageError
-from gpumon.install import service
+from gpumon.install import unit
 from gpumon.web.listen import DEFAULT_PORT
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
+class AgentPlace:
     """Where this machine's agent should be: its URL, the path of its metrics, its memory."""
 
     url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
@@ -34,7 +34,7 @@ class Configured:
     ``common`` are the file's keys of all commands, ``values`` all of the agent's parameters.
     """
 
-    place: Place
+    place: AgentPlace
     values: Mapping[str, Any]
     common: tuple[str, ...]
     tables: tuple[str, ...]
@@ -60,7 +60,7 @@ def read(file: Path | None, *, for_service: bool = False) -> Configured:
             values = agent.make_context("agent", [], parent=parent).params
     except click.UsageError as error:
         raise UsageError(error.format_message().rstrip("."), "see gpumon agent --help") from None
-    place = Place(_url(values["listen"]), values["telemetry_path"], values["state_dir"])
+    place = AgentPlace(_url(values["listen"]), values["telemetry_path"], values["state_dir"])
     own = tuple(config.tables_of(tables))
     shared = tuple(key for key in tables if key not in own)
     return Configured(place, values, shared, own, tuple(sorted(variables)))
@@ -92,7 +92,7 @@ def _url(address: tuple[str, int]) -> str:
 def service_variables() -> Mapping[str, str]:
     """Return the variables that the service's file sets; none if it may not be read."""
     try:
-        lines = service.ENVIRONMENT.read_text("utf-8", "replace").splitlines()
+        lines = unit.ENVIRONMENT.read_text("utf-8", "replace").splitlines()
     except OSError:
         return {}
     pairs = (line.strip().partition("=") for line in lines if not line.lstrip().startswith("#"))

@@ -15,7 +15,7 @@ from gpumon.cli.base import Seconds, declare_unconfigured, default_state_dir, ou
 from gpumon.cli.printing import whoever_reads
 
 if typing.TYPE_CHECKING:
-    from gpumon.cli.configured import Place
+    from gpumon.cli.configured import AgentPlace
     from gpumon.doctor import Finding, Question
     from gpumon.doctor.facts import Grafana
     from gpumon.thresholds import Thresholds
@@ -130,15 +130,13 @@ def _file(ctx: click.Context) -> Path | None:
     return Path(given) if given else None
 
 
-def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
+def _here(seconds: float, place: AgentPlace) -> list[Question[typing.Any]]:
     from gpumon.doctor import Question, here, judge, judge_jobs
     from gpumon.doctor.agent import agent
     from gpumon.doctor.jobs import jobs
-    from gpumon.install import service
+    from gpumon.install import unit
 
-    folder = place.state_dir or (
-        service.STATE_DIR if service.STATE_DIR.exists() else default_state_dir()
-    )
+    folder = place.state_dir or (unit.STATE_DIR if unit.STATE_DIR.exists() else default_state_dir())
     return [
         Question("gpumon", here.program, judge.program),
         Question("user", here.user, judge.user),
@@ -155,24 +153,24 @@ def _here(seconds: float, place: Place) -> list[Question[typing.Any]]:
     ]
 
 
-def _configured(file: Path | None) -> tuple[Place, Thresholds, Finding]:
+def _configured(file: Path | None) -> tuple[AgentPlace, Thresholds, Finding]:
     """Return where the agent should be, its thresholds, and how the configuration is."""
     from gpumon import config
     from gpumon.cli import configured
     from gpumon.doctor.finding import bad, good
     from gpumon.errors import GpumonError
-    from gpumon.install import service
+    from gpumon.install import unit
     from gpumon.thresholds import shipped
 
     try:
         found = configured.read(file)
     except GpumonError as error:
         wrong = bad("configuration", error.problem, error.next_step)
-        return configured.Place(), shipped(), wrong
+        return configured.AgentPlace(), shipped(), wrong
     file = file or config.DEFAULT_FILE
     tables = ", ".join([*found.common, *(f"[{name}]" for name in found.tables)])
     shown = f"{file}: {tables}" if tables else f"no {file}"
-    names = f"; {service.ENVIRONMENT}: {', '.join(found.variables)}" if found.variables else ""
+    names = f"; {unit.ENVIRONMENT}: {', '.join(found.variables)}" if found.variables else ""
     rest = "" if tables or names else ": everything is at its default"
     thresholds = found.values["thresholds"] or shipped()
     return found.place, thresholds, good("configuration", f"{shown}{names}{rest}")
@@ -256,7 +254,7 @@ def _bundle(
     path: Path,
     doctor_json: str,
     file: Path | None,
-    place: Place,
+    place: AgentPlace,
     token_file: Path | None,
     *,
     anonymous: bool,
@@ -264,9 +262,9 @@ def _bundle(
     from gpumon.config import DEFAULT_FILE
     from gpumon.doctor import here
     from gpumon.doctor.bundle import Sources, gather, write
-    from gpumon.install import service
+    from gpumon.install import unit
 
-    settings = {"gpumon.toml": file or DEFAULT_FILE, "agent.env": service.ENVIRONMENT}
+    settings = {"gpumon.toml": file or DEFAULT_FILE, "agent.env": unit.ENVIRONMENT}
     there = {name: file for name, file in settings.items() if file.exists()}
     own = here.names() | {a for a in here.addresses() if not here.is_loopback(a)}
     files = gather(

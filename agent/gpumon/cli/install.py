@@ -12,7 +12,7 @@ import click
 from gpumon.cli.base import declare_unconfigured
 
 if TYPE_CHECKING:
-    from gpumon.install.files import Setting
+    from gpumon.install.files import FileSetting
 
 
 @declare_unconfigured(
@@ -86,7 +86,7 @@ def _chosen(pairs: Sequence[str]) -> dict[str, str]:
     """Return the values by key; UsageError for an unknown key or one that is overruled."""
     from gpumon.cli import configured
     from gpumon.errors import UsageError
-    from gpumon.install.service import ENVIRONMENT, UNIT
+    from gpumon.install.unit import ENVIRONMENT, UNIT
 
     variables = configured.service_variables()
     if "GPUMON_CONFIG" in variables:
@@ -128,14 +128,14 @@ def _present() -> dict[str, str] | None:
     return {**own, **config.common(whole, "agent", None)}
 
 
-def _settings() -> list[Setting]:
+def _settings() -> list[FileSetting]:
     """Return the agent's flags as its configuration has them."""
     from gpumon.cli import configured
-    from gpumon.install.files import Setting
+    from gpumon.install.files import FileSetting
 
     # The unit says where the state is, since systemd makes the folder.
     return [
-        Setting(key, _meaning(option), _default(option), option.metavar or "")
+        FileSetting(key, _meaning(option), _default(option), option.metavar or "")
         for key, option in configured.options("agent")
         if key != "state-dir"
     ]

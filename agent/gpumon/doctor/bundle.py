@@ -22,7 +22,7 @@ from gpumon.doctor.agent import ask
 from gpumon.doctor.examine import at_once
 from gpumon.doctor.redact import redact, redact_json, users_in, words_for
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.install.service import UNIT
+from gpumon.install.unit import UNIT
 
 COMMANDS = {
     "nvidia-smi.txt": ("nvidia-smi", "-q"),

@@ -14,7 +14,7 @@ from gpumon.workloads.slurm.devices import Devices as SlurmDevices
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Program:
+class ProgramFacts:
     """This gpumon: its version, its folder, its Python, and what its missing extras are for."""
 
     version: str
@@ -34,7 +34,7 @@ class User:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Library:
+class LibraryFacts:
     """The driver's library, and the kernel module that it must be of one version with.
 
     ``on_bus`` is how many GPUs of NVIDIA's the PCI bus has, None if there is no bus to look at.
@@ -149,7 +149,7 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Clock:
+class ClockFacts:
     """Whether the clock is kept, by the kernel's word and by a daemon's; None is not known.
 
     ``error_seconds`` is the kernel's bound of how far off it is (adjtimex(2): maxerror), and

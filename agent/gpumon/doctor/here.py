@@ -21,19 +21,19 @@ from gpumon import __version__
 from gpumon.config import node_name
 from gpumon.doctor import command
 from gpumon.doctor.facts import (
-    Clock,
+    ClockFacts,
     Devices,
     Driver,
     KernelLogAccess,
-    Library,
-    Program,
+    LibraryFacts,
+    ProgramFacts,
     Service,
     State,
     User,
 )
 from gpumon.errors import DriverError, DriverStuckError, GpumonError
 from gpumon.host import timekeeping
-from gpumon.install.service import UNIT
+from gpumon.install.unit import UNIT
 from gpumon.targets.target import open_target
 
 CALL_SECONDS = 2.0
@@ -53,11 +53,11 @@ _DISPLAY = "0x03"
 """PCI's vendor, and the first byte of the class of what draws or computes (pci.ids)."""
 
 
-def program() -> Program:
+def program() -> ProgramFacts:
     """Return which gpumon this is, and what it cannot do for lack of an extra."""
     absent = [why for module, why in EXTRAS.items() if importlib.util.find_spec(module) is None]
     python = f"{platform.python_version()} ({sys.executable})"
-    return Program(__version__, Path(__file__).parents[1], python, tuple(absent))
+    return ProgramFacts(__version__, Path(__file__).parents[1], python, tuple(absent))
 
 
 def user() -> User:
@@ -116,7 +116,7 @@ def names() -> frozenset[str]:
     return frozenset({*called, *(name.split(".")[0] for name in called)})
 
 
-def library(module: Path = MODULE_VERSION, bus: Path | None = None) -> Library:
+def library(module: Path = MODULE_VERSION, bus: Path | None = None) -> LibraryFacts:
     """Find the driver's library, without a call to it, and the version of its kernel module."""
     name, problem = "libnvidia-ml.so.1", ""
     try:
@@ -128,7 +128,9 @@ def library(module: Path = MODULE_VERSION, bus: Path | None = None) -> Library:
         mapped = Path("/proc/self/maps").read_text("utf-8")
         found = re.search(r"\S*libnvidia-ml\.so\S*", mapped)
     on_bus = gpus_on_bus(bus) if bus else gpus_on_bus()
-    return Library(found[0] if found else "" if problem else name, problem, _module(module), on_bus)
+    return LibraryFacts(
+        found[0] if found else "" if problem else name, problem, _module(module), on_bus
+    )
 
 
 def _module(file: Path) -> str:
@@ -220,10 +222,10 @@ def service() -> Service:
     return Service(shown, printed.problem or ("" if shown else printed.text.strip()))
 
 
-def clock(marks: Path = timekeeping.TIMESYNCD) -> Clock:
+def clock(marks: Path = timekeeping.TIMESYNCD) -> ClockFacts:
     """Ask the kernel whether something keeps its clock, and the daemons that may know better."""
     found = timekeeping.look(marks)
-    return Clock(
+    return ClockFacts(
         found.kernel.kept,
         found.kernel.error_seconds,
         found.daemon.name,

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from gpumon import __version__
 from gpumon.doctor.facts import (
     Agent,
-    Clock,
+    ClockFacts,
     Devices,
     Driver,
     KernelLogAccess,
-    Library,
-    Program,
+    LibraryFacts,
+    ProgramFacts,
     Service,
     State,
     User,
 )
 from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
 from gpumon.host import timekeeping
-from gpumon.install.service import UNIT
+from gpumon.install.unit import UNIT
 
 LEAST_FREE_BYTES = 200e6
 """Less room than this is soon gone: a year of a node's state is some 50 MB."""
@@ -29,7 +29,7 @@ ASKS_FOR_PASSWORD = "a user and a password, please"  # noqa: S105 - what it says
 """The reply of an agent with users to a client that it does not know (gpumon.web.guard)."""
 
 
-def program(facts: Program) -> Iterator[Finding]:
+def program(facts: ProgramFacts) -> Iterator[Finding]:
     """Say which gpumon this is, and what it cannot do."""
     yield good("gpumon", f"{facts.version} in {facts.folder}, Python {facts.python}")
     if facts.without:
@@ -49,7 +49,7 @@ def user(facts: User) -> Iterator[Finding]:
     yield good("user", f"{facts.name} ({facts.uid}){groups}{where}")
 
 
-def library(facts: Library) -> Iterator[Finding]:
+def library(facts: LibraryFacts) -> Iterator[Finding]:
     """Judge the driver's library, and whether it and the kernel module are of one version."""
     if facts.problem and facts.on_bus == 0 and not facts.module:
         yield unasked("library", "no driver, and no GPU of NVIDIA's on the PCI bus")
@@ -210,7 +210,7 @@ def state(facts: State) -> Iterator[Finding]:
         )
 
 
-def clock(facts: Clock) -> Iterator[Finding]:
+def clock(facts: ClockFacts) -> Iterator[Finding]:
     """Judge whether something synchronizes this machine's clock, and how far off it is."""
     offset = facts.offset_seconds or 0.0
     if abs(offset) > timekeeping.WORTH_SAYING_SECONDS:

@@ -14,7 +14,7 @@ from typing import Any
 from gpumon import __version__
 from gpumon.assets import asset
 from gpumon.config import COMMON
-from gpumon.install.service import UNIT
+from gpumon.install.unit import UNIT
 
 WANTED = Path(f"/etc/systemd/system/multi-user.target.wants/{UNIT}.service")
 """The link by which systemd starts it with the machine; ``disable`` removes it."""
@@ -79,7 +79,7 @@ def is_ours(path: Path, text: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Setting:
+class FileSetting:
     """A flag of the agent, as its configuration file has it (``web.listen-address``)."""
 
     key: str
@@ -88,14 +88,14 @@ class Setting:
     example: str
 
 
-def configuration(settings: Sequence[Setting], chosen: Mapping[str, str]) -> str:
+def configuration(settings: Sequence[FileSetting], chosen: Mapping[str, str]) -> str:
     """Return a configuration file with the chosen values, and all others behind a #."""
     common = [line for s in settings if s.key in COMMON for line in _lines(s, chosen)]
     own = [line for s in settings if s.key not in COMMON for line in _lines(s, chosen)]
     return "\n".join([_HEAD, *common, "[agent]\n", *own])
 
 
-def _lines(setting: Setting, chosen: Mapping[str, str]) -> list[str]:
+def _lines(setting: FileSetting, chosen: Mapping[str, str]) -> list[str]:
     if setting.key in chosen:
         line = f"{setting.key} = {_toml(typed(chosen[setting.key]))}"
     else:

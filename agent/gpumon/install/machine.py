@@ -19,11 +19,11 @@ import gpumon
 from gpumon.config import DEFAULT_FILE
 from gpumon.errors import UnavailableError
 from gpumon.install.files import DROP_INS, OTHER_UNITS, UNIT_FILE, UNIT_PLACES, USERS_FILE, WANTED
-from gpumon.install.service import ENVIRONMENT, STATE_DIR, UNIT, USER
+from gpumon.install.unit import ENVIRONMENT, STATE_DIR, UNIT, USER
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Program:
+class Executable:
     """What the service starts; ``unseen`` says why its user could not, empty if he can."""
 
     argv: tuple[str, ...]
@@ -46,7 +46,7 @@ class Machine:
     site: gpumon-site is a service here, and runs as the same user.
     """
 
-    program: Program
+    program: Executable
     is_root: bool
     has_systemd: bool
     unit: Mapping[str, str] | None
@@ -106,12 +106,12 @@ def _others(folder: Path) -> Iterator[str]:
             yield path.name
 
 
-def program() -> Program:
+def program() -> Executable:
     """Return the command of this installation, and why only its user can run it."""
     script = Path(sys.executable).with_name("gpumon")
     argv = (str(script),) if script.exists() else (sys.executable, "-m", "gpumon")
     needed = (script, Path(sys.executable), Path(gpumon.__file__), Path(sys.base_prefix))
-    return Program(argv, unseen(path for path in needed if path.exists()))
+    return Executable(argv, unseen(path for path in needed if path.exists()))
 
 
 HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - compared only

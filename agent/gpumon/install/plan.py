@@ -9,8 +9,8 @@ from gpumon.config import DEFAULT_FILE
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.install.files import UNIT_FILE, USERS_FILE, WANTED, is_ours, rendered, typed
 from gpumon.install.machine import Machine
-from gpumon.install.service import UNIT, USER
 from gpumon.install.steps import Leave, Remove, Run, Step, Stop, Write
+from gpumon.install.unit import UNIT, USER
 
 JOURNAL = f"see journalctl -u {UNIT} -n 20"
 
