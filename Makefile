@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test coverage unit lint format docs guide bench soak promtool3 servers clean
+.PHONY: demo test coverage unit lowest lint format docs guide bench soak promtool3 servers clean
 
 demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 	$(BIN)/gpumon demo $(ARGS)
@@ -21,6 +21,20 @@ coverage: $(STAMP) servers  ## Everything once more, and which lines no test run
 
 unit: $(STAMP)  ## The quick tests only
 	$(BIN)/pytest -q -m 'not e2e and not hardware and not grafana' $(ARGS)
+
+# The tests' own tools are the newest: one version of textual draws the pictures, and
+# import-linter, which judges the code and not what it stands on, needs a newer click.
+lowest: $(STAMP)  ## Quick tests, and three with real processes, on the oldest dependencies allowed
+	$(BIN)/uv venv --quiet --clear .venv-lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra ops --extra kubernetes \
+		--output-file .venv-lowest/lowest.txt pyproject.toml
+	$(BIN)/uv pip install --quiet --python .venv-lowest --override .venv-lowest/lowest.txt \
+		--editable '.[ops,kubernetes,dev]'
+	.venv-lowest/bin/pytest -q -n 2 --dist loadfile -p no:cacheprovider \
+		-m 'not (e2e or hardware or grafana or newest_binding)' \
+		--ignore tests/top/test_pictures.py --ignore tests/test_architecture.py
+	.venv-lowest/bin/pytest -q -p no:cacheprovider \
+		tests/e2e/test_driver_faults.py tests/e2e/test_http.py tests/e2e/test_web_config.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -70,4 +84,4 @@ $(STAMP): $(VENV)/.core
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .tools .venv-bench .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .tools .venv-bench .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -177,6 +177,7 @@ def test_a_document_without_origins_is_read_and_says_so() -> None:
     assert reading.origins is None
 
 
+@pytest.mark.newest_binding
 def test_origins_are_a_tenth_of_a_document_at_most(tmp_path: Path, driver: FakeDriver) -> None:
     """One object for all GPUs that are read alike."""
     text = run("-m", "gpumon", "status", "nvml", "-o", "json", env=driver.env())

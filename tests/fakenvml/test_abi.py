@@ -15,6 +15,8 @@ from .library import SOURCES
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.newest_binding
+
 SAME = {
     "nvmlFieldValue_t": "c_nvmlFieldValue_t",
     "nvmlValue_t": "c_nvmlValue_t",

@@ -13,6 +13,8 @@ from .probe import Probe
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.newest_binding
+
 
 def need(name: str) -> None:
     """Skip without this capture; in CI it must be there."""

@@ -177,6 +177,7 @@ def test_a_crash_can_repeat(driver: FakeDriver) -> None:
         probe.ask("nvmlInit()")
 
 
+@pytest.mark.newest_binding
 def test_a_struct_version_can_be_refused(driver: FakeDriver, probe: Probe) -> None:
     """An older driver: version 3 of the fabric struct answers 25, version 2 works."""
     ask = (
@@ -188,6 +189,7 @@ def test_a_struct_version_can_be_refused(driver: FakeDriver, probe: Probe) -> No
     assert probe.ask(ask.format(2)) == 3
 
 
+@pytest.mark.newest_binding
 def test_symbols_can_be_missing(tmp_path: Path) -> None:
     """A library built without a function: pynvml raises FunctionNotFound (13)."""
     omit = ["nvmlDeviceGetMarginTemperature", "nvmlGpmQueryDeviceSupport"]

@@ -80,6 +80,7 @@ def test_a_garbage_handle_is_an_invalid_argument(probe: Probe) -> None:
     assert probe.error(f"nvmlDeviceGetPowerUsage({garbage})") == 2
 
 
+@pytest.mark.newest_binding
 def test_calls_are_counted_live(driver: FakeDriver, probe: Probe) -> None:
     """Calls by C function, field batches by GPU, values; over all processes."""
     before = driver.calls()

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from . import FakeDriver
     from .probe import Probe
 
+pytestmark = pytest.mark.newest_binding
+
 # Facts of GPU 2, a call in pynvml, what it answers.
 GETTERS: list[tuple[dict[str, Any], str, Any]] = [
     ({"name": "NVIDIA Some GPU"}, "nvmlDeviceGetName(g)", "NVIDIA Some GPU"),

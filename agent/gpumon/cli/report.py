@@ -263,14 +263,19 @@ def _progress() -> Iterator[Progress]:
     import rich.progress
     from rich.console import Console
 
+    from gpumon.ledger.hours import silent
+
     console = Console(stderr=True)
+    if not console.is_terminal:
+        # Older versions of rich end a bar that is not shown with an empty line.
+        yield silent
+        return
     with rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
         rich.progress.BarColumn(),
         rich.progress.TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("asking")
         yield lambda done, of: bar.update(task, completed=done, total=of)

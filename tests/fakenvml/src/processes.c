@@ -25,24 +25,33 @@ static const char *next_item(const char *p) {
     return p + strspn(p, " ");
 }
 
+/* One entry of as many bytes as this driver writes: 16 lack the instances, 32 have the bytes that
+ * confidential computing protects. The caller's struct is not asked about: nor do real drivers. */
+static void put_process(char *out, size_t bytes, const nvmlProcessInfo_t *info) {
+    memset(out, 0, bytes);
+    memcpy(out, info, bytes < sizeof *info ? bytes : sizeof *info);
+}
+
 static nvmlReturn_t list_processes(const struct function *fn, nvmlDevice_t device, const char *key,
                                    unsigned *count, nvmlProcessInfo_t *out) {
     struct call call;
     const char *p;
     unsigned have = 0, room;
+    uint64_t bytes = sizeof(nvmlProcessInfo_t);
     nvmlReturn_t rc = call_begin(&call, fn, device);
     if (rc != NVML_SUCCESS) return rc;
     rc = count ? text(&call, KEY(key), &p) : NVML_INVALID_ARGUMENT;
     if (rc != NVML_SUCCESS) return call_end(&call, rc);
+    number(&call, KEYS(KEY("processes.entry_bytes")), &bytes);
     room = out ? *count : 0;
     for (; *p; p = next_item(p), have++) {
         if (have >= room) continue;
-        nvmlProcessInfo_t *info = &out[have];
-        memset(info, 0, sizeof *info);
-        info->pid = (uint32_t)next_number(&p, 0);
-        info->usedGpuMemory = next_number(&p, NVML_VALUE_NOT_AVAILABLE);
-        info->gpuInstanceId = (uint32_t)next_number(&p, NVML_NO_INSTANCE);
-        info->computeInstanceId = (uint32_t)next_number(&p, NVML_NO_INSTANCE);
+        nvmlProcessInfo_t info = {0};
+        info.pid = (uint32_t)next_number(&p, 0);
+        info.usedGpuMemory = next_number(&p, NVML_VALUE_NOT_AVAILABLE);
+        info.gpuInstanceId = (uint32_t)next_number(&p, NVML_NO_INSTANCE);
+        info.computeInstanceId = (uint32_t)next_number(&p, NVML_NO_INSTANCE);
+        put_process((char *)out + have * bytes, bytes, &info);
     }
     *count = have;
     return call_end(&call, have > room ? NVML_INSUFFICIENT_SIZE : NVML_SUCCESS);

@@ -27,7 +27,8 @@ READ = f"""
 import json
 import pynvml
 for name in {NEWER}:
-    delattr(pynvml, name)
+    if hasattr(pynvml, name):
+        delattr(pynvml, name)
 from gpumon.clock import SYSTEM
 from gpumon.documents.snapshot import to_document
 from gpumon.model import Tier

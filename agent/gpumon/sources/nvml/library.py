@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import itertools
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -23,11 +24,13 @@ from gpumon.sources.calls import CALL_DEADLINE, Calls, DriverFault, SourceFaultE
 class Code(enum.IntEnum):
     """Return codes of nvml.h that change what we do."""
 
+    SUCCESS = 0
     UNINITIALIZED = 1
     INVALID_ARGUMENT = 2
     NOT_SUPPORTED = 3
     NO_PERMISSION = 4
     NOT_FOUND = 6
+    INSUFFICIENT_SIZE = 7
     DRIVER_NOT_LOADED = 9
     LIBRARY_NOT_FOUND = 12
     FUNCTION_NOT_FOUND = 13
@@ -201,6 +204,31 @@ class Door(Calls):
             for _, _, _, _, kind, code, union in _FIELD_VALUE.iter_unpack(bytes(array))
         ]
 
+    def processes(self, function: str, handle: Any) -> list[ProcessEntry]:
+        """List the processes of a GPU, however long this driver's entries are.
+
+        Entries of the calls ``_v3`` are 24 bytes, but 32 in the first drivers of 535, whose
+        binding (nvidia-ml-py 12.535) misreads those of all later drivers (nvitop pull request 79),
+        and 16 on some (nvitop pull request 226). The call has no version to ask with, so what it
+        wrote says it: the end of the last entry.
+        """
+        target = getattr(pynvml.nvmlLib, function, None)
+        if target is None:
+            raise FaultError(Code.FUNCTION_NOT_FOUND, function, "not in this driver's library")
+        count = ctypes.c_uint(0)
+        code = self.timed(function, target, handle, ctypes.byref(count), None)
+        while code == Code.INSUFFICIENT_SIZE:
+            count = ctypes.c_uint(count.value + _ROOM_FOR_MORE)  # some may start meanwhile
+            buffer = (ctypes.c_ubyte * (max(_ENTRY_SIZES) * count.value))(
+                *itertools.repeat(_UNWRITTEN, max(_ENTRY_SIZES) * count.value)
+            )
+            code = self.timed(function, target, handle, ctypes.byref(count), buffer)
+            if code == Code.SUCCESS:
+                return _entries(bytes(buffer), count.value)
+        if code != Code.SUCCESS:
+            raise FaultError(code, function, pynvml.nvmlErrorString(code))
+        return []
+
     def power_samples(self, handle: Any, since: int) -> list[tuple[int, int]]:
         """Return (microseconds of unix time, milliwatts) later than ``since``, oldest first."""
         try:
@@ -220,6 +248,47 @@ class FieldAnswer(NamedTuple):
 
     code: int
     value: Any
+
+
+class ProcessEntry(NamedTuple):
+    """A process that holds a GPU: its memory in bytes, None if the driver does not report it."""
+
+    pid: int
+    memory_bytes: int | None
+    gpu_instance: int | None
+    compute_instance: int | None
+
+
+_ENTRY_SIZES = (16, 24, 32)
+_ENTRY = struct.Struct("=I4xQII")
+_UNWRITTEN = 0xA5
+_ROOM_FOR_MORE = 5
+_NO_MEMORY = 2**64 - 1
+_NO_INSTANCE = 2**32 - 1
+
+
+def _entries(written: bytes, count: int) -> list[ProcessEntry]:
+    """Read a list of processes, whose entries are as long as its end says.
+
+    Each entry's last four bytes are written, the last entry's included, so what was written ends
+    within the last four bytes of ``count`` entries of the right size.
+    """
+    end = len(written.rstrip(bytes([_UNWRITTEN])))
+    size = next(size for size in _ENTRY_SIZES if end <= size * count)
+    none = _NO_INSTANCE.to_bytes(4, "little") * 2
+    found = []
+    for start in range(0, size * count, size):
+        entry = (written[start : start + size] + (none if size == 16 else b""))[: _ENTRY.size]
+        pid, memory, gpu_instance, compute_instance = _ENTRY.unpack(entry)
+        found.append(
+            ProcessEntry(
+                pid,
+                None if memory == _NO_MEMORY else memory,
+                None if gpu_instance == _NO_INSTANCE else gpu_instance,
+                None if compute_instance == _NO_INSTANCE else compute_instance,
+            )
+        )
+    return found
 
 
 def _guard(target: Any, *args: Any) -> Any:

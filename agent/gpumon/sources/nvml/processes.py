@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from gpumon.model import GpuProcess
-from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError
+from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError, ProcessEntry
 
 _LISTS = {
     "compute": "nvmlDeviceGetComputeRunningProcesses_v3",
@@ -19,8 +19,6 @@ _LISTS = {
     "mps": "nvmlDeviceGetMPSComputeRunningProcesses_v3",
 }
 """Kinds of context and the calls that list them; a process may be on several."""
-
-_NO_INSTANCE = 0xFFFFFFFF
 
 
 class _Who(NamedTuple):
@@ -51,7 +49,7 @@ class ProcessReader:
         """Return the processes, or None if this GPU does not report them."""
         listed = {kind: self._listed(kind) for kind in self._kinds}
         found = {
-            (entry.pid, entry.gpuInstanceId): (kind, entry)
+            (entry.pid, entry.gpu_instance): (kind, entry)
             for kind, entries in reversed(listed.items())
             for entry in entries or ()
         }
@@ -61,17 +59,16 @@ class ProcessReader:
         self._names = {pid: self._names.get(pid) or _who(pid) for pid, _ in found}
         return tuple(
             _process(kind, entry, shares, self._names[pid])
-            for (pid, _), (kind, entry) in sorted(found.items())
+            for (pid, _), (kind, entry) in sorted(found.items(), key=_by_process)
         )
 
-    def _listed(self, kind: str) -> list[Any] | None:
+    def _listed(self, kind: str) -> list[ProcessEntry] | None:
         try:
-            entries: list[Any] = self._door.get(_LISTS[kind], self._handle)
+            return self._door.processes(_LISTS[kind], self._handle)
         except FaultError as fault:
             if fault.code in SERIOUS:
                 raise
             return None
-        return entries
 
     def _shares(self) -> dict[int, float]:
         """Return the mean share of the SMs' time by process since the last look."""
@@ -95,22 +92,23 @@ class ProcessReader:
         return {pid: sum(shares) / len(shares) / 100 for pid, shares in by_process.items()}
 
 
-def _process(kind: str, entry: Any, shares: dict[int, float], who: _Who) -> GpuProcess:
+def _by_process(item: tuple[tuple[int, int | None], Any]) -> tuple[int, int]:
+    (pid, gpu_instance), _ = item
+    return pid, -1 if gpu_instance is None else gpu_instance
+
+
+def _process(kind: str, entry: ProcessEntry, shares: dict[int, float], who: _Who) -> GpuProcess:
     return GpuProcess(
         pid=entry.pid,
         kind=kind,
-        memory_bytes=entry.usedGpuMemory,
+        memory_bytes=entry.memory_bytes,
         sm_ratio=shares.get(entry.pid),
         user=who.user,
         name=who.name,
         uid=who.uid,
-        gpu_instance=_instance(entry.gpuInstanceId),
-        compute_instance=_instance(entry.computeInstanceId),
+        gpu_instance=entry.gpu_instance,
+        compute_instance=entry.compute_instance,
     )
-
-
-def _instance(number: int) -> int | None:
-    return None if number == _NO_INSTANCE else number
 
 
 def _who(pid: int) -> _Who:
