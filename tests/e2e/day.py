@@ -34,6 +34,7 @@ from gpumon.model import (
 from gpumon.reader import frames
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
+from gpumon.server.identities import Identities
 from gpumon.server.node import Node
 from gpumon.server.parts import NodeParts
 from gpumon.server.xidmemory import XidMemory
@@ -115,6 +116,7 @@ def serve(sock: socket.socket, state: Path) -> None:
     ledger = Ledger(file.load(load_books, Books()), LedgerFile(file), active_ratio=ACTIVE_RATIO)
     parts = NodeParts(
         expected=ExpectedGpus(None, file),
+        identities=Identities(file),
         xids=XidMemory(file, clock),
         chronicle=chronicle,
         books=BookKeeper(ledger, HalfHours(clock), chronicle=chronicle, clock=clock),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.model import (
+    GpuIdentity,
+    GpuReading,
+    GpuState,
+    PassedThrough,
+    Snapshot,
+    SourceInfo,
+)
 from gpumon.server.chronicle import MOST_AN_HOUR, Chronicle
 from gpumon.statedb.events import Event, load_events
 from gpumon.statedb.file import StateFile
@@ -98,3 +105,44 @@ def test_a_name_does_nothing_to_the_terminal(capsys: object) -> None:
     with console.capture() as capture:
         show(console, [Event(time=0, kind="job", text="job [red]x\x1b[2J\nend[/red]")])
     assert "\x1b" not in capture.get()
+
+
+def listed(*indices: int, **more: object) -> Snapshot:
+    """Return a snapshot of GPUs that are well, by their index; the uuid is of their address."""
+    gpus = tuple(
+        GpuReading(
+            identity=GpuIdentity(
+                i, f"GPU-{i}", "H100", serial=f"16{i}", pci_bus_id=f"00000000:1{i}:00.0"
+            ),
+            state=GpuState.OK,
+        )
+        for i in indices
+    )
+    return dataclasses.replace(snapshot(*gpus), **more)
+
+
+def test_gpus_come_and_go(tmp_path: Path) -> None:
+    """Those of the first sight are not new; one that goes to a virtual machine is told apart."""
+    away = (PassedThrough("00000000:12:00.0", "vfio-pci"),)
+    seen = [
+        listed(0, 1, 2),
+        listed(0, 1, 2, 3),
+        listed(0, 1, 3, passed_through=away),
+        listed(0, 1),
+        listed(0, 1, unlisted=("00000000:15:00.0",)),
+        listed(0, 1, unlisted=("00000000:15:00.0",)),
+    ]
+    assert told(tmp_path / "state.db", *seen) == [
+        "gpu: new: H100, serial 163 at 00000000:13:00.0",
+        "gpu: passed through to vfio-pci: H100, serial 162 at 00000000:12:00.0",
+        "gpu: no longer listed: H100, serial 163 at 00000000:13:00.0",
+        "gpu: the GPU at 00000000:15:00.0 has come to the driver, and NVML does not list it",
+    ]
+
+
+def test_a_gpu_that_says_who_it_is_is_not_new(tmp_path: Path) -> None:
+    """It was there all the time, lost."""
+    nameless = GpuReading(identity=GpuIdentity(1, "unknown:gpu1"), state=GpuState.LOST)
+    first = listed(0)
+    seen = [dataclasses.replace(first, gpus=(*first.gpus, nameless)), listed(0, 1)]
+    assert told(tmp_path / "state.db", *seen) == ["state: ok -> lost"]

@@ -47,3 +47,14 @@ def test_a_day_in_the_future_does_not_count() -> None:
     expected.saw(NVML, 16, NOW + 4000 * DAY)
     expected.saw(NVML, 8, NOW)
     assert expected.count(NVML, NOW) == 8
+
+
+def test_gpus_that_are_passed_through_are_not_expected_here() -> None:
+    """Whether or not who declared the number had counted them."""
+    expected = ExpectedGpus(None, StateFile(None))
+    expected.saw(NVML, 8, NOW)
+    assert expected.count(NVML, NOW, 2) == 6
+    for declared, count in ((8, 6), (6, 6), (7, 6), (9, 7)):
+        given = ExpectedGpus(declared, StateFile(None))
+        given.saw(NVML, 8, NOW)
+        assert given.count(NVML, NOW, 2) == count

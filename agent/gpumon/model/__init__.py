@@ -25,6 +25,7 @@ from gpumon.model.terms import (
     GpuState,
     MigEnergyInfo,
     MigIdentity,
+    PassedThrough,
     PowerSample,
 )
 
@@ -58,6 +59,7 @@ __all__ = [
     "MigReading",
     "NodeReading",
     "NvswitchReading",
+    "PassedThrough",
     "PowerSample",
     "Snapshot",
     "SourceInfo",

@@ -11,7 +11,7 @@ from gpumon.model.host import HostReading
 from gpumon.model.ledger import LedgerState
 from gpumon.model.metric import Tier, gauge, metric_group
 from gpumon.model.origins import Origins
-from gpumon.model.terms import Denied
+from gpumon.model.terms import Denied, PassedThrough
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ class Snapshot:
     source (its event set) whether it works; ``denied`` are the node's own readings that this user
     may not have. ``origins`` are the tables of where values were read from, by the numbers that
     readings carry (``gpumon.model.origins``). ``read_seconds`` is how long the reading took.
+    ``passed_through`` are the GPUs of this machine that another driver has, ``unlisted`` the PCI
+    addresses of those that have come to this driver and that it does not list.
     """
 
     time: float
@@ -85,3 +87,5 @@ class Snapshot:
     denied: tuple[Denied, ...] = ()
     origins: Mapping[int, Origins] = dataclasses.field(default_factory=dict)
     read_seconds: float = 0.0
+    passed_through: tuple[PassedThrough, ...] = ()
+    unlisted: tuple[str, ...] = ()

@@ -58,6 +58,20 @@ FABRIC_STATES = ("not_started", "in_progress", "completed")
 """How far a GPU has come in joining its fabric."""
 
 
+UNKNOWN_UUID = "unknown:"
+"""What the uuid of a GPU begins with that has not said who it is."""
+
+
+def unknown_uuid(place: str) -> str:
+    """Return what stands for the uuid of a GPU that has none, by the place it is in.
+
+    The place is its PCI address, else its index: either is one GPU's alone on its node, so that
+    no two series of a node are ever equal but for their index. Never empty: Prometheus takes an
+    empty label for an absent one.
+    """
+    return f"{UNKNOWN_UUID}{place}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class GpuIdentity:
     """What does not change while a GPU stays in its slot.
@@ -76,6 +90,31 @@ class GpuIdentity:
     board_part_number: str = ""
     vbios_version: str = ""
     minor_number: int | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the uuid is the GPU's own, and not one that stands for it."""
+        return bool(self.uuid) and not self.uuid.startswith(UNKNOWN_UUID)
+
+    @property
+    def words(self) -> str:
+        """Which board it is: its model, its serial, and where it is."""
+        name = f"{self.name}, " if self.name else ""
+        who = f"serial {self.serial}" if self.serial else self.uuid
+        return f"{name}{who} at {self.pci_bus_id}" if self.pci_bus_id else f"{name}{who}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PassedThrough:
+    """A GPU of this machine that another driver has (``vfio-pci``: a virtual machine's).
+
+    ``driver`` is empty if no driver has it. ``identity`` is who was last seen at its address,
+    None if nobody ever was.
+    """
+
+    pci_bus_id: str
+    driver: str
+    identity: GpuIdentity | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from gpumon.clock import SYSTEM, Clock
-from gpumon.model import GpuState, Snapshot
+from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuState, Snapshot
 from gpumon.statedb.clocknotes import (
     RIGHT,
     WRONG,
@@ -62,6 +62,9 @@ class Chronicle:
         self._floods: dict[tuple[str, str], _Flood] = {}
         self._driver = ""
         self._up: bool | None = None
+        self._there: dict[str, GpuIdentity] | None = None
+        self._nameless: frozenset[int] = frozenset()
+        self._unlisted: frozenset[str] = frozenset()
         self._boot = state.load(lambda db: load_fact(db, BOOT), None)
         nothing: tuple[str, list[Span]] = ("", [])
         self._wrong, self._wrong_spans = state.load(load_wrong_clock, nothing)
@@ -78,7 +81,11 @@ class Chronicle:
                 answers = "responds again" if snapshot.up else "; ".join(snapshot.errors)
                 self.note("driver", answers or "does not respond")
             self._up = snapshot.up
+        if snapshot.up:
+            self._count(snapshot)
         for gpu in snapshot.gpus:
+            if gpu.reason == NOT_ANSWERED_YET:
+                continue
             uuid, state = gpu.identity.uuid, gpu.state.value
             before = self._states.get(uuid, GpuState.OK.value)
             if uuid and state != before:
@@ -88,6 +95,29 @@ class Chronicle:
                 reason = f": {why}" if why else ""
                 text = f"{before} -> {state}{reason}"
                 self.note("state", text, gpu=gpu.identity.index, uuid=uuid, state=state)
+
+    def _count(self, snapshot: Snapshot) -> None:
+        """Note GPUs that are new to the driver, and those that it no longer lists."""
+        gpus = [gpu.identity for gpu in snapshot.gpus]
+        there = {gpu.uuid: gpu for gpu in gpus if gpu.known}
+        before = there if self._there is None else self._there
+        for uuid in there.keys() - before.keys():
+            gpu = there[uuid]
+            if gpu.index not in self._nameless:  # else it has only said who it is
+                self.note("gpu", f"new: {gpu.words}", gpu=gpu.index, uuid=uuid)
+        self._nameless = frozenset(gpu.index for gpu in gpus if not gpu.known)
+        taken = {one.pci_bus_id: one.driver for one in snapshot.passed_through}
+        for uuid in before.keys() - there.keys():
+            gpu = before[uuid]
+            driver = taken.get(gpu.pci_bus_id)
+            how = f"passed through to {driver}" if driver else "no longer listed"
+            if driver or not self._nameless:
+                self.note("gpu", f"{how}: {gpu.words}", gpu=gpu.index, uuid=uuid)
+        self._there = there
+        for address in sorted(set(snapshot.unlisted) - self._unlisted):
+            text = f"the GPU at {address} has come to the driver, and NVML does not list it"
+            self.note("gpu", text)
+        self._unlisted = frozenset(snapshot.unlisted)
 
     def corrected(self, uuid: str, gpu: int, correction: str) -> None:
         """Note that a GPU's energy counter was not taken as it was."""

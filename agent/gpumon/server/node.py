@@ -18,8 +18,6 @@ from gpumon.derive import Derivation
 from gpumon.model import (
     Denied,
     GpuIdentity,
-    GpuReading,
-    GpuState,
     NvswitchReading,
     Snapshot,
     SourceInfo,
@@ -29,8 +27,9 @@ from gpumon.model.events import kernel_address
 from gpumon.model.origins import NODE, Origins
 from gpumon.server import selfreport
 from gpumon.server.history import PowerHistory
-from gpumon.server.lastword import LastWord, without_readings
+from gpumon.server.lastword import LastWord
 from gpumon.server.parts import NodeParts
+from gpumon.server.xidmemory import owner_of
 from gpumon.thresholds import Thresholds
 
 log = logging.getLogger(__name__)
@@ -71,14 +70,17 @@ class Node:
         self._last.heard()
         time = self._clock.time()
         if snapshot.up:
-            self._parts.expected.saw(snapshot.source, len(snapshot.gpus), time)
-        snapshot = self._recognised(snapshot)
+            boards = len(snapshot.gpus) + len(snapshot.passed_through)
+            self._parts.expected.saw(snapshot.source, boards, time)
+        snapshot = self._parts.identities.recognised(snapshot, self._last.snapshot, time)
         self._parts.xids.identify(gpu.identity for gpu in snapshot.gpus)
         self._parts.xids.observe(snapshot.events)
         complete = dataclasses.replace(
             self._derivation.update(snapshot, self._known(snapshot)),
             node=self._name or snapshot.node,
-            gpus_expected=self._parts.expected.count(snapshot.source, time),
+            gpus_expected=self._parts.expected.count(
+                snapshot.source, time, len(snapshot.passed_through)
+            ),
         )
         self._last.keep(complete)
         self._history.add(complete)
@@ -186,8 +188,8 @@ class Node:
         """Return what else is known of each GPU, by its uuid and its reading's fields."""
         holders = self._parts.books.enter(snapshot) if self._parts.books else {}
         remembered = self._parts.xids.remembered
-        uuids = [gpu.identity.uuid for gpu in snapshot.gpus]
-        return {u: {**remembered(u), "jobs": holders.get(u, ())} for u in uuids}
+        gpus = [gpu.identity for gpu in snapshot.gpus]
+        return {g.uuid: {**remembered(owner_of(g)), "jobs": holders.get(g.uuid, ())} for g in gpus}
 
     def _denied(self) -> tuple[Denied, ...]:
         """Return what of the node this user may not read."""
@@ -200,33 +202,9 @@ class Node:
         host = self._parts.host
         return now.origins if host is None else {**now.origins, NODE: host.origins()}
 
-    def _recognised(self, snapshot: Snapshot) -> Snapshot:
-        """Give GPUs that have not even said who they are the identities they had before."""
-        before = self._last.snapshot
-        if before is None:
-            return snapshot
-        if not snapshot.up and not snapshot.gpus:
-            # The driver as a whole is away: who the GPUs were is still worth saying.
-            reason = "; ".join(snapshot.errors)
-            ghosts = without_readings(before, GpuState.ERROR, reason)
-            return dataclasses.replace(snapshot, gpus=ghosts)
-        if all(gpu.identity.uuid for gpu in snapshot.gpus):
-            return snapshot
-        known = {gpu.identity.index: gpu.identity for gpu in before.gpus}
-        return dataclasses.replace(
-            snapshot, gpus=tuple(_with_identity(gpu, known) for gpu in snapshot.gpus)
-        )
-
     def _log_changes(self, snapshot: Snapshot) -> None:
         """Log what went wrong when it does, not each tick that it lasts."""
         for error in snapshot.errors:
             if error not in self._errors:
                 log.warning("%s", error)
         self._errors = snapshot.errors
-
-
-def _with_identity(gpu: GpuReading, known: Mapping[int, GpuIdentity]) -> GpuReading:
-    """Return a reading with the identity known by its index, if it has none of its own."""
-    if gpu.identity.uuid:
-        return gpu
-    return dataclasses.replace(gpu, identity=known.get(gpu.identity.index, gpu.identity))

@@ -10,6 +10,7 @@ from gpumon.kernellog import KernelLog
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.clockwatch import ClockView
+from gpumon.server.identities import Identities
 from gpumon.server.xidmemory import XidMemory
 from gpumon.statedb.expected import ExpectedGpus
 from gpumon.statedb.file import StateFile
@@ -18,12 +19,13 @@ from gpumon.thresholds import Thresholds, shipped
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NodeParts:
-    """The memories of a node (expected GPUs, Xids, notes), its books, and its collectors.
+    """The memories of a node (expected and known GPUs, Xids, notes), its books, its collectors.
 
     ``thresholds`` are those in force on it.
     """
 
     expected: ExpectedGpus
+    identities: Identities
     xids: XidMemory
     chronicle: Chronicle
     books: BookKeeper | None = None
@@ -43,6 +45,7 @@ class NodeParts:
         state = StateFile(None)
         return cls(
             expected=ExpectedGpus(expected, state),
+            identities=Identities(state),
             xids=XidMemory(state, clock),
             chronicle=Chronicle(state, clock),
             thresholds=thresholds or shipped(),

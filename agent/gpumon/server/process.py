@@ -29,6 +29,7 @@ from gpumon.server.app import make_app
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.clockwatch import ClockWatch
+from gpumon.server.identities import Identities
 from gpumon.server.node import Node
 from gpumon.server.options import AgentOptions
 from gpumon.server.parts import NodeParts
@@ -124,6 +125,7 @@ class _Parts:
         )
         parts = NodeParts(
             expected=ExpectedGpus(options.expected_gpus, self.state),
+            identities=Identities(self.state),
             xids=self.xids,
             chronicle=self.chronicle,
             books=BookKeeper(ledger, self.manager, chronicle=self.chronicle, host=self.host),

@@ -23,7 +23,9 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
         source_up=up,
         released=bool(last.released),
         gpus=len(snapshot.gpus) if snapshot and up else 0,
-        gpus_expected=parts.expected.count(source, time),
+        gpus_expected=parts.expected.count(
+            source, time, len(snapshot.passed_through) if snapshot else 0
+        ),
         collector_success=_collectors(snapshot, last, parts),
         collector_duration_seconds={
             **({"reader": snapshot.read_seconds} if snapshot else {}),

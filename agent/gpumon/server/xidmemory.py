@@ -81,7 +81,7 @@ class XidMemory:
     def identify(self, gpus: Iterable[GpuIdentity]) -> None:
         """Learn which GPU is at which address; events that waited for it become its own."""
         for gpu in gpus:
-            if not gpu.uuid or not gpu.pci_bus_id or self._addresses.get(gpu.pci_bus_id) is gpu:
+            if not gpu.known or not gpu.pci_bus_id or self._addresses.get(gpu.pci_bus_id) is gpu:
                 continue
             self._addresses[gpu.pci_bus_id] = gpu
             pci = kernel_address(gpu.pci_bus_id)
@@ -132,13 +132,13 @@ class XidMemory:
         if changes:
             self._save(changes)
 
-    def remembered(self, uuid: str) -> Mapping[str, Any]:
-        """Return what is remembered of a GPU, by its reading's fields."""
+    def remembered(self, owner: str) -> Mapping[str, Any]:
+        """Return what is remembered of a GPU (see ``owner_of``), by its reading's fields."""
         if not self._has_xids:
             return _NO_XIDS
-        filled = self._filled.get(uuid)
+        filled = self._filled.get(owner)
         if filled is None:
-            filled = self._filled[uuid] = self._fill(uuid)
+            filled = self._filled[owner] = self._fill(owner)
         return filled
 
     def complete(self, gpus: tuple[GpuReading, ...]) -> tuple[GpuReading, ...]:
@@ -222,7 +222,7 @@ class XidMemory:
         self._save(changes)
 
     def _completed(self, gpu: GpuReading) -> GpuReading:
-        remembered = self.remembered(gpu.identity.uuid)
+        remembered = self.remembered(owner_of(gpu.identity))
         # The very object: whatever happens to a GPU makes a new one.
         if gpu.xid_events is remembered["xid_events"]:
             return gpu
@@ -250,6 +250,11 @@ class XidMemory:
     def _gpu_at(self, pci: str) -> GpuIdentity | None:
         found = (g for address, g in self._addresses.items() if kernel_address(address) == pci)
         return next(found, None)
+
+
+def owner_of(gpu: GpuIdentity) -> str:
+    """Return by what a GPU's Xids are counted: its uuid, or its address while nobody knows it."""
+    return gpu.uuid if gpu.known else kernel_address(gpu.pci_bus_id) or gpu.uuid
 
 
 def _merged(known: XidEvent, more: XidEvent) -> XidEvent:

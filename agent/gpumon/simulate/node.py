@@ -22,6 +22,7 @@ from gpumon.model.events import LOG, kernel_address
 from gpumon.server.app import exposition
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
+from gpumon.server.identities import Identities
 from gpumon.server.node import Node
 from gpumon.server.parts import NodeParts
 from gpumon.server.xidmemory import XidMemory
@@ -96,6 +97,7 @@ class FleetNode:
         chronicle = Chronicle(state, clock)
         parts = NodeParts(
             expected=ExpectedGpus(len(programs), state),
+            identities=Identities(state),
             xids=self._xids,
             chronicle=chronicle,
             books=BookKeeper(

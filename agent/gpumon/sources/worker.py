@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from gpumon.clock import Clock
 from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuReading, GpuState
+from gpumon.model.terms import unknown_uuid
 from gpumon.sources.calls import Calls, DriverFault, LateAnswerError, SourceFaultError
 from gpumon.times import format_time
 
@@ -66,7 +67,7 @@ class GpuWorker:
         self._gpu: Readable | None = None
         self._reading: GpuReading | None = None
         self._retry_at = 0.0
-        self._identity = GpuIdentity(index=index, uuid="")
+        self._identity = GpuIdentity(index=index, uuid=unknown_uuid(f"gpu{index}"))
         self._asked = threading.Event()
         self._idle = threading.Event()
         self._idle.set()

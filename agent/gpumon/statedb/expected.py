@@ -24,7 +24,10 @@ class ExpectedGpus:
         self._seen: dict[tuple[str, int], int] = state.load(_load, {})
 
     def saw(self, source: SourceInfo, count: int, time: float) -> None:
-        """Take note of the number of GPUs that a source lists at a time (unix seconds)."""
+        """Take note of how many GPUs a machine has at a time (unix seconds).
+
+        Those are what its source lists, and those that another driver has.
+        """
         name, day = _name(source), int(time // _DAY)
         if count <= self._seen.get((name, day), 0):
             return
@@ -40,14 +43,21 @@ class ExpectedGpus:
 
         self._state.save(write)
 
-    def count(self, source: SourceInfo, time: float) -> int | None:
-        """Return how many GPUs a source should show, or None if nobody knows."""
-        if self._declared is not None:
-            return self._declared
+    def count(self, source: SourceInfo, time: float, passed_through: int = 0) -> int | None:
+        """Return how many GPUs a source should list, or None if nobody knows.
+
+        Of the machine's, ``passed_through`` are another driver's, and not expected here; who
+        declares a number may have left them out of it.
+        """
         name, today = _name(source), int(time // _DAY)
         days = range(today - DAYS_REMEMBERED + 1, today + 1)
         counts = [n for (seen, day), n in self._seen.items() if seen == name and day in days]
-        return max(counts, default=None)
+        boards = max(counts, default=None)
+        declared = self._declared
+        if declared is not None:
+            left_out = max(0, (boards or 0) - declared)
+            return max(0, declared - max(0, passed_through - left_out))
+        return None if boards is None else max(0, boards - passed_through)
 
 
 def _load(db: sqlite3.Connection) -> dict[tuple[str, int], int]:

@@ -17,7 +17,7 @@ from gpumon.views.console import put
 
 KINDS = (
     *("xid", "sxid", "state", "counter", "driver", "reader", "job", "order", "agent"),
-    *("boot", "clock"),
+    *("boot", "clock", "gpu"),
 )
 FORMATS = ("table", "json", "ndjson", "csv")
 

@@ -16,6 +16,7 @@ from gpumon.model import (
     PowerSample,
 )
 from gpumon.model.origins import MIG, Origins
+from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
 from gpumon.sources.nvml.decode import ARCHITECTURES
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
@@ -207,13 +208,16 @@ def _scope(origin: Origin | None) -> str:
 def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
     architecture = _fact(door, handle, "nvmlDeviceGetArchitecture", 0)
     pci = _fact(door, handle, "nvmlDeviceGetPciInfo_v3", None)
+    address = _address(pci) if pci is not None else ""
+    # A board whose InfoROM is damaged may have none.
+    uuid = _fact(door, handle, "nvmlDeviceGetUUID", "").strip()
     return GpuIdentity(
         index=index,
-        uuid=door.get("nvmlDeviceGetUUID", handle),
+        uuid=uuid or unknown_uuid(address or f"gpu{index}"),
         name=_fact(door, handle, "nvmlDeviceGetName", ""),
         architecture=ARCHITECTURES.get(architecture, f"architecture {architecture}"),
         serial=_fact(door, handle, "nvmlDeviceGetSerial", ""),
-        pci_bus_id=_address(pci) if pci is not None else "",
+        pci_bus_id=address,
         module_id=_fact(door, handle, "nvmlDeviceGetModuleId", None),
         board_part_number=_fact(door, handle, "nvmlDeviceGetBoardPartNumber", ""),
         vbios_version=_fact(door, handle, "nvmlDeviceGetVbiosVersion", ""),

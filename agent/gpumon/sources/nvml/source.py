@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from gpumon.clock import Clock
 from gpumon.errors import SourceBrokenError, UnavailableError
 from gpumon.model import GpuReading, GpuState, Snapshot, SourceInfo, Tier
+from gpumon.sources.nvml.bus import DEVICES
 from gpumon.sources.nvml.events import EventThread
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Door, FaultError, Library
+from gpumon.sources.nvml.roll import Roll
 from gpumon.sources.nvml.table import Row, rows_for
 from gpumon.sources.origins import OriginTables
 from gpumon.sources.spec import ENOUGH, Patience
@@ -34,7 +37,7 @@ START_RETRY_SECONDS = 2.0
 """How often a driver that is not there is looked for."""
 
 COUNT_RETRY_SECONDS = 10.0
-"""How often a driver that shows no GPU is asked again."""
+"""How often a driver that lists no GPU is asked again."""
 
 JOIN_SECONDS = 2.0
 """How long the threads may take to end after a reload of the driver."""
@@ -64,15 +67,17 @@ class NvmlSource:
         library: Library | None = None,
         find: FindGpu = Gpu,
         patience: Patience = ENOUGH,
+        bus: Path = DEVICES,
     ) -> None:
         """Make a source of the catalogue's metrics up to a tier.
 
-        The driver is looked for at the first read.
+        The driver is looked for at the first read. ``bus`` is where the PCI bus lists its devices.
         """
         self._patience = patience
         self._clock = clock
         self._tier = tier
         self._library = library or Library()
+        self._roll = Roll(self._library, clock, bus)
         self._find = find
         self._tables = OriginTables()
         self._rows: Mapping[str, Row] = {}
@@ -92,6 +97,9 @@ class NvmlSource:
         if self._driver_gone():
             log.warning("the driver was reloaded: starting again")
             self._let_go()
+        elif self._roll.grown() and self._may_renew():
+            self._roll.renewed()
+            self._let_go()
         first = self._info is None
         info = self._info or self._start()
         if not self._workers:
@@ -108,15 +116,19 @@ class NvmlSource:
                 asked.append(worker)
         for worker in asked:
             worker.settle(max(0.0, deadline - self._clock.monotonic()))
-        readings = tuple(worker.current() for worker in self._workers)
+        readings = self._roll.named(tuple(worker.current() for worker in self._workers))
+        self._roll.look()
+        unlisted = self._roll.unlisted(readings)
         return Snapshot(
             time=self._clock.time(),
             source=info,
             # One GPU that hangs is that GPU; all of them are the driver's global lock.
             up=not readings or any(gpu.state is not GpuState.HUNG for gpu in readings),
             gpus=readings,
-            errors=_reasons(readings) if readings else ("the driver shows no GPU",),
+            errors=(*_reasons(readings), *_unlisted(unlisted)) or ("the driver shows no GPU",),
             origins=self._tables.tables,
+            passed_through=self._roll.passed_through(),
+            unlisted=unlisted,
             **self._news(),
         )
 
@@ -136,6 +148,7 @@ class NvmlSource:
             self._events.join(None)
         for worker in self._workers:
             worker.join(None)
+        self._roll.join(None)
         if self._info is not None:
             self._library.stop()
         self._workers, self._events, self._info = [], None, None
@@ -155,6 +168,11 @@ class NvmlSource:
     def _driver_gone(self) -> bool:
         return any(worker.driver_gone for worker in self._workers)
 
+    def _may_renew(self) -> bool:
+        """Return whether NVML can be let go of: no call hangs, and no GPU must be left alone."""
+        hangs = any(worker.current().state is GpuState.HUNG for worker in self._workers)
+        return self._info is not None and not hangs and not self._left_alone
+
     def _start(self) -> SourceInfo:
         if self._failure is not None and self._clock.monotonic() < self._retry_at:
             raise self._failure
@@ -169,6 +187,7 @@ class NvmlSource:
         self._rows = rows_for(driver, self._tier)
         self._info = SourceInfo("nvml", driver_version=driver, nvml_version=nvml, cuda_version=cuda)
         self._retry_at = 0.0
+        self._roll.begin()
         return self._info
 
     def _count(self) -> None:
@@ -184,6 +203,7 @@ class NvmlSource:
             raise UnavailableError(
                 f"NVML does not list its GPUs ({fault})", "check that nvidia-smi -L responds"
             ) from None
+        self._roll.listed(count)
         self._workers = [self._worker(index) for index in range(count)]
         for index, reason in self._left_alone.items():
             self.leave_alone(index, reason)
@@ -208,7 +228,7 @@ class NvmlSource:
             for thread in threads
             if not thread.join(max(0.0, deadline - self._clock.monotonic()))
         ]
-        if left:
+        if left or not self._roll.join(max(0.0, deadline - self._clock.monotonic())):
             raise SourceBrokenError(
                 "the driver was reloaded while a call hangs in it", "a new reader is started"
             )
@@ -222,4 +242,12 @@ def _reasons(readings: tuple[GpuReading, ...]) -> tuple[str, ...]:
         f"gpu {reading.identity.index} is {reading.state.value}: {reading.reason}"
         for reading in readings
         if reading.reason
+    )
+
+
+def _unlisted(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        f"the GPU at {address} has come to the driver, and NVML does not list it: "
+        "gpumon release, then gpumon resume"
+        for address in addresses
     )

@@ -1,0 +1,47 @@
+"""NVIDIA's GPUs as the PCI bus has them, whether or not this driver does.
+
+Nothing here asks the driver, so a GPU that no longer answers is still seen; and so is one that
+another driver has, such as vfio-pci, which hands it to a virtual machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+DEVICES = Path("/sys/bus/pci/devices")
+
+OURS = "nvidia"
+"""The name of NVIDIA's kernel driver; a GPU that it drives is one that NVML should list."""
+
+_NVIDIA, _DISPLAY = "0x10de", "0x03"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Board:
+    """A GPU on the bus: its address as NVML writes it, and its driver, empty if it has none."""
+
+    pci_bus_id: str
+    driver: str
+
+
+def boards(folder: Path = DEVICES) -> tuple[Board, ...]:
+    """Return NVIDIA's GPUs in the order of their addresses; none if the bus cannot be seen."""
+    try:
+        found = [board for device in folder.iterdir() if (board := _board(device)) is not None]
+    except OSError:
+        return ()
+    return tuple(sorted(found, key=lambda board: board.pci_bus_id))
+
+
+def _board(device: Path) -> Board | None:
+    try:
+        vendor, kind = ((device / name).read_text("ascii") for name in ("vendor", "class"))
+        if vendor.strip() != _NVIDIA or not kind.startswith(_DISPLAY):
+            return None
+        domain, _, rest = device.name.partition(":")
+        address = f"{int(domain, 16):08X}:{rest.upper()}"
+        link = device / "driver"
+        return Board(address, link.readlink().name if link.is_symlink() else "")
+    except (OSError, ValueError):  # unplugged while it was looked at
+        return None
