@@ -74,7 +74,11 @@ def listed(reading: Expr) -> Expr:
 def with_gpu(of: Expr) -> Expr:
     """Return a recorded series by ``uuid`` with the GPU's number."""
     each = "on (cluster, instance, uuid)"
-    return where(f"({{0}} * {each} group_left (gpu) ({{1}} >= bool 0))", of, HELD)
+    return where(
+        f"({{0}} * {each} group_left (gpu) topk by (cluster, instance, uuid) (1, {{1}} >= bool 0))",
+        of,
+        HELD,
+    )
 
 
 def middle(reading: Expr) -> Expr:

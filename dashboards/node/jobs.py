@@ -97,8 +97,9 @@ def _xids_of_its_gpus() -> Panel:
 
 def _read(held: Expr, reading: Expr) -> Expr:
     """Return a reading of each GPU that a job holds, times what stands for holding it."""
-    each = "on (cluster, instance, uuid)"
-    return where(f"({{1}} * {each} group_right () {{0}})", held, reading, unit=reading.unit)
+    each = "(cluster, instance, uuid)"
+    one = f"max by {each} ({{1}})"  # two boards may report one uuid
+    return where(f"({one} * on {each} group_right () {{0}})", held, reading, unit=reading.unit)
 
 
 def _by_job(function: str, of: Expr) -> Expr:
