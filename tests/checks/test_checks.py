@@ -100,6 +100,15 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
         "FabricUnhealthy",
     ),
     ("fabric", {"fabric_unhealthy": {"join_failed": True}}, "fail", "join_failed", ""),
+    ("fabric", {"fabric_unhealthy": {"unhealthy": True}}, "fail", "unhealthy: unhealthy", ""),
+    ("fabric", {"fabric_unhealthy": {"limited_capacity": True}}, "warn", "limited_capacity", ""),
+    (
+        "fabric",
+        {"fabric_unhealthy": {"route_recovery": False, "invalid_location": True}},
+        "warn",
+        "unhealthy: invalid_location",
+        "FabricUnhealthy",
+    ),
     ("pcie-width", {"pcie_link_width": 8}, "warn", "8 of 16 lanes", "PcieWidthReduced"),
     (
         "pcie-generation",

@@ -71,9 +71,9 @@ FACTS = [
     (f"field.138.{ALL_LINKS}", 1001, "gpumon_gpu_nvlink_transmit_bytes_total", {}, 1_025_024),
     (f"field.139.{ALL_LINKS}", 2002, "gpumon_gpu_nvlink_receive_bytes_total", {}, 2_050_048),
     ("field.165.7", 0, "gpumon_gpu_nvlink_links_active", {}, 17),
-    (f"field.161.{ALL_LINKS}", 5, "gpumon_gpu_nvlink_errors_total", {"kind": "replay"}, 5),
-    (f"field.162.{ALL_LINKS}", 6, "gpumon_gpu_nvlink_errors_total", {"kind": "recovery"}, 6),
-    (f"field.163.{ALL_LINKS}", 7, "gpumon_gpu_nvlink_errors_total", {"kind": "crc"}, 7),
+    ("field.161.3", 5, "gpumon_gpu_nvlink_errors_total", {"kind": "replay"}, 5),
+    ("field.162.17", 6, "gpumon_gpu_nvlink_errors_total", {"kind": "recovery"}, 6),
+    ("field.163.0", 469_035, "gpumon_gpu_nvlink_errors_total", {"kind": "crc"}, 469_035),
     *(
         (
             f"ecc.{error}.0.{location}",
@@ -110,8 +110,9 @@ FABRIC = {
     "route_recovery": 0,
     "route_unhealthy": 0,
     "access_timeout_recovery": 1,
-    "incorrect_configuration": 1,
+    "insufficient_nvlinks": 1,
     "manager_disconnected": 0,
+    "limited_capacity": 1,
     "join_failed": 1,
 }
 
@@ -159,6 +160,7 @@ def telling(
             ("clique", 5),
             ("uuid", "00112233445566778899aabbccddeeff"),
             ("health_mask", HEALTH_MASK),
+            ("health_summary", 3),
         ):
             driver.set("*", f"fabric.{key}", raw)
     with run_agent(folder, "nvml", "--tier", "full", env=driver.env()) as agent:

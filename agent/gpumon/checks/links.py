@@ -63,11 +63,15 @@ def _bad(gpu: GpuReading | None) -> int | None:
     return None if errors is None else sum(n for kind, n in errors.items() if kind in _BAD_KINDS)
 
 
+_FATAL = frozenset(("join_failed", "unhealthy"))
+"""Conditions of a fabric in which no job over NVLink should start."""
+
+
 @gpu_check(
     name="fabric",
     title="the NVLink fabric is joined and healthy",
-    fails="not joined, or joining has failed",
-    warns="unhealthy: degraded bandwidth, routes, configuration",
+    fails="not joined, joining has failed, or the driver calls the fabric unhealthy",
+    warns="degraded bandwidth, limited capacity, routes, configuration",
     alerts=("FabricNotReady", "FabricUnhealthy"),
 )
 def fabric(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
@@ -86,7 +90,7 @@ def fabric(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     unhealthy = [name for name, held in (gpu.fabric_unhealthy or {}).items() if held]
     if unhealthy:
         yield Finding(
-            Level.FAIL if "join_failed" in unhealthy else Level.WARN,
+            Level.FAIL if _FATAL.intersection(unhealthy) else Level.WARN,
             f"its NVLink fabric is unhealthy: {', '.join(unhealthy)}",
             "Ask the fabric manager for its view of this GPU's links.",
             "FabricUnhealthy",

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from gpumon.derive.contradictions import contradictions
 from gpumon.derive.energy_check import EnergyCheck
 from gpumon.derive.extremes import PowerExtremes
 from gpumon.derive.mig_energy import MigEnergy
@@ -45,6 +46,7 @@ class Derivation:
                 **self._extremes.of(gpu),
                 **self._check.of(gpu),
                 **self._since.of(gpu, snapshot.time),
+                contradicted=contradictions(gpu),
             )
             for gpu in snapshot.gpus
         )

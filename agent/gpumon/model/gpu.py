@@ -321,11 +321,19 @@ class GpuReading:
         keys=["replay", "recovery", "crc", "recovery_failed", "effective", "symbol"],
     )
 
+    contradicted: Mapping[str, bool] | None = gauge(
+        "1 for a sum that the driver reports and that is not the sum of its parts: NVLink counters "
+        "against those of the links, memory errors against those over the board's life.",
+        tier=Tier.FULL,
+        labels=["reading"],
+    )
+
     # The NVLink fabric (NVSwitch of Hopper and later): nothing runs before it is completed.
     fabric_state: str | None = gauge(
-        "1 for how far this GPU has come in joining its NVLink fabric.",
+        "1 for how far this GPU has come in joining its NVLink fabric; completed is there always.",
         labels=["state"],
         states=FABRIC_STATES,
+        good="completed",
     )
     fabric_status: int | None = gauge(
         "NVML's code for the outcome of joining the fabric: 0 is success.",
@@ -335,11 +343,11 @@ class GpuReading:
         "The fabric this GPU has joined.",
         labels=("cluster_uuid", "clique_id"),
         name="fabric",
-        tier=Tier.FULL,
+        tier=Tier.STANDARD,
     )
     fabric_unhealthy: Mapping[str, bool] | None = gauge(
-        "1 for a condition that makes the fabric unhealthy (from its health mask, or because "
-        "joining it failed); only those that this GPU can report.",
+        "1 for a condition that makes the fabric unhealthy (its health mask and summary, or that "
+        "joining failed); what is incorrect in a configuration is there while it is so.",
         labels=["condition"],
     )
 

@@ -52,7 +52,8 @@ class Metric:
     """One row of the catalogue.
 
     ``labels`` are those beyond the group's own. ``states`` are the values of the last label of a
-    state metric, each of which is exported as 0 or 1. ``keys`` are the label values that a metric
+    state metric, each of which is exported as 0 or 1; if one of them is ``good``, that one, and
+    another only while it holds. ``keys`` are the label values that a metric
     with labels of its own can have, empty if they are not known beforehand.
     """
 
@@ -64,6 +65,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     keys: tuple[tuple[str, ...], ...] = ()
+    good: str = ""
 
     @property
     def family(self) -> str:
@@ -86,9 +88,10 @@ class Metric:
             yield tuple(_text(getattr(value, label)) for label in self.labels), 1
         elif self.states:
             holding = value if isinstance(value, frozenset) else {value}
-            yield from (((state,), int(state in holding)) for state in self.states)
+            always = (self.good,) if self.good else self.states
+            yield from (((state,), int(state in holding)) for state in always)
             # A source's own word (another vendor's reason to throttle) is there while it holds.
-            yield from (((word,), 1) for word in sorted(holding - {*self.states}))
+            yield from (((word,), 1) for word in sorted(holding - {*always}))
         elif isinstance(value, Mapping):
             yield from ((_key(key), +number) for key, number in value.items())
         else:
@@ -114,6 +117,7 @@ class _Row:
     states: tuple[str, ...]
     keys: tuple[tuple[str, ...], ...]
     name: str | None
+    good: str
 
     def complete(self, prefix: str, field: str) -> Metric:
         words = (prefix, field if self.name is None else self.name, SUFFIXES[self.kind])
@@ -126,6 +130,7 @@ class _Row:
             labels=self.labels,
             states=self.states,
             keys=self.keys,
+            good=self.good,
         )
 
 
@@ -138,6 +143,7 @@ def _row(  # noqa: PLR0913 - the columns of the catalogue
     states: Sequence[str] = (),
     keys: Sequence[str | tuple[str, ...]] = (),
     name: str | None = None,
+    good: str = "",
 ) -> _Row:
     return _Row(
         kind=kind,
@@ -147,6 +153,7 @@ def _row(  # noqa: PLR0913 - the columns of the catalogue
         states=tuple(states),
         keys=tuple(_key(key) for key in keys),
         name=name,
+        good=good,
     )
 
 

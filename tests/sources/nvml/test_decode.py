@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import types
+
+import pytest
+
 from gpumon.model import RECOVERY_ACTIONS, THROTTLE_REASONS, GpuReading, MigReading, group_of
 from gpumon.sources.clockmask import throttle_reasons
-from gpumon.sources.nvml.decode import active_links, recovery_action
+from gpumon.sources.nvml.decode import active_links, fabric_health, recovery_action
 from gpumon.sources.nvml.table import GPU, MIG
 
 DERIVED = {
@@ -17,6 +21,7 @@ DERIVED = {
     "energy_error_ratio",
     "energy_suspect",
     "energy_divergence_ratio",
+    "contradicted",
     "processes",
     "xid_errors",
     "xid_last_timestamp_seconds",
@@ -60,3 +65,52 @@ def test_a_recovery_action_too_new_to_be_known_is_not_none() -> None:
 def test_a_sleeping_nvlink_is_up() -> None:
     """Inactive 0 and disabled 3 are down; active 1 and asleep 2 are up."""
     assert active_links([0, 1, 2, 3]) == 2
+
+
+def fabric(**members: int) -> types.SimpleNamespace:
+    """Return NVML's struct about a GPU's fabric, which it has joined."""
+    given = {"state": 3, "status": 0, "healthMask": 0, "healthSummary": 0, **members}
+    return types.SimpleNamespace(**given)
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        (2, "incorrect_system_guid"),
+        (3, "incorrect_chassis_serial"),
+        (4, "no_partition"),
+        (5, "insufficient_nvlinks"),
+        (6, "incompatible_gpu_firmware"),
+        (7, "invalid_location"),
+        (8, "invalid_gpu_state"),
+        (9, "incorrect_configuration"),
+    ],
+)
+def test_each_misconfiguration_has_its_word(code: int, word: str) -> None:
+    """Also one that is newer than the list; a good one has none."""
+    assert fabric_health(fabric(healthMask=code << 8)) == {
+        word: True,
+        "join_failed": False,
+    }
+    assert fabric_health(fabric(healthMask=1 << 8)) == {
+        "incorrect_configuration": False,
+        "join_failed": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("summary", "held"),
+    [(1, set()), (2, {"unhealthy"}), (3, {"limited_capacity"}), (4, {"unhealthy"})],
+)
+def test_the_drivers_own_summary_of_the_fabric_is_read(summary: int, held: set[str]) -> None:
+    """A summary that is newer than this version is not healthy."""
+    found = fabric_health(fabric(healthSummary=summary))
+    assert found == {"join_failed": False, **dict.fromkeys(held, True)}
+
+
+def test_a_driver_without_a_summary_has_none() -> None:
+    """Neither one that does not support it nor an older struct says that the fabric is healthy."""
+    older = fabric()
+    del older.healthSummary
+    assert "unhealthy" not in (fabric_health(fabric()) or {})
+    assert "unhealthy" not in (fabric_health(older) or {})

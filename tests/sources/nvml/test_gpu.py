@@ -14,7 +14,7 @@ import pytest
 from gpumon.model import EnergyInfo
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Code, Door, FaultError, FieldAnswer
-from gpumon.sources.nvml.origin import SCOPE_MODULE
+from gpumon.sources.nvml.origin import ALL_LINKS, SCOPE_MODULE
 from tests.support.clock import FakeClock
 
 NOT_READY = 27
@@ -178,3 +178,64 @@ def test_a_gpu_that_is_lost_while_it_is_probed_is_lost(door: TableDoor, clock: F
     with pytest.raises(FaultError) as caught:
         Gpu(door, 0, clock)
     assert caught.value.code == Code.GPU_IS_LOST
+
+
+def links(door: TableDoor, field: int, counts: Sequence[int | None], total: int | None) -> None:
+    """Have the links count, and the driver's own sum be this; None does not answer."""
+    door.values[91, 0] = len(counts)
+    for scope, count in [*enumerate(counts), (ALL_LINKS, total)]:
+        door.values.pop((field, scope), None)
+        if count is not None:
+            door.values[field, scope] = count
+
+
+@pytest.mark.parametrize(
+    ("field", "kind"),
+    [(161, "replay"), (162, "recovery"), (163, "crc"), (206, "malformed_packet"), (221, "symbol")],
+)
+@pytest.mark.parametrize(
+    ("counts", "total", "expected"),
+    [
+        pytest.param((469_000, 35, 0), 0, 469_035, id="the driver's sum is 0"),
+        pytest.param((1, 2, 3), 99, 6, id="it is another"),
+        pytest.param((1, 2, 3), None, 6, id="there is none"),
+        pytest.param((0, 0, 0), 5, 5, id="only the driver counts"),
+        pytest.param((None, None, None), 5, 5, id="no link answers"),
+        pytest.param((None, None, None), 0, None, id="a 0 for links that do not answer"),
+        pytest.param((4, None, 3), 0, 7, id="one link does not answer"),
+        pytest.param((0, 0, 0), 0, 0, id="a sound board"),
+    ],
+)
+def test_errors_of_nvlinks_are_the_sum_of_the_links(
+    door: TableDoor,
+    field: int,
+    kind: str,
+    counts: Sequence[int | None],
+    total: int | None,
+    expected: int | None,
+) -> None:
+    """The scope of all links is documented for the data counters alone."""
+    links(door, field, counts, total)
+    assert (Gpu(door, 0, FakeClock()).read().nvlink_errors or {}).get(kind) == expected
+
+
+def test_a_link_that_does_not_answer_for_a_while_makes_no_errors(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """A sum that falls and rises again would be as many errors to Prometheus."""
+    links(door, 163, (100, 50, 0), 0)
+    gpu = Gpu(door, 0, clock)
+    told = [gpu.read().nvlink_errors]
+    for counts in ((100, None, 0), (101, None, 0), (101, 50, 0)):
+        links(door, 163, counts, 0)
+        clock.pass_(10)
+        told.append(gpu.read().nvlink_errors)
+    assert [(errors or {})["crc"] for errors in told] == [150, 150, 151, 151]
+
+
+def test_a_link_whose_state_is_refused_does_not_hide_that_others_are_down(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """It is not up; the links that answer are counted."""
+    links(door, 165, (1, None, 0), None)
+    assert Gpu(door, 0, clock).read().nvlink_links_active == 1

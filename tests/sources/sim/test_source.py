@@ -65,6 +65,7 @@ NOT_KNOWN = {
     "power_trough_watts",
     "energy_suspect",
     "energy_divergence_ratio",
+    "contradicted",
     "xid_errors",
     "xid_last_timestamp_seconds",
     "xid_events",

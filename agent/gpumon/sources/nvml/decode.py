@@ -12,6 +12,21 @@ from gpumon.model.terms import FABRIC_STATES
 _FABRIC_COMPLETED = 3
 """NVML_GPU_FABRIC_STATE_COMPLETED; the states count from 1, in the order of FABRIC_STATES."""
 
+_MISCONFIGURED = {
+    2: "incorrect_system_guid",
+    3: "incorrect_chassis_serial",
+    4: "no_partition",
+    5: "insufficient_nvlinks",
+    6: "incompatible_gpu_firmware",
+    7: "invalid_location",
+    8: "invalid_gpu_state",
+}
+"""What is incorrect in a configuration, by the health mask's code; 1 is that nothing is
+(nvml.h: NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_*)."""
+
+_HEALTHY, _LIMITED = 1, 3
+"""NVML_GPU_FABRIC_HEALTH_SUMMARY_*: 0 is not supported, 2 is unhealthy."""
+
 _FABRIC_CONDITIONS = {
     "degraded_bandwidth": (0, 3),
     "route_recovery": (2, 3),
@@ -76,17 +91,21 @@ def fabric_info(info: Any) -> FabricInfo | None:
 def fabric_health(info: Any) -> dict[str, bool] | None:
     """Return which conditions make the fabric unfit, of those that the GPU can report.
 
-    Of an incorrect configuration the mask gives the reason; here it is one condition. Joining may
-    have failed although it is completed: that is the status. None if nothing is reported.
+    What is incorrect in a configuration has a condition of its own, which is there while it lasts;
+    so have ``unhealthy`` and ``limited_capacity``, the driver's own summary. Joining may have
+    failed although it is completed: that is the status. None if nothing is reported.
     """
     mask = info.healthMask
     told = {name: mask >> shift & width for name, (shift, width) in _FABRIC_CONDITIONS.items()}
     held = {name: value == 1 for name, value in told.items() if value}
     configuration, manager = mask >> 8 & 15, mask >> 14 & 3
     if configuration:
-        held["incorrect_configuration"] = configuration != 1
+        held[_MISCONFIGURED.get(configuration, "incorrect_configuration")] = configuration != 1
     if manager:
         held["manager_disconnected"] = manager != 1
+    summary = getattr(info, "healthSummary", 0)  # came with version 3 of the struct
+    if summary not in (0, _HEALTHY):
+        held["limited_capacity" if summary == _LIMITED else "unhealthy"] = True
     if info.state == _FABRIC_COMPLETED:
         held["join_failed"] = info.status != 0
     return held or None

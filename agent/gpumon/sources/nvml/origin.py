@@ -77,11 +77,27 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Links:
-    """A field value that has to be asked of each NVLink and folded into one number."""
+    """A field value that has to be asked of each NVLink and folded into one number.
+
+    ``partial``: links that do not answer are left out of it; else there is no number without them.
+    """
 
     id: int
     fold: Callable[[Sequence[int]], Any] = sum
     convert: Convert = same
+    partial: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Summed:
+    """A counter that nvml.h promises for each NVLink, and not for all of them: the sum is ours.
+
+    Drivers answer the scope of all links too, some with 0 while the links have counted (seen with
+    fields 161 to 163), so theirs is used only if the links have counted nothing, or do not answer;
+    and then it is believed only if it is not 0.
+    """
+
+    id: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +138,7 @@ class Headroom:
     thresholds: tuple[int, ...] = (1, 3)
 
 
-Origin = Field | Links | PerLink | Call | Gpm | Headroom
+Origin = Field | Links | Summed | PerLink | Call | Gpm | Headroom
 
 
 def words(origin: Origin) -> str:
@@ -130,7 +146,7 @@ def words(origin: Origin) -> str:
     if isinstance(origin, Field):
         scope = {0: "", ALL_LINKS: ", all links"}.get(origin.scope, f", scope {origin.scope}")
         return f"field {origin.id}{scope}"
-    if isinstance(origin, Links | PerLink):
+    if isinstance(origin, Links | Summed | PerLink):
         return f"field {origin.id}, each link"
     if isinstance(origin, Gpm):
         return f"GPM {origin.id}"

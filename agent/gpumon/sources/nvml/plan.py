@@ -14,8 +14,9 @@ from typing import Any
 
 from gpumon.model.origins import table_of
 from gpumon.sources.nvml.gpm import GpmReader
-from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError
+from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError, FieldAnswer
 from gpumon.sources.nvml.origin import (
+    ALL_LINKS,
     Call,
     Field,
     Gpm,
@@ -23,11 +24,15 @@ from gpumon.sources.nvml.origin import (
     Links,
     Origin,
     PerLink,
+    Summed,
     words,
 )
 from gpumon.sources.nvml.table import Cadence, Key, Row
 
 _LINK_COUNT = 91
+
+_Asked = Field | Links | Summed | PerLink
+"""Origins that are answered in the batch."""
 
 Values = dict[str, Any]
 """Converted values by the reading's field; a metric with labels has a dict by label value."""
@@ -55,7 +60,7 @@ class Slot:
             raw = origin.fold(raw)
         elif isinstance(origin, Call) and origin.attribute:
             raw = getattr(raw, origin.attribute)
-        value = raw if isinstance(origin, Headroom) else origin.convert(raw)
+        value = raw if isinstance(origin, Headroom | Summed) else origin.convert(raw)
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return
         if not self.key:
@@ -73,15 +78,17 @@ class _Batch:
     """
 
     asked: tuple[tuple[int, int], ...]
-    places: tuple[tuple[Field | Links | PerLink, tuple[int, ...]], ...]
+    places: tuple[tuple[_Asked, tuple[int, ...]], ...]
 
     @classmethod
     def of(cls, origins: Iterable[Origin], links: int) -> _Batch:
         asked: dict[tuple[int, int], int] = {}
-        places: list[tuple[Field | Links | PerLink, tuple[int, ...]]] = []
+        places: list[tuple[_Asked, tuple[int, ...]]] = []
         for origin in origins:
-            if isinstance(origin, Field | Links | PerLink):
+            if isinstance(origin, _Asked):
                 scopes = [origin.scope] if isinstance(origin, Field) else list(range(links))
+                if isinstance(origin, Summed) and links:
+                    scopes.append(ALL_LINKS)
                 wanted = [(origin.id, scope) for scope in scopes]
                 places.append((origin, tuple(asked.setdefault(w, len(asked)) for w in wanted)))
         return cls(tuple(asked), tuple(places))
@@ -90,8 +97,8 @@ class _Batch:
         """Return each origin's answer, or its NVML code.
 
         The answer is a list for one that is folded over the links, and by link for one that is
-        not: there a link that does not answer is left out. A code that speaks of the whole GPU or
-        driver is raised.
+        not, or whose sum is ours: there a link that does not answer is left out. A code that speaks
+        of the whole GPU or driver is raised.
         """
         if not self.asked:
             return {}
@@ -102,9 +109,14 @@ class _Batch:
             code = next((answer.code for answer in values if answer.code), 0)
             if code in SERIOUS:
                 raise FaultError(code, f"field {origin.id}", f"NVML error {code}")
-            if isinstance(origin, PerLink):
+            if isinstance(origin, Summed):
+                raw[origin] = _of_links(values) or Refused(code or Code.NOT_SUPPORTED)
+            elif isinstance(origin, PerLink):
                 told = {str(i): a.value for i, a in enumerate(values) if not a.code}
                 raw[origin] = told or Refused(code or Code.NOT_SUPPORTED)
+            elif isinstance(origin, Links) and origin.partial:
+                some = [answer.value for answer in values if not answer.code]
+                raw[origin] = some or Refused(code or Code.NOT_SUPPORTED)
             elif code or not values:
                 raw[origin] = Refused(code or Code.NOT_SUPPORTED)
             elif isinstance(origin, Field):
@@ -112,6 +124,24 @@ class _Batch:
             else:
                 raw[origin] = [answer.value for answer in values]
         return raw
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Counted:
+    """A counter of the links that answer, by link, and the driver's own sum if it gives one."""
+
+    links: Mapping[int, int]
+    total: int | None
+
+
+def _of_links(answers: Sequence[FieldAnswer]) -> _Counted | None:
+    """Return what the links count, from their answers and that for all; None if there is none."""
+    if not answers:
+        return None
+    *links, total = answers
+    told = {link: answer.value for link, answer in enumerate(links) if not answer.code}
+    own = None if total.code else total.value
+    return _Counted(told, own) if told or own else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,6 +209,7 @@ class Plan:
         self._gpm = gpm
         self._lowest_threshold = lowest_threshold
         self._rounds: dict[frozenset[Cadence], _Round] = {}
+        self._counted: dict[Summed, dict[int, int]] = {}
 
     def origin(self, field: str) -> Origin | None:
         """Return where the value of a reading's field comes from, or None if it is absent."""
@@ -211,13 +242,25 @@ class Plan:
         values: Values = {}
         for slot in round_.slots:
             answer = raw.get(slot.origin)
-            if answer is not None and not isinstance(answer, Refused):
+            if isinstance(answer, _Counted) and isinstance(slot.origin, Summed):
+                slot.store(values, self._sum(slot.origin, answer))
+            elif answer is not None and not isinstance(answer, Refused):
                 slot.store(values, answer)
         if round_.headrooms and self._lowest_threshold is not None:
             temperature = values.get("temperature_celsius")
             if temperature is not None:
                 values["temperature_margin_celsius"] = self._lowest_threshold - temperature
         return values
+
+    def _sum(self, origin: Summed, counted: _Counted) -> int:
+        """Return what all links have counted.
+
+        One that does not answer this time (it is being trained) stays at what it had: a sum that
+        falls, and rises again, would look like as many errors.
+        """
+        links = self._counted.setdefault(origin, {})
+        links.update(counted.links)
+        return sum(links.values()) or counted.total or 0
 
     def close(self) -> None:
         """Give back what was allocated in the driver's library for this GPU."""

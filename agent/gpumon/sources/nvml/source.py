@@ -125,7 +125,11 @@ class NvmlSource:
             # One GPU that hangs is that GPU; all of them are the driver's global lock.
             up=not readings or any(gpu.state is not GpuState.HUNG for gpu in readings),
             gpus=readings,
-            errors=(*_reasons(readings), *_unlisted(unlisted)) or ("the driver shows no GPU",),
+            errors=(
+                (*_reasons(readings), *_unlisted(unlisted))
+                if readings
+                else ("the driver shows no GPU", *_unlisted(unlisted))
+            ),
             origins=self._tables.tables,
             passed_through=self._roll.passed_through(),
             unlisted=unlisted,

@@ -1,0 +1,57 @@
+"""Readings of one GPU that cannot both be true: which of them do not agree.
+
+What a driver reports as a sum and what it reports for each part come from different places in it,
+and one of them may be wrong. That is reported; which of them is right is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gpumon.model import GpuReading
+
+LEAST_ERRORS = 10
+LEAST_BYTES = 2**20
+"""Two counters are read one after the other: below these they may differ for that."""
+
+
+def contradictions(gpu: GpuReading) -> dict[str, bool] | None:
+    """Return which sums agree with their parts (False) and which do not (True).
+
+    None if there is nothing to compare: parts are read at the full tier only.
+    """
+    return dict(_compared(gpu)) or None
+
+
+def _compared(gpu: GpuReading) -> Iterator[tuple[str, bool]]:
+    for kind, total in (gpu.nvlink_errors or {}).items():
+        links = [n for (what, _), n in (gpu.nvlink_link_errors or {}).items() if what == kind]
+        if links:
+            yield f"nvlink_errors.{kind}", _apart(total, sum(links), LEAST_ERRORS)
+    for name, whole, parts in (
+        ("nvlink_transmit_bytes", gpu.nvlink_transmit_bytes, gpu.nvlink_link_transmit_bytes),
+        ("nvlink_receive_bytes", gpu.nvlink_receive_bytes, gpu.nvlink_link_receive_bytes),
+    ):
+        if whole is not None and parts:
+            yield name, _apart(whole, sum(parts.values()), LEAST_BYTES)
+    if gpu.nvlink_links_active is not None and gpu.nvlink_link_up:
+        up = sum(gpu.nvlink_link_up.values())
+        yield "nvlink_links_active", up != gpu.nvlink_links_active
+    yield from _lifetimes(gpu.ecc_errors, gpu.ecc_lifetime_errors)
+
+
+def _lifetimes(
+    now: Mapping[tuple[str, str], int] | None, ever: Mapping[tuple[str, str], int] | None
+) -> Iterator[tuple[str, bool]]:
+    """Compare errors since the driver was loaded with those over the board's life."""
+    for (error, location), count in (now or {}).items():
+        lifetime = (ever or {}).get((error, location))
+        if lifetime is not None:
+            # The InfoROM is written now and then.
+            apart = count > lifetime and _apart(count, lifetime, LEAST_ERRORS)
+            yield f"ecc_errors.{error}.{location}", apart
+
+
+def _apart(one: int, other: int, least: int) -> bool:
+    """Return whether two counters of the same cannot both be right: one is twice the other."""
+    return max(one, other) >= least and max(one, other) > 2 * min(one, other)
