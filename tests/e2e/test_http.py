@@ -42,7 +42,19 @@ def test_metrics_are_compressed_for_who_takes_it(agent: Agent) -> None:
     assert len(packed.body) < len(plain.body) / 4
     text = gzip.decompress(packed.body).decode()
     assert set(Exposition(text).names()) == set(Exposition(plain.text).names())
-    assert plain.headers["content-type"].startswith("text/plain; version=")
+    assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_metrics_are_what_was_asked_for(agent: Agent) -> None:
+    """The version that was asked for, the greatest weight, and no gzip for who refuses it."""
+    refused = agent.get("/metrics", {"Accept-Encoding": "gzip;q=0"})
+    assert "content-encoding" not in refused.headers
+    old = agent.get("/metrics", {"Accept": "text/plain;version=0.0.4"})
+    assert old.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    accept = "application/openmetrics-text;version=1.0.0;q=0.1,text/plain;version=1.0.0;q=0.9"
+    new = agent.get("/metrics", {"Accept": accept})
+    assert new.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8"
+    assert not new.text.endswith("# EOF\n")
 
 
 def test_the_snapshot_is_the_document_of_status(agent: Agent) -> None:

@@ -17,7 +17,7 @@ from gpumon.documents.snapshot import to_document
 from gpumon.documents.thresholds import DIGEST_HEADER
 from gpumon.documents.thresholds import to_document as thresholds_document
 from gpumon.errors import UsageError
-from gpumon.exposition import Encoder, Format, negotiate
+from gpumon.exposition import Encoder, Format, content_type, negotiate
 from gpumon.exposition.owners import owners_of
 from gpumon.model import LedgerState, NvswitchReading, Snapshot, Tier
 from gpumon.model.agent import AgentReading
@@ -83,10 +83,11 @@ class _Endpoints:
         self._digest = {DIGEST_HEADER: node.thresholds.digest}
 
     async def metrics(self, request: Request) -> Response:
-        format_ = negotiate(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        format_ = negotiate(accept)
         text = self._cost.text(format_)
         body = exposition(self._node, self._encoders[format_], text, users=self._users(request))
-        return answer(request, body, {"content-type": format_.value})
+        return answer(request, body, {"content-type": content_type(accept)})
 
     async def healthy(self, _: Request) -> Response:
         return PlainTextResponse("gpumon is healthy\n")

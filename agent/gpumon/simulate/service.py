@@ -19,7 +19,7 @@ from starlette.routing import Route
 from gpumon.documents.thresholds import to_document
 from gpumon.documents.write import json_of
 from gpumon.errors import UsageError
-from gpumon.exposition import Encoder, negotiate
+from gpumon.exposition import Encoder, content_type, negotiate
 from gpumon.model import Tier
 from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.simulate.faults import Fault
@@ -63,10 +63,11 @@ class _Answers:
         slow = node.active("agent_slow")
         if slow is not None:
             await asyncio.sleep(slow.number_value())
-        format_ = negotiate(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        format_ = negotiate(accept)
         body = node.scrape(format_, self._tier)
         # Not compressed: whoever simulates a thousand nodes has them on the same machine.
-        return Response(body, headers={"content-type": format_.value})
+        return Response(body, headers={"content-type": content_type(accept)})
 
     async def targets(self, request: Request) -> Response:
         return json_text_answer(request, json_of(self._fleet.targets(request.url.netloc)))
@@ -74,12 +75,15 @@ class _Answers:
     async def site(self, request: Request) -> Response:
         if not self._fleet.site_answers():
             return PlainTextResponse(NOBODY, 503)
-        format_ = negotiate(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        format_ = negotiate(accept)
         owners: dict[type, Sequence[SiteReading | SiteNodeReading]] = {
             SiteReading: [self._fleet.site_reading()],
             SiteNodeReading: self._fleet.node_readings(),
         }
-        return answer(request, Encoder(format_).encode(owners), {"content-type": format_.value})
+        return answer(
+            request, Encoder(format_).encode(owners), {"content-type": content_type(accept)}
+        )
 
     async def thresholds(self, request: Request) -> Response:
         return json_answer(request, to_document(self._fleet.thresholds))

@@ -20,7 +20,7 @@ from gpumon.clock import SYSTEM, Clock
 from gpumon.documents.thresholds import to_document
 from gpumon.documents.write import json_of
 from gpumon.errors import GpumonError
-from gpumon.exposition import Encoder, Format, negotiate
+from gpumon.exposition import Encoder, Format, content_type, negotiate
 from gpumon.model.agent import ThresholdsInfo
 from gpumon.model.site import NodePlace, SiteNodeReading, SiteReading
 from gpumon.site.config import Site, load_site
@@ -219,10 +219,11 @@ def make_site_app(facts: SiteFacts) -> Starlette:
     targets = _Remembered(facts, lambda: json_of(facts.targets()))
 
     async def metrics(request: Request) -> Response:
-        format_ = negotiate(request.headers.get("accept", ""))
+        accept = request.headers.get("accept", "")
+        format_ = negotiate(accept)
         owners: dict[type, list[SiteReading]] = {SiteReading: [facts.reading()]}
         body = encoders[format_].encode(owners, nodes[format_].text())
-        return answer(request, body, {"content-type": format_.value})
+        return answer(request, body, {"content-type": content_type(accept)})
 
     async def listed(request: Request) -> Response:
         return json_text_answer(request, targets.text())

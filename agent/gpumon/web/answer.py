@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gpumon.documents.write import json_line
+from gpumon.exposition.negotiation import accepts_gzip
 
 WORTH_COMPRESSING = 1000
 """Bytes: less fits into one packet anyhow."""
@@ -25,8 +26,8 @@ def answer(request: Request, body: bytes, headers: dict[str, str], status: int =
     Starlette's middleware does the same at more than twice the cost, as it has to see every message
     of every answer; a scrape is one message.
     """
-    headers = {**headers, "vary": "Accept-Encoding"}
-    if len(body) > WORTH_COMPRESSING and "gzip" in request.headers.get("accept-encoding", ""):
+    headers = {**headers, "vary": "Accept, Accept-Encoding"}
+    if len(body) > WORTH_COMPRESSING and accepts_gzip(request.headers.get("accept-encoding", "")):
         packer = zlib.compressobj(GZIP_LEVEL, wbits=zlib.MAX_WBITS | 16)  # 16: gzip's own frame
         body = packer.compress(body) + packer.flush()
         headers["content-encoding"] = "gzip"
