@@ -19,6 +19,7 @@ from gpumon.model import (
     THROTTLE_REASONS,
     GpuReading,
     GpuState,
+    PassedThrough,
     Snapshot,
 )
 from gpumon.rules import load
@@ -393,6 +394,26 @@ class TestNode:
         """Against what is declared here, else what the agent knows."""
         (failed,) = judge(observed(expected=8), CHECKS).of(Level.FAIL)
         assert (failed.check, failed.evidence) == ("count", "2 of 8 GPUs are there")
+
+    def test_gpus_of_a_virtual_machine_are_not_missing(self) -> None:
+        """They are named, with the driver that has them."""
+        away = PassedThrough("00000000:3A:00.0", "vfio-pci")
+        node = dataclasses.replace(NODE, gpus_expected=2, passed_through=(away,))
+        report = judge(dataclasses.replace(observed(), snapshot=node), CHECKS)
+        (counted,) = [v for v in report.verdicts if v.check == "count"]
+        assert (counted.level, counted.evidence) == (
+            Level.PASS,
+            "2 of 2 GPUs are there; 1 passed through (vfio-pci)",
+        )
+
+    def test_one_that_nvml_does_not_list_is_missing(self) -> None:
+        """With its address, and what makes NVML list it."""
+        node = dataclasses.replace(NODE, gpus_expected=3, unlisted=("00000000:3A:00.0",))
+        report = judge(dataclasses.replace(observed(), snapshot=node), CHECKS)
+        (failed,) = report.of(Level.FAIL)
+        assert (failed.check, failed.alert) == ("count", "GpuMissing")
+        assert failed.evidence.endswith("has come to the driver at 00000000:3A:00.0")
+        assert "gpumon resume" in failed.next_step
         assert failed.gpu is None
         assert not judge(observed(expected=1), CHECKS).of(Level.FAIL)
 

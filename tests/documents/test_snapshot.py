@@ -9,7 +9,14 @@ import pytest
 
 from gpumon.documents.snapshot import from_document, to_document
 from gpumon.errors import UsageError
-from gpumon.model import GpuReading, PowerSample, Snapshot
+from gpumon.model import (
+    GpuIdentity,
+    GpuReading,
+    PassedThrough,
+    PowerSample,
+    Snapshot,
+    SourceInfo,
+)
 from gpumon.sources import open_source
 from gpumon.times import format_time, parse_time
 from tests.support.clock import FakeClock
@@ -89,3 +96,25 @@ def test_times_are_rfc_3339_in_utc() -> None:
     """To the millisecond, and back."""
     assert format_time(1_700_000_000.25) == "2023-11-14T22:13:20.250Z"
     assert parse_time("2023-11-14T23:13:20.250+01:00") == 1_700_000_000.25
+
+
+def test_gpus_of_another_driver_come_back_from_a_document() -> None:
+    """Who they are is null if they were never seen here."""
+    known = GpuIdentity(-1, "GPU-7", "NVIDIA H100", serial="1657", pci_bus_id="00000000:7A:00.0")
+    away = (
+        PassedThrough("00000000:7A:00.0", "vfio-pci", known),
+        PassedThrough("00000000:88:00.0", "vfio-pci"),
+    )
+    snapshot = Snapshot(
+        time=0.0, source=SourceInfo("nvml"), passed_through=away, unlisted=("00000000:99:00.0",)
+    )
+    document = to_document(snapshot)
+    assert document["passed_through"][1] == {
+        "pci_bus_id": "00000000:88:00.0",
+        "driver": "vfio-pci",
+        "uuid": None,
+        "name": None,
+        "serial": None,
+    }
+    again = from_document(document)
+    assert (again.passed_through, again.unlisted) == (away, snapshot.unlisted)

@@ -190,3 +190,16 @@ def test_gpus_of_a_virtual_machine_are_neither_missing_nor_lost(tmp_path: Path) 
     assert machine.node.agent_reading().gpus_expected == 8, (
         "it is not passed through: it is missing"
     )
+
+
+def test_what_the_source_does_not_list_is_counted_by_why(tmp_path: Path) -> None:
+    """What another driver has is not expected; what NVML has not listed is missing."""
+    machine = Machine(tmp_path, FakeClock())
+    machine.see(
+        *map(well, range(4)),
+        passed_through=(PassedThrough("00000000:1E:00.0", "vfio-pci"),),
+        unlisted=("00000000:1F:00.0", "00000000:20:00.0"),
+    )
+    agent = machine.node.agent_reading()
+    assert agent.gpus_unlisted == {"passed_through": 1, "late": 2}
+    assert (agent.gpus, agent.gpus_expected) == (4, 6)

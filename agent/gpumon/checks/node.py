@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gpumon.checks.model import Finding, Level, Observation, node_check, passed, skipped
-from gpumon.model import GpuState
+from gpumon.model import GpuState, Snapshot
 
 
 @node_check(
@@ -63,15 +63,35 @@ def count(seen: Observation) -> Iterator[Finding]:
         yield skipped("the GPUs cannot be counted")
     elif expected is None:
         yield skipped(f"{there} there; how many there should be is not known (--expected-gpus)")
-    elif there < expected:
-        yield Finding(
-            Level.FAIL,
-            f"{there} of {expected} GPUs are there",
-            "Compare lspci -d 10de: with nvidia-smi -L; reseat or replace the board.",
-            "GpuMissing",
-        )
+    elif there < expected or seen.snapshot.unlisted:
+        yield _fewer(seen.snapshot, there, expected)
     else:
-        yield passed(f"{there} of {expected} GPUs are there")
+        yield passed(f"{there} of {expected} GPUs are there{_elsewhere(seen.snapshot)}")
+
+
+def _fewer(snapshot: Snapshot, there: int, expected: int) -> Finding:
+    late = _late(snapshot.unlisted)
+    return Finding(
+        Level.FAIL,
+        f"{there} of {expected} GPUs are there{late}{_elsewhere(snapshot)}",
+        "Run gpumon release, then gpumon resume: NVML makes its list when it is initialized."
+        if late
+        else "Compare lspci -d 10de: with nvidia-smi -L; reseat or replace the board.",
+        "GpuMissing",
+    )
+
+
+def _late(addresses: tuple[str, ...]) -> str:
+    if not addresses:
+        return ""
+    return f"; NVML does not list what has come to the driver at {', '.join(addresses)}"
+
+
+def _elsewhere(snapshot: Snapshot) -> str:
+    """Say how many GPUs of the machine another driver has; nothing if it has none."""
+    away = snapshot.passed_through
+    drivers = ", ".join(sorted({one.driver for one in away}))
+    return f"; {len(away)} passed through ({drivers})" if away else ""
 
 
 def _expected(seen: Observation) -> int | None:

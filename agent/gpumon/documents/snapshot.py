@@ -34,6 +34,7 @@ from gpumon.model import (
     MigIdentity,
     MigReading,
     NodeReading,
+    PassedThrough,
     PowerSample,
     Snapshot,
     SourceInfo,
@@ -85,6 +86,8 @@ def to_document(
         "errors": list(snapshot.errors),
         "denied": [dataclasses.asdict(denied) for denied in snapshot.denied],
         "origins": {str(number): dict(table) for number, table in snapshot.origins.items()},
+        "passed_through": [_elsewhere(one) for one in snapshot.passed_through],
+        "unlisted": list(snapshot.unlisted),
     }
 
 
@@ -118,6 +121,8 @@ def from_document(document: Document) -> Snapshot:
             errors=tuple(document.get("errors", ())),
             denied=tuple(Denied(**denied) for denied in document.get("denied", ())),
             origins=_origins_from(document.get("origins", {})),
+            passed_through=tuple(map(_elsewhere_from, document.get("passed_through", ()))),
+            unlisted=tuple(document.get("unlisted", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"no gpumon snapshot ({type(error).__name__}: {error})") from None
@@ -137,6 +142,22 @@ METRICS: Mapping[str, Sequence[Metric]] = {
     "host": _HOST_METRICS,
 }
 """The metrics whose fields are keys, by the object they are in."""
+
+
+_BOARD = ("uuid", "name", "serial")
+
+
+def _elsewhere(one: PassedThrough) -> Document:
+    """Return a GPU that another driver has; who it is is null if it was never seen here."""
+    who = {name: getattr(one.identity, name) if one.identity else None for name in _BOARD}
+    return {"pci_bus_id": one.pci_bus_id, "driver": one.driver, **who}
+
+
+def _elsewhere_from(document: Document) -> PassedThrough:
+    address = str(document["pci_bus_id"])
+    who = {name: document[name] for name in _BOARD if document.get(name)}
+    identity = GpuIdentity(index=-1, pci_bus_id=address, **who) if "uuid" in who else None
+    return PassedThrough(address, str(document["driver"]), identity)
 
 
 def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:

@@ -74,6 +74,13 @@ class AgentReading:
         "days.",
         tier=Tier.CORE,
     )
+    gpus_unlisted: Mapping[str, int] | None = gauge(
+        "GPUs of this machine that the source does not list: another driver has them "
+        "(passed_through, not expected here), or they came after NVML was initialized (late).",
+        tier=Tier.CORE,
+        labels=["reason"],
+        keys=["passed_through", "late"],
+    )
     collector_success: Mapping[str, int] = gauge(
         "1 if the collector's last run succeeded.",
         tier=Tier.CORE,

@@ -70,7 +70,7 @@ class Node:
         self._last.heard()
         time = self._clock.time()
         if snapshot.up:
-            boards = len(snapshot.gpus) + len(snapshot.passed_through)
+            boards = sum(map(len, (snapshot.gpus, snapshot.passed_through, snapshot.unlisted)))
             self._parts.expected.saw(snapshot.source, boards, time)
         snapshot = self._parts.identities.recognised(snapshot, self._last.snapshot, time)
         self._parts.xids.identify(gpu.identity for gpu in snapshot.gpus)

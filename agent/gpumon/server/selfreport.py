@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gpumon.model import Snapshot
+from gpumon.model import Snapshot, SourceInfo
 from gpumon.model.agent import AgentReading, BuildInfo, ThresholdsInfo
 from gpumon.server.lastword import LastWord
 from gpumon.server.parts import NodeParts
+from gpumon.sources.kinds import is_real
 
 
 def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: float) -> AgentReading:
@@ -26,6 +27,7 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
         gpus_expected=parts.expected.count(
             source, time, len(snapshot.passed_through) if snapshot else 0
         ),
+        gpus_unlisted=_unlisted(snapshot, source),
         collector_success=_collectors(snapshot, last, parts),
         collector_duration_seconds={
             **({"reader": snapshot.read_seconds} if snapshot else {}),
@@ -37,6 +39,13 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
         **(parts.books.reading() if parts.books else {}),
         **(parts.clock.reading() if parts.clock else {}),
     )
+
+
+def _unlisted(snapshot: Snapshot | None, source: SourceInfo) -> dict[str, int] | None:
+    """Return how many GPUs of a real machine its source does not list, by why that is so."""
+    if snapshot is None or not snapshot.up or not is_real(source.source):
+        return None
+    return {"passed_through": len(snapshot.passed_through), "late": len(snapshot.unlisted)}
 
 
 def _collectors(snapshot: Snapshot | None, last: LastWord, parts: NodeParts) -> dict[str, int]:

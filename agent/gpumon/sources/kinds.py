@@ -46,6 +46,11 @@ KINDS: Mapping[str, SourceKind] = {row.name: row for row in ROWS}
 """The rows by their name."""
 
 
+def is_real(name: str) -> bool:
+    """Return whether GPUs of a kind stand in this machine."""
+    return name in KINDS and KINDS[name].real
+
+
 def has_xids(name: str) -> bool:
     """Return whether GPUs of a kind can have Xids; those of one that is not known here may."""
     return name not in KINDS or KINDS[name].xids
