@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from prometheus_client.openmetrics.parser import (  # the oracle of these tests
 
 from gpumon.clock import boot_id
 from gpumon.host.timekeeping import kernel_clock
+from gpumon.statedb.events import load_events
 from tests.fakenvml import FakeDriver, build_library, captures, profiles
 from tests.support.exposition import Exposition
 from tests.support.servers import Agent, require, run_agent, wait_for
@@ -466,3 +468,46 @@ def test_a_real_capture_is_read_without_a_fault(tmp_path: Path, library: Path, n
         assert gpu["recovery_action"] in (None, "none")
         assert gpu["energy_info"]["scope"] == "gpu"
     assert "error" not in log
+
+
+@pytest.mark.parametrize("version", [2, 1])
+def test_where_in_its_rack_a_gpu_sits_is_told_in_every_place(
+    tmp_path: Path, library: Path, version: int
+) -> None:
+    """A series of its own, also while it is lost; the check and the event say where to go."""
+    driver = FakeDriver(tmp_path / "driver", profiles.gb200(2), library=library)
+    with driver.batch():
+        for name, value in (
+            ("module_id", 2),
+            ("chassis_serial", "1821324190042"),
+            ("slot_number", 21),
+            ("tray_index", 12),
+            ("host_id", 1),
+            ("peer_type", 1),
+        ):
+            driver.set(1, f"platform.{name}", value)
+        if version == 1:
+            driver.refuse_version("nvmlDeviceGetPlatformInfo", 0x200002C)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        driver.lose(1)
+        wait_for(
+            lambda: Exposition(agent.metrics()).value("gpumon_gpu_up", gpu="1") == 0, 10, "the loss"
+        )
+        (facts,) = Exposition(agent.metrics()).all(
+            "gpumon_gpu_platform_info", gpu="1", uuid=uuid(1)
+        )
+        assert dict(facts) == {
+            "chassis_serial": "1821324190042",
+            "slot": "21",
+            "tray": "12",
+            "host": "1",
+            "module": "2",
+            "peer": "switch",
+        }
+        assert not Exposition(agent.metrics()).all("gpumon_gpu_platform_info", gpu="0")
+        argv = [sys.executable, "-m", "gpumon", "check", agent.url, "-o", "json"]
+        checked = json.loads(subprocess.run(argv, capture_output=True, check=False).stdout)
+    place = "(chassis 1821324190042, slot 21, tray 12, host 1, module 2)"
+    assert any(place in verdict["evidence"] for verdict in checked["verdicts"])
+    events = load_events(tmp_path / "state" / "state.db", 0, 1e12)
+    assert [event.text.endswith(place) for event in events if event.kind == "state"] == [True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from gpumon.model import GpuIdentity
+from gpumon.model import GpuIdentity, Platform
 from gpumon.statedb.boards import SEEN_EVERY, Board, KnownBoards
 from gpumon.statedb.file import MIGRATIONS, StateFile
 
@@ -15,7 +15,17 @@ NOW = 1_700_000_000.0
 def board(letter: str, address: str, index: int = 0) -> GpuIdentity:
     """Return a GPU at an address."""
     return GpuIdentity(
-        index, f"GPU-{letter}", "NVIDIA H100", "Hopper", "165", address, 3, "900", "96", index
+        index,
+        f"GPU-{letter}",
+        "NVIDIA H100",
+        "Hopper",
+        "165",
+        address,
+        3,
+        "900",
+        "96",
+        index,
+        Platform("1821", 21, 12, 1, 2, "switch"),
     )
 
 

@@ -150,7 +150,14 @@ def _of_node(check: str, findings: Iterable[Finding]) -> Iterator[Verdict]:
 
 def _of_gpu(check: Check, gpu: GpuReading, findings: Iterable[Finding]) -> Iterator[Verdict]:
     for verdict in _of_node(check.name, findings):
-        yield dataclasses.replace(verdict, gpu=gpu.identity.index, uuid=gpu.identity.uuid)
+        wrong = verdict.level in (Level.FAIL, Level.WARN)
+        place = f" ({gpu.identity.place})" if wrong and gpu.identity.place else ""
+        yield dataclasses.replace(
+            verdict,
+            gpu=gpu.identity.index,
+            uuid=gpu.identity.uuid,
+            evidence=f"{verdict.evidence}{place}",
+        )
 
 
 def _absent(name: str) -> Verdict:

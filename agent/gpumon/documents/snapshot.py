@@ -35,6 +35,7 @@ from gpumon.model import (
     MigReading,
     NodeReading,
     PassedThrough,
+    Platform,
     PowerSample,
     Snapshot,
     SourceInfo,
@@ -49,7 +50,7 @@ Document = dict[str, Any]
 _METRICS = [
     metric
     for metric in group_of(GpuReading).metrics
-    if metric.field not in ("identity", "state", "up")
+    if metric.field not in ("identity", "state", "up", "platform")
 ]
 _FACTS_OF = {
     "energy_info": EnergyInfo,
@@ -163,6 +164,8 @@ def _elsewhere_from(document: Document) -> PassedThrough:
 def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     document: Document = {"gpu": gpu.identity.index}
     document.update((name, getattr(gpu.identity, name)) for name in _IDENTITY)
+    place = gpu.identity.platform
+    document["platform"] = dataclasses.asdict(place) if place is not None else None
     document.update(state=gpu.state.value, reason=gpu.reason)
     document["time"] = format_time(gpu.time) if gpu.time else None
     document["age_seconds"] = gpu.age(now)
@@ -305,7 +308,9 @@ def _read_at(age: float | None) -> float:
 
 def _gpu_from(document: Document) -> GpuReading:
     identity = GpuIdentity(
-        index=document["gpu"], **{name: document[name] for name in _IDENTITY if name in document}
+        index=document["gpu"],
+        **{name: document[name] for name in _IDENTITY if name in document and name != "platform"},
+        platform=Platform(**document["platform"]) if document.get("platform") else None,
     )
     values: dict[str, Any] = {}
     for metric in _METRICS:

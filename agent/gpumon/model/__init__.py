@@ -26,6 +26,7 @@ from gpumon.model.terms import (
     MigEnergyInfo,
     MigIdentity,
     PassedThrough,
+    Platform,
     PowerSample,
 )
 
@@ -60,6 +61,7 @@ __all__ = [
     "NodeReading",
     "NvswitchReading",
     "PassedThrough",
+    "Platform",
     "PowerSample",
     "Snapshot",
     "SourceInfo",

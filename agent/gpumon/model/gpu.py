@@ -15,6 +15,7 @@ from gpumon.model.metric import (
     Tier,
     counter,
     derived_gauge,
+    derived_info,
     gauge,
     info,
     metric_group,
@@ -31,6 +32,7 @@ from gpumon.model.terms import (
     GpuIdentity,
     GpuProcess,
     GpuState,
+    Platform,
     PowerSample,
 )
 
@@ -437,6 +439,16 @@ class GpuReading:
     def up(self) -> bool:
         """Whether the GPU could be read."""
         return self.state is GpuState.OK
+
+    @derived_info(
+        "This GPU's place in its rack (NVL72 and the like): slot counts all trays, tray compute "
+        "trays.",
+        labels=("chassis_serial", "slot", "tray", "host", "module", "peer"),
+        tier=Tier.STANDARD,
+    )
+    def platform(self) -> Platform | None:
+        """Its place, whatever its state; None if its platform does not report that."""
+        return self.identity.platform
 
     @property
     def label_values(self) -> tuple[str, ...]:

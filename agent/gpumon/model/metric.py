@@ -205,6 +205,19 @@ def derived_gauge(
     return wrap
 
 
+def derived_info(
+    text: str, *, labels: Sequence[str], tier: Tier = Tier.CORE, **row: Any
+) -> Callable[[Callable[[Any], Any]], MetricProperty]:
+    """Declare facts, as ``info`` does, that a property of its owner gathers."""
+
+    def wrap(getter: Callable[[Any], Any]) -> MetricProperty:
+        wrapped = MetricProperty(getter)
+        wrapped.row = _row(Kind.INFO, text, tier, labels=labels, **row)
+        return wrapped
+
+    return wrap
+
+
 @dataclasses.dataclass(frozen=True)
 class Group:
     """The metrics that one dataclass carries: their prefix and the labels all of them have."""

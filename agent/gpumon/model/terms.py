@@ -58,6 +58,31 @@ FABRIC_STATES = ("not_started", "in_progress", "completed")
 """How far a GPU has come in joining its fabric."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Platform:
+    """A GPU's place in its rack, as its platform (an NVL72, say) reports it to the driver.
+
+    The chassis is the rack's; ``slot`` counts all of its trays, ``tray`` the compute trays alone,
+    ``host`` the hosts of a slot, ``module`` the GPUs of a host. ``peer`` is how its NVLinks reach
+    its peers: ``switch`` or ``direct``.
+    """
+
+    chassis_serial: str = ""
+    slot: int | None = None
+    tray: int | None = None
+    host: int | None = None
+    module: int | None = None
+    peer: str = ""
+
+    @property
+    def words(self) -> str:
+        """The way to it: from the chassis inwards."""
+        steps = {"slot": self.slot, "tray": self.tray, "host": self.host, "module": self.module}
+        told = [f"{name} {number}" for name, number in steps.items() if number is not None]
+        chassis = [f"chassis {self.chassis_serial}"] if self.chassis_serial else []
+        return ", ".join(chassis + told)
+
+
 UNKNOWN_UUID = "unknown:"
 """What the uuid of a GPU begins with that has not said who it is."""
 
@@ -90,6 +115,7 @@ class GpuIdentity:
     board_part_number: str = ""
     vbios_version: str = ""
     minor_number: int | None = None
+    platform: Platform | None = None
 
     @property
     def known(self) -> bool:
@@ -101,7 +127,13 @@ class GpuIdentity:
         """Which board it is: its model, its serial, and where it is."""
         name = f"{self.name}, " if self.name else ""
         who = f"serial {self.serial}" if self.serial else self.uuid
-        return f"{name}{who} at {self.pci_bus_id}" if self.pci_bus_id else f"{name}{who}"
+        at = f" at {self.pci_bus_id}" if self.pci_bus_id else ""
+        return f"{name}{who}{at}{f' ({self.place})' if self.place else ''}"
+
+    @property
+    def place(self) -> str:
+        """Its place in its rack, in words; empty if its platform does not report that."""
+        return self.platform.words if self.platform is not None else ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

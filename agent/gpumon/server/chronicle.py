@@ -93,7 +93,10 @@ class Chronicle:
                 # Why it was released is told by the order.
                 why = "" if gpu.state is GpuState.RELEASED else gpu.reason
                 reason = f": {why}" if why else ""
-                text = f"{before} -> {state}{reason}"
+                # Where to go, unless the reason says it already.
+                place = gpu.identity.place
+                at = f" ({place})" if place and place not in reason and not gpu.up else ""
+                text = f"{before} -> {state}{reason}{at}"
                 self.note("state", text, gpu=gpu.identity.index, uuid=uuid, state=state)
 
     def _count(self, snapshot: Snapshot) -> None:

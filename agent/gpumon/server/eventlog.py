@@ -47,6 +47,7 @@ class EventLog:
             "gpu": gpu.index if gpu else "",
             "uuid": uuid,
             "pci": event.pci,
+            "place": gpu.place if gpu else "",
             "class": known.xid_class,
             "severity": known.severity,
             "source": event.source,

@@ -7,11 +7,13 @@ an earlier agent saw there.
 from __future__ import annotations
 
 import dataclasses
+import json
 import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gpumon.model import GpuIdentity
+from gpumon.documents.write import json_of
+from gpumon.model import GpuIdentity, Platform
 from gpumon.statedb.file import StateFile
 
 SEEN_EVERY = 600.0
@@ -24,7 +26,7 @@ _FACTS = (
 """What is kept of an identity, in the order of the table's columns."""
 
 
-_INSERT = "INSERT OR REPLACE INTO boards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT OR REPLACE INTO boards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Board(NamedTuple):
@@ -62,7 +64,9 @@ class KnownBoards:
             for board in changed:
                 db.execute("DELETE FROM boards WHERE uuid = ?", (board.identity.uuid,))
                 facts = [getattr(board.identity, name) for name in _FACTS]
-                db.execute(_INSERT, (*facts, board.seen))
+                platform = board.identity.platform
+                place = None if platform is None else json_of(dataclasses.asdict(platform))
+                db.execute(_INSERT, (*facts, place, board.seen))
 
         self._state.save(write)
 
@@ -78,12 +82,18 @@ class KnownBoards:
 def _load(db: sqlite3.Connection) -> dict[str, Board]:
     rows = db.execute(
         "SELECT pci_bus_id, uuid, gpu, name, architecture, serial, module_id, board_part_number, "
-        "vbios_version, minor_number, seen FROM boards"
+        "vbios_version, minor_number, platform, seen FROM boards"
     )
     return {
-        row[0]: Board(GpuIdentity(**dict(zip(_FACTS, row[:-1], strict=True))), row[-1])
-        for row in rows
+        facts[0]: Board(
+            GpuIdentity(**dict(zip(_FACTS, facts, strict=True)), platform=_platform(place)), seen
+        )
+        for *facts, place, seen in rows
     }
+
+
+def _platform(text: str | None) -> Platform | None:
+    return None if text is None else Platform(**json.loads(text))
 
 
 def as_seen(board: Board, index: int) -> GpuIdentity:

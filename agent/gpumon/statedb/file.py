@@ -118,11 +118,11 @@ MIGRATIONS = (
     CREATE TABLE boards (
         pci_bus_id TEXT PRIMARY KEY, uuid TEXT, gpu INTEGER, name TEXT, architecture TEXT,
         serial TEXT, module_id INTEGER, board_part_number TEXT, vbios_version TEXT,
-        minor_number INTEGER, seen REAL
+        minor_number INTEGER, platform TEXT, seen REAL
     );
     INSERT OR IGNORE INTO boards SELECT
         CASE length(pci) WHEN 10 THEN '0000' ELSE '' END || upper(pci) || '.0',
-        uuid, gpu, '', '', '', NULL, '', '', NULL, 0 FROM gpu_addresses;
+        uuid, gpu, '', '', '', NULL, '', '', NULL, NULL, 0 FROM gpu_addresses;
     """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""

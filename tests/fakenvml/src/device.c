@@ -160,7 +160,8 @@ FUNCTION(nvmlDeviceGetPlatformInfo)(nvmlDevice_t device, nvmlPlatformInfo_t *out
     nvmlReturn_t rc = call_begin(&call, &fn_nvmlDeviceGetPlatformInfo, device);
     if (rc != NVML_SUCCESS) return rc;
     if (!out) return call_end(&call, NVML_INVALID_ARGUMENT);
-    if (out->version != 0x200002c || version_refused(&call, out->version))
+    /* Version 1 has the same bytes by other names. */
+    if ((out->version != 0x200002c && out->version != 0x100002c) || version_refused(&call, out->version))
         return call_end(&call, NVML_ARGUMENT_VERSION_MISMATCH);
     rc = number(&call, KEYS(KEY("platform.module_id")), &v);
     if (rc != NVML_SUCCESS) return call_end(&call, rc);

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import types
 
 import pytest
 
-from gpumon.model import RECOVERY_ACTIONS, THROTTLE_REASONS, GpuReading, MigReading, group_of
+from gpumon.model import (
+    RECOVERY_ACTIONS,
+    THROTTLE_REASONS,
+    GpuReading,
+    MigReading,
+    Platform,
+    group_of,
+)
 from gpumon.sources.clockmask import throttle_reasons
-from gpumon.sources.nvml.decode import active_links, fabric_health, recovery_action
+from gpumon.sources.nvml.decode import active_links, fabric_health, platform, recovery_action
 from gpumon.sources.nvml.table import GPU, MIG
 
 DERIVED = {
@@ -22,6 +30,7 @@ DERIVED = {
     "energy_suspect",
     "energy_divergence_ratio",
     "contradicted",
+    "platform",
     "processes",
     "xid_errors",
     "xid_last_timestamp_seconds",
@@ -114,3 +123,44 @@ def test_a_driver_without_a_summary_has_none() -> None:
     del older.healthSummary
     assert "unhealthy" not in (fabric_health(fabric()) or {})
     assert "unhealthy" not in (fabric_health(older) or {})
+
+
+class Info(ctypes.Structure):
+    """NVML's struct as bytes: the binding would take its numbers for characters."""
+
+    _fields_ = (("raw", ctypes.c_ubyte * 44),)
+
+
+def of_platform(serial: bytes, *numbers: int) -> Info:
+    """Return a struct with a chassis's serial, and slot, tray, host, peers and module."""
+    raw = bytes(4) + b"\xff\x00GUID".ljust(16, b"\0") + serial.ljust(16, b"\0") + bytes(numbers)
+    return Info((ctypes.c_ubyte * 44)(*raw.ljust(44, b"\0")))
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (
+            of_platform(b"1821324190042", 21, 12, 1, 1, 2),
+            Platform("1821324190042", 21, 12, 1, 2, "switch"),
+        ),
+        (of_platform(b"", 0, 0, 0, 0, 1), Platform("", 0, 0, 0, 1, "direct")),
+        (of_platform(b"S", 0x80, 255, 255, 9, 255), Platform("S", 128, None, None, None, "9")),
+        (
+            of_platform(b"\xffbad\n", 1, 1, 1, 1, 1),
+            Platform("\ufffdbad\ufffd", 1, 1, 1, 1, "switch"),
+        ),
+    ],
+)
+def test_where_a_gpu_sits_is_read_from_bytes(info: Info, expected: Platform) -> None:
+    """A number above 127 is no character, all bits set are no number, and a serial may be odd."""
+    assert platform(info) == expected
+
+
+def test_the_place_is_said_from_the_chassis_inwards() -> None:
+    """Of what is known of it."""
+    assert Platform("18", 21, 12, 1, 2, "switch").words == (
+        "chassis 18, slot 21, tray 12, host 1, module 2"
+    )
+    assert Platform("", 3).words == "slot 3"
+    assert Platform().words == ""

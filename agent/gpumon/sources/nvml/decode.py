@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from gpumon.model import RECOVERY_ACTIONS, FabricInfo
+from gpumon.errors import printable
+from gpumon.model import RECOVERY_ACTIONS, FabricInfo, Platform
 from gpumon.model.terms import FABRIC_STATES
 
 _FABRIC_COMPLETED = 3
@@ -69,6 +71,26 @@ def link_is_up(state: int) -> bool:
 def mig_mode(modes: Sequence[int]) -> bool:
     """Return whether a GPU is divided now, from the modes now and after the next reset."""
     return modes[0] == 1
+
+
+_PLATFORM = struct.Struct("=4x16x16s5B")
+"""nvmlPlatformInfo_t, whose versions 1 and 2 are alike: version, GUID of the fabric, serial of the
+chassis (version 1: of the rack), slot, tray, host, kind of peers, module. The binding takes the
+numbers for characters."""
+
+_PEERS = {0: "direct", 1: "switch"}
+
+_NO_NUMBER = 0xFF
+
+
+def platform(info: Any) -> Platform:
+    """Return where in its rack a GPU sits."""
+    serial, slot, tray, host, peer, module = _PLATFORM.unpack_from(bytes(info))
+    slot, tray, host, module = (
+        None if number == _NO_NUMBER else number for number in (slot, tray, host, module)
+    )
+    text = serial.partition(b"\0")[0].decode("utf-8", "replace")
+    return Platform(printable(text).strip(), slot, tray, host, module, _PEERS.get(peer, str(peer)))
 
 
 def fabric_state(info: Any) -> str | None:

@@ -13,12 +13,13 @@ from gpumon.model import (
     GpuProcess,
     GpuReading,
     GpuState,
+    Platform,
     PowerSample,
 )
 from gpumon.model.origins import MIG, Origins
 from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
-from gpumon.sources.nvml.decode import ARCHITECTURES
+from gpumon.sources.nvml.decode import ARCHITECTURES, platform
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
@@ -222,7 +223,13 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
         board_part_number=_fact(door, handle, "nvmlDeviceGetBoardPartNumber", ""),
         vbios_version=_fact(door, handle, "nvmlDeviceGetVbiosVersion", ""),
         minor_number=_fact(door, handle, "nvmlDeviceGetMinorNumber", None),
+        platform=_where(door, handle),
     )
+
+
+def _where(door: Door, handle: Any) -> Platform | None:
+    info = _fact(door, handle, "nvmlDeviceGetPlatformInfo", None)
+    return None if info is None else platform(info)
 
 
 def _address(pci: Any) -> str:

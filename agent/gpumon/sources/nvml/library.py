@@ -97,6 +97,10 @@ _STRUCTS: Mapping[str, tuple[str, ...]] = {
     "nvmlDeviceGetGpuFabricInfoV": ("c_nvmlGpuFabricInfo_v3_t", "c_nvmlGpuFabricInfo_v2_t"),
     "nvmlDeviceGetGpuFabricInfo": ("c_nvmlGpuFabricInfo_t",),
     "nvmlDeviceGetSramEccErrorStatus": ("c_nvmlEccSramErrorStatus_v1_t",),
+    "nvmlDeviceGetPlatformInfo": ("c_nvmlPlatformInfo_v2_t", "c_nvmlPlatformInfo_v1_t"),
+    "nvmlDeviceWorkloadPowerProfileGetCurrentProfiles": (
+        "c_nvmlWorkloadPowerProfileCurrentProfiles_v1_t",
+    ),
 }
 """Getters that fill in a struct. Newest first: a driver refuses a struct that is newer than itself,
 and an older binding (the oldest allowed is 12.535) lacks the newer ones."""

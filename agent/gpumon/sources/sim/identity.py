@@ -6,7 +6,7 @@ import random
 import typing
 import uuid
 
-from gpumon.model import GpuIdentity
+from gpumon.model import GpuIdentity, Platform
 
 if typing.TYPE_CHECKING:
     from gpumon.sources.sim.models import GpuModel
@@ -35,7 +35,32 @@ def identity(model: GpuModel, seed: int, index: int) -> GpuIdentity:
         board_part_number=model.part_number,
         vbios_version=model.vbios,
         minor_number=index,
+        platform=_platform(model, seed, index),
     )
+
+
+_RACKS = {"GB200": 4}
+"""GPUs of a host, of models that stand in racks which know their places."""
+
+
+def _platform(model: GpuModel, seed: int, index: int) -> Platform | None:
+    """Return where in an NVL72 a GPU sits; its compute trays are above and below the switches'."""
+    of_host = _RACKS.get(model.key)
+    if of_host is None:
+        return None
+    chassis = random.Random(f"chassis/{seed}/{model.key}").randrange(10**9)
+    tray = index // of_host
+    return Platform(
+        chassis_serial=f"1820{chassis:09d}",
+        slot=1 + tray if tray < _TRAYS_BELOW else 1 + tray + _SWITCH_TRAYS,
+        tray=tray,
+        host=1,
+        module=_module_id(model, index),
+        peer="switch",
+    )
+
+
+_TRAYS_BELOW, _SWITCH_TRAYS = 8, 9
 
 
 def _module_id(model: GpuModel, index: int) -> int:
