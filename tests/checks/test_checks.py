@@ -89,6 +89,13 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
     ),
     ("remap", {"row_remap_failed": True}, "fail", "not be replaced", "GpuRowRemapFailed"),
     ("remap", {"row_remap_pending": True}, "warn", "waits for a reset", "GpuRowRemapPending"),
+    (
+        "remap",
+        {"retired_pages": {"single_bit": 0, "double_bit": 1}, "retired_pages_pending": True},
+        "warn",
+        "a bad page of memory waits for a reset",
+        "GpuRowRemapPending",
+    ),
     ("remap", {"remap_banks_exhausted": 3}, "warn", "3 memory banks", "GpuRemapBanksExhausted"),
     ("nvlink", {"nvlink_links_active": 16}, "fail", "2 of 18 NVLinks down", "NvlinkDown"),
     ("nvlink", {"nvlink_links_active": 0}, "fail", "18 of 18 NVLinks down", "NvlinkDown"),
@@ -233,6 +240,16 @@ PASSING: list[tuple[str, dict[str, Any]]] = [
     ("clocks", {"clock_hertz": {"sm": 700e6}, "throttle_reasons": {"sw_power_cap"}}),
     ("clocks", {"clock_hertz": {"sm": 1072e6}}),
     ("limit", {"power_limit_watts": 695.0}),
+    (
+        "remap",
+        {
+            "row_remap_failed": None,
+            "row_remap_pending": None,
+            "remap_banks_exhausted": None,
+            "retired_pages": {"single_bit": 2, "double_bit": 1},
+            "retired_pages_pending": False,
+        },
+    ),
     ("ecc", {"ecc_errors": {("uncorrected", "dram"): 0, ("corrected", "dram"): 900}}),
 ]
 

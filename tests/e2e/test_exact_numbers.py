@@ -134,6 +134,98 @@ FULL_FACTS = [
     ("field.139.3", 20, "gpumon_gpu_nvlink_link_receive_bytes_total", {"link": "3"}, 20_480),
     ("field.163.17", 9, "gpumon_gpu_nvlink_link_errors_total", {"kind": "crc", "link": "17"}, 9),
     ("row_remapper.low", 3, "gpumon_gpu_remap_banks", {"spares": "low"}, 3),
+    ("field.187", 200_000, "gpumon_gpu_power_limit_min_watts", {}, 200),
+    ("field.188", 700_000, "gpumon_gpu_power_limit_max_watts", {}, 700),
+    ("field.192", 650_500, "gpumon_gpu_power_limit_requested_watts", {}, 650.5),
+    ("performance_state", 2, "gpumon_gpu_performance_state", {}, 2),
+    ("utilization_period_us", 167_000, "gpumon_gpu_up", {}, 1),
+    ("encoder_utilization", 12, "gpumon_gpu_encoder_utilization_ratio", {}, 0.12),
+    ("decoder_utilization", 34, "gpumon_gpu_decoder_utilization_ratio", {}, 0.34),
+    *(
+        (
+            f"temperature_threshold.{number}",
+            degrees,
+            "gpumon_gpu_temperature_threshold_celsius",
+            {"threshold": name},
+            degrees,
+        )
+        for number, name, degrees in (
+            (1, "slowdown", 89),
+            (2, "memory_max", 95),
+            (3, "gpu_max", 85),
+        )
+    ),
+    *(
+        (
+            f"field.{number}",
+            degrees,
+            "gpumon_gpu_temperature_margin_threshold_celsius",
+            {"threshold": name},
+            degrees,
+        )
+        for number, name, degrees in (
+            (193, "shutdown", -8),
+            (194, "slowdown", -2),
+            (195, "memory_max", 0),
+            (196, "gpu_max", -1),
+        )
+    ),
+    ("field.166.3", 6, "gpumon_gpu_nvlink_version", {}, 4),
+    (
+        "field.164.5",
+        26_562,
+        "gpumon_gpu_nvlink_link_bandwidth_bytes_per_second",
+        {"link": "5"},
+        26_562_000_000,
+    ),
+    ("nvlink.remote_pci.4", "00000000:05:00.0", "gpumon_gpu_up", {}, 1),
+    (
+        "nvlink.remote_type.4",
+        2,
+        "gpumon_gpu_nvlink_link_remote",
+        {"link": "4", "remote": "switch 00000000:05:00.0"},
+        1,
+    ),
+    (
+        "nvlink.remote_type.6",
+        0,
+        "gpumon_gpu_nvlink_link_remote",
+        {"link": "6", "remote": "gpu"},
+        1,
+    ),
+    ("sram.aggregate_parity", 0, "gpumon_gpu_up", {}, 1),
+    *(
+        (f"sram.bucket_{unit}", n, "gpumon_gpu_sram_lifetime_errors_total", {"unit": unit}, n)
+        for n, unit in enumerate(("l2", "sm", "pcie", "mcu", "other"), 31)
+    ),
+    ("field.29", 5, "gpumon_gpu_retired_pages_total", {"cause": "single_bit"}, 5),
+    ("field.30", 6, "gpumon_gpu_retired_pages_total", {"cause": "double_bit"}, 6),
+    ("field.31", 1, "gpumon_gpu_retired_pages_pending", {}, 1),
+    (
+        "gsp_firmware_version",
+        "580.105.08",
+        "gpumon_gpu_firmware_info",
+        {"gsp_version": "580.105.08", "inforom_version": "G520.0200.00.05"},
+        1,
+    ),
+    ("inforom_image_version", "G520.0200.00.05", "gpumon_gpu_up", {}, 1),
+    # Profiles 0 and 1 are there, both were requested, and one is in force.
+    ("power_profiles.supported", 0b11, "gpumon_gpu_up", {}, 1),
+    ("power_profiles.requested", 0b11, "gpumon_gpu_up", {}, 1),
+    *(
+        (
+            "power_profiles.enforced",
+            0b10,
+            "gpumon_gpu_power_profiles",
+            {"profile": profile, "how": how},
+            value,
+        )
+        for profile, how, value in (
+            ("max_p", "requested", 1),
+            ("max_p", "enforced", 0),
+            ("max_q", "enforced", 1),
+        )
+    ),
     (
         "ecc.1.1.2",
         21,

@@ -69,7 +69,7 @@ def _sum(gpu: GpuReading | None, error: str) -> int | None:
     name="remap",
     title="no memory row waits to be replaced, or could not be",
     fails="a bad row could not be replaced",
-    warns="one waits for a reset; banks without a spare row",
+    warns="one, or a page (GPUs before Ampere), waits for a reset; banks without a spare row",
     alerts=("GpuRowRemapFailed", "GpuRowRemapPending", "GpuRemapBanksExhausted"),
 )
 def remap(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
@@ -96,8 +96,20 @@ def remap(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
             f" {gpu.identity.index}).",
             "GpuRowRemapPending",
         )
+    if gpu.retired_pages_pending:
+        yield Finding(
+            Level.WARN,
+            "a bad page of memory waits for a reset to be taken out of use",
+            f"Reset the GPU when its job ends (gpumon release; nvidia-smi -r -i"
+            f" {gpu.identity.index}).",
+            "GpuRowRemapPending",
+        )
     if gpu.row_remap_failed is None and gpu.row_remap_pending is None:
-        yield skipped("it reports nothing about its rows (before Ampere, or MIG is on)")
+        if gpu.retired_pages is None:
+            yield skipped("it reports nothing about its rows (MIG is on)")
+        else:
+            pages = sum(gpu.retired_pages.values())
+            yield passed(f"nothing pending, {pages} pages taken out of use so far")
         return
     rows = sum((gpu.remapped_rows or {}).values())
     yield passed(f"nothing pending, {rows} rows replaced so far")

@@ -18,6 +18,7 @@ from gpumon.model import (
     Denied,
     EnergyInfo,
     FabricInfo,
+    Firmware,
     GpuIdentity,
     GpuProcess,
     GpuReading,
@@ -55,6 +56,7 @@ _METRICS = [
 _FACTS_OF = {
     "energy_info": EnergyInfo,
     "fabric_info": FabricInfo,
+    "firmware": Firmware,
 }
 """What an info metric of a GPU is made of, by its field."""
 
@@ -265,7 +267,7 @@ def _flat(metric: Metric, value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if isinstance(value, frozenset):
         return sorted(value)
-    if isinstance(value, EnergyInfo | FabricInfo):
+    if isinstance(value, EnergyInfo | FabricInfo | Firmware):
         return dataclasses.asdict(value)
     if isinstance(value, Mapping):
         return _nested(value)

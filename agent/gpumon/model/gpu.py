@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from gpumon.model.detail import GpuDetail
 from gpumon.model.metric import (
     Tier,
     counter,
@@ -39,7 +40,7 @@ from gpumon.model.terms import (
 
 @metric_group(prefix="gpumon_gpu", labels=("gpu", "uuid"))
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GpuReading:
+class GpuReading(GpuDetail):
     """All that one GPU said at ``time`` (unix seconds of the source's own clock).
 
     ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
@@ -299,35 +300,6 @@ class GpuReading:
             "effective",
             "symbol",
         ],
-    )
-
-    nvlink_link_up: Mapping[str, bool] | None = gauge(
-        "1 for each NVLink that is up.",
-        tier=Tier.FULL,
-        labels=["link"],
-    )
-    nvlink_link_transmit_bytes: Mapping[str, int] | None = counter(
-        "Data sent over each NVLink.",
-        tier=Tier.FULL,
-        labels=["link"],
-    )
-    nvlink_link_receive_bytes: Mapping[str, int] | None = counter(
-        "Data received over each NVLink.",
-        tier=Tier.FULL,
-        labels=["link"],
-    )
-    nvlink_link_errors: Mapping[tuple[str, str], int] | None = counter(
-        "NVLink errors of each link by kind.",
-        tier=Tier.FULL,
-        labels=["kind", "link"],
-        keys=["replay", "recovery", "crc", "recovery_failed", "effective", "symbol"],
-    )
-
-    contradicted: Mapping[str, bool] | None = gauge(
-        "1 for a sum that the driver reports and that is not the sum of its parts: NVLink counters "
-        "against those of the links, memory errors against those over the board's life.",
-        tier=Tier.FULL,
-        labels=["reading"],
     )
 
     # The NVLink fabric (NVSwitch of Hopper and later): nothing runs before it is completed.

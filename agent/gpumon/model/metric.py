@@ -246,11 +246,9 @@ def metric_group(*, prefix: str, labels: Sequence[str] = ()) -> Callable[[Owner]
     """
 
     def complete(owner: Owner) -> Owner:
-        rows = [
-            (field.name, field.metadata["row"])
-            for field in dataclasses.fields(owner)
-            if "row" in field.metadata
-        ]
+        own = vars(owner).get("__annotations__", {})  # those of a base come after
+        fields = sorted(dataclasses.fields(owner), key=lambda field: field.name not in own)
+        rows = [(f.name, f.metadata["row"]) for f in fields if "row" in f.metadata]
         rows += [(k, v.row) for k, v in vars(owner).items() if isinstance(v, MetricProperty)]
         metrics = tuple(row.complete(prefix, field) for field, row in rows)
         setattr(owner, _GROUP, Group(labels=tuple(labels), metrics=metrics))

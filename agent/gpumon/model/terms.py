@@ -51,6 +51,15 @@ RECOVERY_ACTIONS = (
 """What a driver may ask for to make a GPU healthy; ``unknown`` is a demand that is newer than this
 list."""
 
+POWER_PROFILES = (
+    *("max_p", "max_q", "compute", "memory_bound", "network", "balanced"),
+    *("llm_inference", "llm_training", "rbm", "dcpcie", "hmma_sparse", "hmma_dense"),
+    *("sync_balanced", "hpc", "mig", "max_q_1", "network_bound"),
+    *("high_throughput_inference", "medium_throughput_inference", "low_latency_inference"),
+    *("training", "inference", "max_q_2", "max_q_3", "low_priority_background"),
+)
+"""Workload power profiles in the order of the driver's numbers (nvml.h: NVML_POWER_PROFILE_*)."""
+
 ENERGY_SUSPICIONS = ("diverging", "stuck", "jump")
 """What can be wrong with a device's energy counter."""
 
@@ -197,6 +206,14 @@ class GpuProcess:
     gpu_instance: int | None = None
     compute_instance: int | None = None
     uid: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Firmware:
+    """Versions of what runs on a GPU beside its VBIOS; empty if the driver does not report one."""
+
+    gsp_version: str = ""
+    inforom_version: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

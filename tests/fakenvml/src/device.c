@@ -132,6 +132,16 @@ FUNCTION(nvmlDeviceGetGspFirmwareVersion)(nvmlDevice_t device, char *out) {
     return get_text(&fn_nvmlDeviceGetGspFirmwareVersion, device, "gsp_firmware_version", out, 64);
 }
 
+static nvmlReturn_t write_address(const char *bus_id, nvmlPciInfo_t *out) {
+    memset(out, 0, sizeof *out);
+    if (sscanf(bus_id, "%x:%x:%x", &out->domain, &out->bus, &out->device) != 3) return NVML_UNKNOWN;
+    snprintf(out->busId, sizeof out->busId, "%08X:%02X:%02X.0", out->domain, out->bus & 0xFF,
+             out->device & 0xFF);
+    snprintf(out->busIdLegacy, sizeof out->busIdLegacy, "%04X:%02X:%02X.0", out->domain & 0xFFFF,
+             out->bus & 0xFF, out->device & 0xFF);
+    return NVML_SUCCESS;
+}
+
 FUNCTION(nvmlDeviceGetPciInfo_v3)(nvmlDevice_t device, nvmlPciInfo_t *out) {
     struct call call;
     const char *bus_id;
@@ -139,14 +149,8 @@ FUNCTION(nvmlDeviceGetPciInfo_v3)(nvmlDevice_t device, nvmlPciInfo_t *out) {
     nvmlReturn_t rc = call_begin(&call, &fn_nvmlDeviceGetPciInfo_v3, device);
     if (rc != NVML_SUCCESS) return rc;
     rc = out ? text(&call, KEY("pci_bus_id"), &bus_id) : NVML_INVALID_ARGUMENT;
+    if (rc == NVML_SUCCESS) rc = write_address(bus_id, out);
     if (rc != NVML_SUCCESS) return call_end(&call, rc);
-    memset(out, 0, sizeof *out);
-    if (sscanf(bus_id, "%x:%x:%x", &out->domain, &out->bus, &out->device) != 3)
-        return call_end(&call, NVML_UNKNOWN);
-    snprintf(out->busId, sizeof out->busId, "%08X:%02X:%02X.0", out->domain, out->bus & 0xFF,
-             out->device & 0xFF);
-    snprintf(out->busIdLegacy, sizeof out->busIdLegacy, "%04X:%02X:%02X.0", out->domain & 0xFFFF,
-             out->bus & 0xFF, out->device & 0xFF);
     if (number(&call, KEYS(KEY("pci_device_id")), &id) == NVML_SUCCESS) out->pciDeviceId = (uint32_t)id;
     if (number(&call, KEYS(KEY("pci_subsystem_id")), &subsystem) == NVML_SUCCESS)
         out->pciSubSystemId = (uint32_t)subsystem;
@@ -290,6 +294,17 @@ FUNCTION(nvmlDeviceGetPcieThroughput)(nvmlDevice_t device, unsigned which, unsig
 NUMBER_OF(nvmlDeviceGetNvLinkState, unsigned, AT("nvlink.state", which), AT("field", 165, which))
 NUMBER_OF(nvmlDeviceGetNvLinkVersion, unsigned, AT("nvlink.version", which), AT("field", 166, which))
 
+NUMBER_OF(nvmlDeviceGetNvLinkRemoteDeviceType, unsigned, AT("nvlink.remote_type", which))
+
+FUNCTION(nvmlDeviceGetNvLinkRemotePciInfo_v2)(nvmlDevice_t device, unsigned link, nvmlPciInfo_t *out) {
+    struct call call;
+    const char *bus_id;
+    nvmlReturn_t rc = call_begin(&call, &fn_nvmlDeviceGetNvLinkRemotePciInfo_v2, device);
+    if (rc != NVML_SUCCESS) return rc;
+    rc = out ? text(&call, AT("nvlink.remote_pci", link), &bus_id) : NVML_INVALID_ARGUMENT;
+    return call_end(&call, rc == NVML_SUCCESS ? write_address(bus_id, out) : rc);
+}
+
 FUNCTION(nvmlDeviceGetNvLinkErrorCounter)(nvmlDevice_t device, unsigned link, unsigned counter,
                                           uint64_t *out) {
     return get_number(&fn_nvmlDeviceGetNvLinkErrorCounter, device,
@@ -355,6 +370,9 @@ STRUCT(nvmlDeviceGetSramEccErrorStatus, 0x1000068, {8, 8, "sram.aggregate_parity
        {88, 8, "sram.bucket_other"}, {96, 4, "sram.threshold_exceeded"})
 STRUCT(nvmlDeviceGetRowRemapperHistogram, 0, {0, 4, "row_remapper.max"}, {4, 4, "row_remapper.high"},
        {8, 4, "row_remapper.partial"}, {12, 4, "row_remapper.low"}, {16, 4, "row_remapper.none"})
+/* The first 32 of 255 profiles. */
+STRUCT(nvmlDeviceWorkloadPowerProfileGetCurrentProfiles, 0x1000064, {4, 4, "power_profiles.supported"},
+       {36, 4, "power_profiles.requested"}, {68, 4, "power_profiles.enforced"})
 STRUCT(nvmlDeviceGetRepairStatus, 0x100000c, {4, 4, "repair.channel"}, {8, 4, "repair.tpc"})
 STRUCT(nvmlDeviceGetUnrepairableMemoryFlag_v1, 0x1000008, {4, 4, "unrepairable_memory"})
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpumon.errors import printable
-from gpumon.model import RECOVERY_ACTIONS, FabricInfo, Platform
-from gpumon.model.terms import FABRIC_STATES
+from gpumon.model import RECOVERY_ACTIONS, FabricInfo, Firmware, Platform
+from gpumon.model.terms import FABRIC_STATES, POWER_PROFILES
+from gpumon.sources.nvml.origin import Ask
 
 _FABRIC_COMPLETED = 3
 """NVML_GPU_FABRIC_STATE_COMPLETED; the states count from 1, in the order of FABRIC_STATES."""
@@ -91,6 +92,77 @@ def platform(info: Any) -> Platform:
     )
     text = serial.partition(b"\0")[0].decode("utf-8", "replace")
     return Platform(printable(text).strip(), slot, tray, host, module, _PEERS.get(peer, str(peer)))
+
+
+def address_of(pci: Any) -> str:
+    """Return the address of a device; bytes that are not one (a sick board's) are replaced."""
+    try:
+        return str(pci.busId)
+    except UnicodeDecodeError as error:
+        return bytes(error.object).decode("utf-8", "replace")
+
+
+_NVLINK_VERSIONS = {1: 1.0, 2: 2.0, 3: 2.2, 4: 3.0, 5: 3.1, 6: 4.0, 7: 5.0, 8: 6.0}
+"""NVML_NVLINK_VERSION_*, as field 166 gives them."""
+
+
+def nvlink_version(code: int) -> float | None:
+    """Return the version of an NVLink; None for a code that is newer than this version."""
+    return _NVLINK_VERSIONS.get(code)
+
+
+_REMOTE = {0: "gpu", 1: "npu", 2: "switch"}
+"""NVML_NVLINK_DEVICE_TYPE_*."""
+
+
+def remote_ends(ask: Ask, links: int) -> dict[tuple[str, str], bool] | None:
+    """Return what is at the other end of each NVLink, and at which PCI address."""
+    found = {}
+    for link in range(links):
+        kind = ask("nvmlDeviceGetNvLinkRemoteDeviceType", link)
+        if kind not in _REMOTE:
+            continue
+        pci = ask("nvmlDeviceGetNvLinkRemotePciInfo", link)
+        address = printable(address_of(pci)) if pci is not None else ""
+        found[str(link), f"{_REMOTE[kind]} {address}".strip()] = True
+    return found or None
+
+
+def firmware(ask: Ask, _links: int) -> Firmware | None:
+    """Return the versions of a GPU's firmware."""
+    names = ("nvmlDeviceGetGspFirmwareVersion", "nvmlDeviceGetInforomImageVersion")
+    gsp, inforom = (_as_text(ask(name)) for name in names)
+    return Firmware(gsp, inforom) if gsp or inforom else None
+
+
+def _as_text(value: Any) -> str:
+    # The binding leaves the one as bytes and decodes the other.
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
+    return printable(text).strip()
+
+
+def power_profiles(info: Any) -> dict[tuple[str, str], bool] | None:
+    """Return which workload power profiles were requested, and are in force, of those there are."""
+    supported, requested, enforced = (
+        sum(word << 32 * place for place, word in enumerate(mask.mask))
+        for mask in (info.perfProfilesMask, info.requestedProfilesMask, info.enforcedProfilesMask)
+    )
+    return {
+        (name, how): bool(mask >> number & 1)
+        for number, name in enumerate(POWER_PROFILES)
+        if supported >> number & 1
+        for how, mask in (("requested", requested), ("enforced", enforced))
+    } or None
+
+
+def performance_state(code: int) -> int | None:
+    """Return the performance state; None if the driver does not know it (32)."""
+    return code if code in range(16) else None
+
+
+def busy(share: Sequence[int]) -> float:
+    """Return the share of time that an encoder or decoder was busy, of per cent and a period."""
+    return share[0] / 100
 
 
 def fabric_state(info: Any) -> str | None:

@@ -19,7 +19,7 @@ from gpumon.model import (
 from gpumon.model.origins import MIG, Origins
 from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
-from gpumon.sources.nvml.decode import ARCHITECTURES, platform
+from gpumon.sources.nvml.decode import ARCHITECTURES, address_of, platform
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
@@ -209,7 +209,7 @@ def _scope(origin: Origin | None) -> str:
 def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
     architecture = _fact(door, handle, "nvmlDeviceGetArchitecture", 0)
     pci = _fact(door, handle, "nvmlDeviceGetPciInfo_v3", None)
-    address = _address(pci) if pci is not None else ""
+    address = address_of(pci) if pci is not None else ""
     # A board whose InfoROM is damaged may have none.
     uuid = _fact(door, handle, "nvmlDeviceGetUUID", "").strip()
     return GpuIdentity(
@@ -230,14 +230,6 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
 def _where(door: Door, handle: Any) -> Platform | None:
     info = _fact(door, handle, "nvmlDeviceGetPlatformInfo", None)
     return None if info is None else platform(info)
-
-
-def _address(pci: Any) -> str:
-    """Return the address of a GPU; bytes that are not an address (a sick board's) are replaced."""
-    try:
-        return str(pci.busId)
-    except UnicodeDecodeError as error:
-        return bytes(error.object).decode("utf-8", "replace")
 
 
 def _fact(door: Door, handle: Any, function: str, missing: Any) -> Any:

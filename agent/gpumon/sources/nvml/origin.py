@@ -138,7 +138,22 @@ class Headroom:
     thresholds: tuple[int, ...] = (1, 3)
 
 
-Origin = Field | Links | Summed | PerLink | Call | Gpm | Headroom
+Ask = Callable[..., Any]
+"""Asks a getter of nvml.h, with its arguments; None if the GPU refuses this one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Several:
+    """One value of several calls: ``gather`` makes it of them, given the number of NVLinks.
+
+    If it returns None, there is no value.
+    """
+
+    functions: tuple[str, ...]
+    gather: Callable[[Ask, int], Any]
+
+
+Origin = Field | Links | Summed | PerLink | Call | Gpm | Headroom | Several
 
 
 def words(origin: Origin) -> str:
@@ -152,4 +167,6 @@ def words(origin: Origin) -> str:
         return f"GPM {origin.id}"
     if isinstance(origin, Headroom):
         return "thresholds less temperature"
+    if isinstance(origin, Several):
+        return ", ".join(name.removeprefix("nvmlDevice") for name in origin.functions)
     return origin.function.removeprefix("nvmlDevice")

@@ -24,6 +24,7 @@ from gpumon.sources.nvml.origin import (
     Links,
     Origin,
     PerLink,
+    Several,
     Summed,
     words,
 )
@@ -60,7 +61,7 @@ class Slot:
             raw = origin.fold(raw)
         elif isinstance(origin, Call) and origin.attribute:
             raw = getattr(raw, origin.attribute)
-        value = raw if isinstance(origin, Headroom | Summed) else origin.convert(raw)
+        value = raw if isinstance(origin, Headroom | Several | Summed) else origin.convert(raw)
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             return
         if not self.key:
@@ -163,6 +164,7 @@ class _Round:
     calls: tuple[tuple[str, tuple[Any, ...], tuple[Call, ...]], ...]
     headrooms: tuple[Headroom, ...]
     gpm: tuple[Gpm, ...]
+    several: tuple[Several, ...]
 
     @classmethod
     def of(cls, slots: Sequence[Slot], links: int) -> _Round:
@@ -173,6 +175,7 @@ class _Round:
             _grouped(origins),
             tuple(origin for origin in origins if isinstance(origin, Headroom)),
             tuple(origin for origin in origins if isinstance(origin, Gpm)),
+            tuple(origin for origin in origins if isinstance(origin, Several)),
         )
 
 
@@ -236,6 +239,7 @@ class Plan:
             code = refused[0].code
             raise FaultError(code, "nvmlDeviceGetFieldValues", f"NVML error {code} for every field")
         raw.update(_ask_calls(door, handle, round_.calls))
+        raw.update(_gather(door, handle, round_.several, self._links))
         if round_.gpm and self._gpm is not None:
             means = _activity(self._gpm, monotonic)
             raw.update({o: means[o.id] for o in round_.gpm if o.id in means})
@@ -279,6 +283,8 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
     links = _link_count(door, handle)
     raw = _Batch.of(origins, links).read(door, handle)
     raw.update(_ask_calls(door, handle, _grouped(origins)))
+    several = (origin for origin in origins if isinstance(origin, Several))
+    raw.update(_gather(door, handle, several, links))
     for headroom in (origin for origin in origins if isinstance(origin, Headroom)):
         raw[headroom] = _lowest(door, handle, headroom.thresholds)
     gpm = _gpm_reader(door, handle, [origin.id for origin in origins if isinstance(origin, Gpm)])
@@ -345,6 +351,21 @@ def _ask_calls(
         for origin in takers:
             raw[origin] = answer
     return raw
+
+
+def _gather(door: Door, handle: Any, origins: Iterable[Several], links: int) -> dict[Origin, Any]:
+    """Return values of several calls, or that there is none."""
+
+    def ask(function: str, *args: Any) -> Any:
+        try:
+            return door.get(function, handle, *args)
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            return None
+
+    found = {origin: origin.gather(ask, links) for origin in origins}
+    return {o: _NOT_SUPPORTED if value is None else value for o, value in found.items()}
 
 
 def _link_count(door: Door, handle: Any) -> int:

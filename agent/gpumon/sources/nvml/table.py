@@ -14,13 +14,19 @@ from gpumon.model import GpuReading, Tier, group_of
 from gpumon.sources.clockmask import throttle_reasons
 from gpumon.sources.nvml.decode import (
     active_links,
+    busy,
     fabric_health,
     fabric_info,
     fabric_state,
     fabric_status,
+    firmware,
     link_is_up,
     mig_mode,
+    nvlink_version,
+    performance_state,
+    power_profiles,
     recovery_action,
+    remote_ends,
 )
 from gpumon.sources.nvml.numbering import numbering
 from gpumon.sources.nvml.origin import (
@@ -34,6 +40,7 @@ from gpumon.sources.nvml.origin import (
     Links,
     Origin,
     PerLink,
+    Several,
     Summed,
     flag,
     kibi,
@@ -127,6 +134,73 @@ GPU: Mapping[str, Row] = {
         ],
         Cadence.SLOW,
     ),
+    "power_limit_min_watts": Row([Field(187, milli)], Cadence.IDENTITY),
+    "power_limit_max_watts": Row([Field(188, milli)], Cadence.IDENTITY),
+    "power_limit_requested_watts": Row(
+        [Field(192, milli), Call("nvmlDeviceGetPowerManagementLimit", convert=milli)], Cadence.SLOW
+    ),
+    "power_profiles": Row(
+        [Call("nvmlDeviceWorkloadPowerProfileGetCurrentProfiles", convert=power_profiles)],
+        Cadence.SLOW,
+    ),
+    "performance_state": Row(
+        [Call("nvmlDeviceGetPerformanceState", convert=performance_state)], Cadence.SLOW
+    ),
+    "encoder_utilization_ratio": Row(
+        [Call("nvmlDeviceGetEncoderUtilization", convert=busy)], Cadence.SLOW
+    ),
+    "decoder_utilization_ratio": Row(
+        [Call("nvmlDeviceGetDecoderUtilization", convert=busy)], Cadence.SLOW
+    ),
+    # Absolute before Ada; later GPUs give them as margins.
+    "temperature_threshold_celsius": Row(
+        {
+            "slowdown": [Call("nvmlDeviceGetTemperatureThreshold", (1,))],
+            "memory_max": [Call("nvmlDeviceGetTemperatureThreshold", (2,))],
+            "gpu_max": [Call("nvmlDeviceGetTemperatureThreshold", (3,))],
+        },
+        Cadence.IDENTITY,
+    ),
+    "temperature_margin_threshold_celsius": Row(
+        {
+            "shutdown": [Field(193)],
+            "slowdown": [Field(194)],
+            "memory_max": [Field(195)],
+            "gpu_max": [Field(196)],
+        },
+        Cadence.IDENTITY,
+    ),
+    "nvlink_version": Row([Links(166, max, nvlink_version, partial=True)], Cadence.IDENTITY),
+    "nvlink_link_bandwidth_bytes_per_second": Row([PerLink(164, mega)], Cadence.SLOW),
+    "nvlink_link_remote": Row(
+        [
+            Several(
+                ("nvmlDeviceGetNvLinkRemoteDeviceType", "nvmlDeviceGetNvLinkRemotePciInfo"),
+                remote_ends,
+            )
+        ],
+        Cadence.IDENTITY,
+    ),
+    "firmware": Row(
+        [
+            Several(
+                ("nvmlDeviceGetGspFirmwareVersion", "nvmlDeviceGetInforomImageVersion"), firmware
+            )
+        ],
+        Cadence.IDENTITY,
+    ),
+    "sram_lifetime_errors": Row(
+        {
+            unit: [Call("nvmlDeviceGetSramEccErrorStatus", attribute=f"aggregateUncBucket{name}")]
+            for unit, name in (
+                *(("l2", "L2"), ("sm", "Sm"), ("pcie", "Pcie"), ("mcu", "Mcu")),
+                ("other", "Other"),
+            )
+        },
+        Cadence.IDENTITY,
+    ),
+    "retired_pages": Row({"single_bit": [Field(29)], "double_bit": [Field(30)]}, Cadence.SLOW),
+    "retired_pages_pending": Row([Field(31, flag)], Cadence.SLOW),
     "energy_joules": Row(
         [
             Field(83, milli),

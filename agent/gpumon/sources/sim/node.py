@@ -196,6 +196,7 @@ class SimGpu:
             processes=int(bool(self.program.load.context)),
             held_by=self._processes(utilization),
             power_limit_watts=die.limit,
+            power_limit_requested_watts=die.limit,
             **self._activity(),
         )
 
@@ -298,6 +299,25 @@ def _each_link(links: int, total: int) -> dict[str, dict[str, int]]:
     return {"nvlink_link_transmit_bytes": each, "nvlink_link_receive_bytes": each}
 
 
+def _thresholds(model: GpuModel) -> dict[str, dict[str, float]]:
+    """Return the temperatures at which something happens; Hopper and later give them as margins."""
+    heat = model.thermal
+    if not model.has_gpm:
+        absolute = {
+            "slowdown": heat.slowdown,
+            "memory_max": heat.memory_max,
+            "gpu_max": heat.max_operating,
+        }
+        return {"temperature_threshold_celsius": absolute}
+    margins = {
+        "shutdown": heat.max_operating - heat.shutdown,
+        "slowdown": heat.max_operating - heat.slowdown,
+        "memory_max": 0.0,
+        "gpu_max": 0.0,
+    }
+    return {"temperature_margin_threshold_celsius": margins}
+
+
 @functools.cache
 def _constant(model: GpuModel) -> dict[str, Any]:
     """Return the readings that never change, of a board without a fault."""
@@ -329,6 +349,16 @@ def _constant(model: GpuModel) -> dict[str, Any]:
         "remap_banks": {"max": model.remap_banks, "high": 0, "partial": 0, "low": 0, "none": 0},
         "remap_banks_exhausted": 0,
         "persistence_mode": True,
+        "power_limit_min_watts": model.limit_min,
+        "power_limit_max_watts": model.limit_max,
+        "performance_state": 0,
+        "encoder_utilization_ratio": 0.0,
+        "decoder_utilization_ratio": 0.0,
+        "nvlink_version": float(model.nvlink_version),
+        "nvlink_link_bandwidth_bytes_per_second": dict.fromkeys(
+            link_numbers, int(model.nvlink_bandwidth / model.nvlinks)
+        ),
+        **_thresholds(model),
         "mig_mode": False,
         "recovery_action": "none",
     }
