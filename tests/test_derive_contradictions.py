@@ -29,12 +29,12 @@ MIB = 2**20
                 "nvlink_errors": {"crc": 0, "replay": 3},
                 "nvlink_link_errors": {("crc", "0"): 469_000, ("crc", "1"): 35, ("replay", "1"): 3},
             },
-            {"nvlink_errors.crc": True, "nvlink_errors.replay": False},
+            {"nvlink_errors.crc": True},
             id="the sum is 0 while the links count",
         ),
         pytest.param(
             {"nvlink_errors": {"crc": 1}, "nvlink_link_errors": {("crc", "0"): 4}},
-            {"nvlink_errors.crc": False},
+            None,
             id="a few errors between two reads",
         ),
         pytest.param(
@@ -44,7 +44,7 @@ MIB = 2**20
         ),
         pytest.param(
             {"nvlink_receive_bytes": 10 * MIB, "nvlink_link_receive_bytes": {"0": 9 * MIB}},
-            {"nvlink_receive_bytes": False},
+            None,
             id="bytes that flow while they are read",
         ),
         pytest.param(
@@ -57,7 +57,7 @@ MIB = 2**20
                 "ecc_errors": {("corrected", "dram"): 500, ("corrected", "sram"): 1},
                 "ecc_lifetime_errors": {("corrected", "dram"): 3, ("corrected", "sram"): 900},
             },
-            {"ecc_errors.corrected.dram": True, "ecc_errors.corrected.sram": False},
+            {"ecc_errors.corrected.dram": True},
             id="more errors since the driver was loaded than ever",
         ),
     ],

@@ -39,6 +39,8 @@ OWN = {
     "identity",
     "state",
     "up",
+    "contradicted",
+    "platform",
     "energy_info",
     "energy_error_ratio",
     "energy_suspect",
@@ -154,7 +156,8 @@ def test_origins_go_through_an_agent_and_its_recording(tmp_path: Path, driver: F
     """A viewer of the agent, and of what was recorded from it, names the same fields."""
     local = json.loads(run("-m", "gpumon", "info", "nvml", "2", "-o", "json", env=driver.env()))
     recording = tmp_path / "run.ndjson"
-    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+    # What is read without an agent is all of the catalogue.
+    with run_agent(tmp_path, "nvml", "--tier", "full", env=driver.env()) as agent:
         remote = json.loads(run("-m", "gpumon", "info", agent.target, "2", "-o", "json"))
         command = ("record", agent.target, "-f", str(recording), "--duration", "2")
         run("-m", "gpumon", *command)

@@ -16,14 +16,15 @@ LEAST_BYTES = 2**20
 
 
 def contradictions(gpu: GpuReading) -> dict[str, bool] | None:
-    """Return which sums agree with their parts (False) and which do not (True).
+    """Return the sums that are not those of their parts; None if there are none.
 
-    None if there is nothing to compare: parts are read at the full tier only.
+    Parts are read at the full tier only.
     """
-    return dict(_compared(gpu)) or None
+    return {name: True for name, apart in _compared(gpu) if apart} or None
 
 
 def _compared(gpu: GpuReading) -> Iterator[tuple[str, bool]]:
+    """Yield each sum that can be compared, and whether it is another than that of its parts."""
     for kind, total in (gpu.nvlink_errors or {}).items():
         links = [n for (what, _), n in (gpu.nvlink_link_errors or {}).items() if what == kind]
         if links:
