@@ -68,6 +68,8 @@ class Snapshot:
     source (its event set) whether it works; ``denied`` are the node's own readings that this user
     may not have. ``origins`` are the tables of where values were read from, by the numbers that
     readings carry (``gpumon.model.origins``). ``read_seconds`` is how long the reading took.
+    ``refused`` are the readings since the snapshot before that were left out because no such value
+    is possible, by quantity.
     """
 
     time: float
@@ -85,3 +87,4 @@ class Snapshot:
     denied: tuple[Denied, ...] = ()
     origins: Mapping[int, Origins] = dataclasses.field(default_factory=dict)
     read_seconds: float = 0.0
+    refused: Mapping[str, int] = dataclasses.field(default_factory=dict)

@@ -69,6 +69,7 @@ class Node:
         """Take in what the reader read."""
         self.first_word.set()
         self._last.heard()
+        self._parts.refusals.add(snapshot.refused)
         time = self._clock.time()
         if snapshot.up:
             self._parts.expected.saw(snapshot.source, len(snapshot.gpus), time)
