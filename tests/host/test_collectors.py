@@ -8,15 +8,18 @@ import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpumon.host.collector import AbsentError, DeniedError, Refusals
+from gpumon.host.basics import Basics
+from gpumon.host.collector import AbsentError, DeniedError
 from gpumon.host.hwmon import Hwmon, MeteredPower
 from gpumon.host.ipmi import Ipmi, flag_of, watts_of
 from gpumon.host.rapl import CpuEnergy, Rapl
+from gpumon.refusals import Refusals
 from tests.support.clock import FakeClock
 
 HERE = Path(__file__).parent
@@ -657,3 +660,14 @@ def test_watts_that_no_meter_can_mean_are_counted(tmp_path: Path) -> None:
     refusals = Refusals()
     assert Hwmon(tmp_path, refusals).collect() == MeteredPower(700, "hwmon", None)
     assert refusals.counts == {"node_power": 1}
+
+
+def test_what_the_kernel_cannot_mean_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All readings of a host have bounds, those of its memory and CPUs as well."""
+    memory = SimpleNamespace(total=2**64 - 1, available=2**30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    monkeypatch.setattr("psutil.cpu_count", lambda: 2**32 - 1)
+    refusals = Refusals()
+    told = Basics(refusals).collect()
+    assert (told.cpus, told.memory_total_bytes, told.memory_available_bytes) == (None, None, 2**30)
+    assert refusals.counts == {"node_cpus": 1, "node_memory_total": 1}

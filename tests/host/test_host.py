@@ -19,6 +19,7 @@ from gpumon.host.hwmon import MeteredPower
 from gpumon.host.node_power import NodePower, Sample
 from gpumon.host.rapl import CpuEnergy
 from gpumon.model import Denied
+from gpumon.refusals import Refusals
 from tests.support.clock import FakeClock
 
 
@@ -317,8 +318,9 @@ def test_the_bmcs_own_doubt_is_said_with_its_watts(
     assert "deactivated" in host.origins()["power_watts.measured.ipmi"]
     assert host.collector_success()["ipmi"] == 1
     reply.write_text(reply.read_text().replace("360", "65535"))
-    host = Host(tmp_path)
-    run(host, lambda: host.refused() == {"node_power": 1})
+    refusals = Refusals()
+    host = Host(tmp_path, refusals=refusals)
+    run(host, lambda: refusals.counts == {"node_power": 1})
     assert "ipmi" not in host.collector_success()
 
 

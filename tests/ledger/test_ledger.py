@@ -542,15 +542,15 @@ def test_a_full_disk_costs_the_ledger_nothing(
 ) -> None:
     """SQLite says that it is full; what was entered meanwhile is written when there is room."""
     monkeypatch.setattr(statefile, "RETRY_SECONDS", 0.02)
-    opened, full = statefile._connect, threading.Event()
+    opened, full = statefile.connect, threading.Event()
 
-    def connect(path: Path) -> sqlite3.Connection:
-        db = opened(path)
+    def connect(path: Path, *more: Any) -> sqlite3.Connection:
+        db = opened(path, *more)
         if full.is_set():
             db.execute("PRAGMA max_page_count = 1")  # it then takes as many as there are
         return db
 
-    monkeypatch.setattr(statefile, "_connect", connect)
+    monkeypatch.setattr(statefile, "connect", connect)
     path = tmp_path / "state.db"
     state, ledger = _opened(path)
     full.set()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gpumon.sources.spec import SourceSpec
+from gpumon.statedb import connection
 from gpumon.statedb import file as statefile
 from gpumon.statedb.file import MIGRATIONS, StateFile, state_file_name
 from tests.support.servers import wait_for
@@ -176,7 +177,7 @@ def test_what_cannot_be_written_now_is_written_later(
 ) -> None:
     """Another process holds the file (or the disk is full): nothing is lost."""
     monkeypatch.setattr(statefile, "RETRY_SECONDS", 0.02)
-    monkeypatch.setattr(statefile, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "LOCK_SECONDS", 0.01)
     path = tmp_path / "state.db"
     state = StateFile(path)
     with contextlib.closing(sqlite3.connect(path)) as other:

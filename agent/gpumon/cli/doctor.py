@@ -131,7 +131,7 @@ def _file(ctx: click.Context) -> Path | None:
 
 
 def _here(seconds: float, place: AgentPlace) -> list[Question[typing.Any]]:
-    from gpumon.doctor import Question, here, judge, judge_jobs
+    from gpumon.doctor import Question, here, judge, judge_jobs, readings
     from gpumon.doctor.agent import agent
     from gpumon.doctor.jobs import jobs
     from gpumon.install import unit
@@ -146,6 +146,7 @@ def _here(seconds: float, place: AgentPlace) -> list[Question[typing.Any]]:
         Question("devices", here.devices, judge.devices),
         Question("kernel-log", here.kernel_log, judge.kernel_log),
         Question("agent", lambda: agent(place.url, place.metrics), judge.agent),
+        Question("readings", lambda: readings.readings(place.url, place.metrics), readings.judge),
         Question("jobs", lambda: jobs(place.url, place.metrics), judge_jobs.jobs),
         Question("service", here.service, judge.service),
         Question("state", lambda: here.state(folder), judge.state),

@@ -127,6 +127,13 @@ class Jobs:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Readings:
+    """How many readings the agent left out as impossible, by quantity; None if there is none."""
+
+    refused: Mapping[str, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Service:
     """What ``systemctl show`` says of the unit; None if systemd does not run."""
 

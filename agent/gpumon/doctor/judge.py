@@ -25,6 +25,13 @@ from gpumon.install.unit import UNIT
 LEAST_FREE_BYTES = 200e6
 """Less room than this is soon gone: a year of a node's state is some 50 MB."""
 
+LEAST_DRIVER = 525
+"""The lowest branch of the driver that gpumon is tested with."""
+
+_WITH_MEMORY = 510
+"""The branch with which nvmlDeviceGetMemoryInfo_v2 and nvmlDeviceGetComputeRunningProcesses_v3
+came."""
+
 ASKS_FOR_PASSWORD = "a user and a password, please"  # noqa: S105 - what it says, and no password
 """The reply of an agent with users to a client that it does not know (gpumon.web.guard)."""
 
@@ -93,6 +100,22 @@ def driver(facts: Driver) -> Iterator[Finding]:
             yield odd("driver", evidence, "see which ones with gpumon check")
         else:
             yield good("driver", evidence)
+        yield from _age(facts.version)
+
+
+def _age(version: str) -> Iterator[Finding]:
+    """Say what is missing with a driver that is older than those that gpumon supports."""
+    major = re.match(r"\d{1,6}(?=\.)", version)
+    if major is None or int(major[0]) >= LEAST_DRIVER:
+        return
+    without = "memory, processes and MIG instances are missing, and so are other readings"
+    if int(major[0]) >= _WITH_MEMORY:
+        without = "readings that came later are missing"
+    yield odd(
+        "driver-version",
+        f"{version} is not supported, {LEAST_DRIVER} is the lowest: {without}",
+        f"update the driver to {LEAST_DRIVER} or later",
+    )
 
 
 def devices(facts: Devices) -> Iterator[Finding]:

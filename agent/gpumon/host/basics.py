@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
+from gpumon.model import HostReading, group_of
+from gpumon.model.bounds import Bound, bound_of, quantity_of
+from gpumon.refusals import Refusals
+
 
 class HostBasics(NamedTuple):
-    """Logical CPUs, their utilisation since the last look (None at the first), bytes of memory."""
+    """Logical CPUs, their utilisation since the last look (None at the first), bytes of memory.
+
+    What cannot be is None.
+    """
 
     cpus: int | None
     cpu_utilization_ratio: float | None
-    memory_total_bytes: int
-    memory_available_bytes: int
+    memory_total_bytes: int | None
+    memory_available_bytes: int | None
 
 
 class Basics:
@@ -23,8 +30,9 @@ class Basics:
     period = 5.0
     deadline = 5.0
 
-    def __init__(self) -> None:
+    def __init__(self, refusals: Refusals | None = None) -> None:
         """Begin the first look."""
+        self._refusals = refusals or Refusals()
         self._before = psutil.cpu_times()
 
     def collect(self) -> HostBasics:
@@ -33,7 +41,16 @@ class Basics:
         memory = psutil.virtual_memory()
         busy = _busy_share(self._before, now)
         self._before = now
-        return HostBasics(psutil.cpu_count(), busy, memory.total, memory.available)
+        found = HostBasics(psutil.cpu_count(), busy, memory.total, memory.available)
+        return HostBasics(**{name: self._possible(name, v) for name, v in found._asdict().items()})
+
+    def _possible(self, field: str, value: Any) -> Any:
+        metric = group_of(HostReading)[field]
+        bound = bound_of(HostReading, metric)
+        if value is None or not isinstance(bound, Bound) or bound.holds(value):
+            return value
+        self._refusals.refuse(quantity_of(metric), "the kernel", f"{field} {value}")
+        return None
 
 
 def _busy_share(before: object, now: object) -> float | None:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from pathlib import Path
 from typing import Any, Protocol
 
 from gpumon.model import Denied
-
-log = logging.getLogger(__name__)
-
-MOST_NODE_WATTS = 50_000.0
-"""More than one node draws: one with eight of the largest GPUs draws 15 kW. A BMC or a meter that
-knows no value says so with all bits set, which is 65,535 W or 4.3 MW."""
 
 
 class DeniedError(Exception):
@@ -46,35 +38,6 @@ class Collector(Protocol):
         ValueError if it cannot.
         """
         ...
-
-
-class Refusals:
-    """Counts readings that no hardware can mean, by quantity; each kind is logged once."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self._lock = threading.Lock()
-        self._counts: dict[str, int] = {}
-        self._said: set[tuple[str, str]] = set()
-
-    def refuse(self, quantity: str, source: str, value: str) -> None:
-        """Take note of a reading that is not used: of what, who says it, and how it reads."""
-        with self._lock:
-            self._counts[quantity] = self._counts.get(quantity, 0) + 1
-            first = (quantity, source) not in self._said
-            self._said.add((quantity, source))
-        if first:
-            log.warning(
-                "%s reports %s, which is impossible: not used, and counted from now on",
-                source,
-                value,
-            )
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many were refused, by quantity."""
-        with self._lock:
-            return dict(self._counts)
 
 
 def text_of(path: Path) -> str:

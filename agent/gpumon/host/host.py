@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gpumon.clock import SYSTEM, Clock, Schedule
 from gpumon.host.basics import Basics, HostBasics
-from gpumon.host.collector import AbsentError, Collector, DeniedError, Refusals
+from gpumon.host.collector import AbsentError, Collector, DeniedError
 from gpumon.host.hwmon import Hwmon, MeteredPower
 from gpumon.host.ipmi import Ipmi
 from gpumon.host.node_power import NodePower, Sample
@@ -20,6 +20,7 @@ from gpumon.host.origins import host_origins
 from gpumon.host.rapl import CpuEnergy, Rapl
 from gpumon.model import Denied, HostReading
 from gpumon.model.origins import Origins
+from gpumon.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +44,17 @@ class Host:
         overhead_watts: float | None = None,
         clock: Clock = SYSTEM,
         collectors: Sequence[Collector] | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
-        """Prepare to read the host whose files lie below a root; nothing runs before ``run``."""
-        self._refusals = Refusals()
-        self._ipmi = Ipmi(root, refusals=self._refusals)
+        """Prepare to read the host whose files lie below a root; nothing runs before ``run``.
+
+        ``refusals`` counts the readings that cannot be.
+        """
+        refusals = refusals or Refusals()
+        self._ipmi = Ipmi(root, refusals=refusals)
         if collectors is None:
-            rapl, hwmon = Rapl(root, clock, self._refusals), Hwmon(root, self._refusals)
-            collectors = (rapl, hwmon, self._ipmi, Basics())
+            rapl, hwmon = Rapl(root, clock, refusals), Hwmon(root, refusals)
+            collectors = (rapl, hwmon, self._ipmi, Basics(refusals))
         self._runs = {collector.name: _Run(collector, clock) for collector in collectors}
         self._power = NodePower(overhead_watts)
         self._clock = clock
@@ -106,10 +111,6 @@ class Host:
     def collector_seconds(self) -> dict[str, float]:
         """Return how long each collector's last run took."""
         return {name: run.seconds for name, run in self._runs.items() if run.works is not None}
-
-    def refused(self) -> dict[str, int]:
-        """Return how many impossible readings were refused, by quantity."""
-        return self._refusals.counts
 
     def denied(self) -> tuple[Denied, ...]:
         """Return what this user may not read."""

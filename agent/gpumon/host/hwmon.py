@@ -15,7 +15,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gpumon.host.collector import MOST_NODE_WATTS, Refusals, number_of, text_of
+from gpumon.host.collector import number_of, text_of
+from gpumon.model.bounds import is_node_power
+from gpumon.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,7 @@ class Hwmon:
     def _watts(self, name: str, place: Path) -> float | None:
         """Return what a meter measures; None for what cannot be."""
         watts = number_of(place / "power1_average") / 1e6
-        if watts > MOST_NODE_WATTS or watts < 0:
+        if not is_node_power(watts):
             self._refusals.refuse("node_power", f"the power meter {name}", f"{watts:.0f} W")
             return None
         return watts or None  # no machine that runs draws nothing

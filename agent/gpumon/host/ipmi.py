@@ -24,8 +24,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from gpumon.host.collector import MOST_NODE_WATTS, AbsentError, DeniedError, Refusals
+from gpumon.host.collector import AbsentError, DeniedError
 from gpumon.model import Denied
+from gpumon.model.bounds import is_node_power
+from gpumon.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ class Ipmi:
             watts = watts_of(reply)
         except NotMeasuredError as error:
             raise AbsentError(str(error)) from None
-        if watts > MOST_NODE_WATTS:
+        if not is_node_power(watts):
             self._refusals.refuse("node_power", "the BMC", f"{watts:.0f} W")
             raise AbsentError(f"the BMC reports {watts:.0f} W, which no node draws")
         flag = flag_of(reply)

@@ -18,14 +18,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpumon.clock import SYSTEM, Clock
-from gpumon.host.collector import (
-    MOST_NODE_WATTS,
-    DeniedError,
-    Refusals,
-    number_of,
-    text_of,
-)
+from gpumon.host.collector import DeniedError, number_of, text_of
 from gpumon.model import Denied
+from gpumon.model.bounds import MOST_CPU_WATTS, MOST_NODE_WATTS
+from gpumon.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +36,6 @@ HOLE_SECONDS = 60.0
 """A counter that was not read for longer may have wrapped more than once, unseen: an AMD package
 under load needs two to four minutes for one wrap. The joules are then the least that was drawn, and
 power is not known."""
-
-_MOST_WATTS = 2000.0
-"""More than a package with its memory draws: a step beyond it is a counter that began again."""
 
 _PLATFORM = "psys"
 _COUNTED = ("package", "dram")
@@ -94,7 +87,8 @@ class _Counter:
             drawn += self.range
         if drawn < 0:
             return 0, True  # without a range a wrap cannot be undone
-        most = MOST_NODE_WATTS if self.key[1] == _PLATFORM else _MOST_WATTS
+        # A step beyond it is a counter that began again.
+        most = MOST_NODE_WATTS if self.key[1] == _PLATFORM else MOST_CPU_WATTS
         possible = drawn <= most * max(seconds, 1.0) * 1e6
         return (drawn if possible else 0), possible
 

@@ -32,10 +32,6 @@ class HostView(Protocol):
         """Return how long each collector's last run took."""
         ...
 
-    def refused(self) -> Mapping[str, int]:
-        """Return how many impossible readings were refused, by quantity."""
-        ...
-
     def denied(self) -> tuple[Denied, ...]:
         """Return what this user may not read."""
         ...

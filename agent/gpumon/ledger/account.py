@@ -11,6 +11,9 @@ from gpumon.ledger.shares import NOBODY
 HOUR = 3600.0
 QUARTER = 900.0
 
+LONGEST_SECONDS = 400 * 24 * HOUR
+"""The state file keeps no hour for longer."""
+
 
 @dataclasses.dataclass(slots=True)
 class JobAccount:
@@ -71,8 +74,11 @@ class Account:
 def pieces_of(begin: float, end: float, length: float) -> Iterator[tuple[int, float]]:
     """Yield (number since 1970, seconds) of the hours, or quarters, that a span lies in.
 
-    ``begin`` and ``end`` are unix seconds, ``length`` seconds; an empty span lies at its end.
+    ``begin`` and ``end`` are unix seconds, ``length`` seconds; an empty span lies at its end. Of a
+    span that is longer than anything is kept, the last part stands for all of it: a clock that
+    started in 1970 and was set must not make half a million hours.
     """
+    begin = max(begin, end - LONGEST_SECONDS)
     if end <= begin:
         yield int(end // length), 1.0
         return

@@ -6,6 +6,7 @@ import dataclasses
 from typing import NamedTuple
 
 from gpumon.model import GpuReading
+from gpumon.model.bounds import MOST_GPU_WATTS, MOST_KEPT
 
 IMPLAUSIBLE = 1.3
 """Times the power limit: nothing draws more for a second, so such a step of the counter is not
@@ -51,7 +52,9 @@ class Mark:
     def of(gpu: GpuReading, epoch: Epoch = UNKNOWN_EPOCH) -> Mark:
         """Return the mark of a reading."""
         joules = gpu.energy_joules
-        counter = None if joules is None else round(joules * 1000)
+        # Beyond that no device counts, and no file keeps it.
+        known = joules is not None and 0 <= joules * 1000 <= MOST_KEPT
+        counter = round(joules * 1000) if joules is not None and known else None
         return Mark(gpu.time, counter, gpu.power_watts, epoch)
 
 
@@ -91,7 +94,7 @@ def _by_power(before: Mark, now: Mark, seconds: float) -> int:
 
 
 def _plausible(millijoules: int, seconds: float, limit_watts: float | None) -> bool:
-    if not limit_watts:
-        return True
     longest = max(seconds, LEAST_SECONDS) if seconds > 0 else BLIND_SECONDS
-    return millijoules <= IMPLAUSIBLE * limit_watts * longest * 1000
+    # Of a GPU whose limit is not known, that is what no GPU draws.
+    most = IMPLAUSIBLE * limit_watts if limit_watts else MOST_GPU_WATTS
+    return millijoules <= most * longest * 1000

@@ -91,7 +91,8 @@ class AgentReading:
         "How long the collector's last run took.", labels=["collector"], required=True
     )
     refused_readings: Mapping[str, int] | None = counter(
-        "Readings of the host that were refused because no such value is possible.",
+        "Readings that were left out because no such value is possible: of GPUs, of the host, or "
+        "rows that the state file cannot keep.",
         tier=Tier.CORE,
         labels=["quantity"],
     )

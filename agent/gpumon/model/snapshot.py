@@ -70,6 +70,8 @@ class Snapshot:
     readings carry (``gpumon.model.origins``). ``read_seconds`` is how long the reading took.
     ``passed_through`` are the GPUs of this machine that another driver has, ``unlisted`` the PCI
     addresses of those that have come to this driver and that it does not list.
+    ``refused`` are the readings since the snapshot before that were left out because no such value
+    is possible, by quantity.
     """
 
     time: float
@@ -89,3 +91,4 @@ class Snapshot:
     read_seconds: float = 0.0
     passed_through: tuple[PassedThrough, ...] = ()
     unlisted: tuple[str, ...] = ()
+    refused: Mapping[str, int] = dataclasses.field(default_factory=dict)

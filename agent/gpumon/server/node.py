@@ -68,6 +68,7 @@ class Node:
         """Take in what the reader read."""
         self.first_word.set()
         self._last.heard()
+        self._parts.refusals.add(snapshot.refused)
         time = self._clock.time()
         if snapshot.up:
             boards = sum(map(len, (snapshot.gpus, snapshot.passed_through, snapshot.unlisted)))

@@ -7,6 +7,7 @@ import dataclasses
 from gpumon.clock import SYSTEM, Clock
 from gpumon.host import HostView
 from gpumon.kernellog import KernelLog
+from gpumon.refusals import Refusals
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.chronicle import Chronicle
 from gpumon.server.clockwatch import ClockView
@@ -21,7 +22,8 @@ from gpumon.thresholds import Thresholds, shipped
 class NodeParts:
     """The memories of a node (expected and known GPUs, Xids, notes), its books, its collectors.
 
-    ``thresholds`` are those in force on it.
+    ``thresholds`` are those in force on it, ``refusals`` counts what its parts left out because it
+    cannot be.
     """
 
     expected: ExpectedGpus
@@ -33,6 +35,7 @@ class NodeParts:
     kernel_log: KernelLog | None = None
     clock: ClockView | None = None
     thresholds: Thresholds = dataclasses.field(default_factory=shipped)
+    refusals: Refusals = dataclasses.field(default_factory=Refusals)
 
     @classmethod
     def bare(

@@ -24,6 +24,7 @@ from gpumon.ledger.ledger import Books
 from gpumon.ledger.measure import Epoch
 from gpumon.model import SourceInfo, SxidEvent, XidEvent
 from gpumon.reader.supervisor import Supervisor
+from gpumon.refusals import Refusals
 from gpumon.server import control, systemd
 from gpumon.server.app import make_app
 from gpumon.server.bookkeeper import BookKeeper
@@ -102,12 +103,15 @@ class _Parts:
 
     def __init__(self, options: AgentOptions) -> None:
         name = state_file_name(options.source)
-        self.state = StateFile(options.state_dir / name if options.state_dir else None)
+        refusals = Refusals()
+        path = options.state_dir / name if options.state_dir else None
+        self.state = StateFile(path, refusals)
         self.xids = XidMemory(self.state, has_xids=options.source.row.xids)
         self.chronicle = Chronicle(self.state)
         # Only a real machine's GPUs stand in this host.
         real = options.source.row.real
-        self.host = Host(overhead_watts=options.node_overhead_watts) if real else None
+        overhead = options.node_overhead_watts
+        self.host = Host(overhead_watts=overhead, refusals=refusals) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
         self.clock = (
             ClockWatch(self.chronicle, self.state, set_by=self.xids.clock_was_set) if real else None
@@ -133,6 +137,7 @@ class _Parts:
             kernel_log=self.kernel_log,
             clock=self.clock,
             thresholds=options.thresholds,
+            refusals=refusals,
         )
         source = SourceInfo(options.source.kind, detail=str(options.source).partition(":")[2])
         self.node = Node(options.node, source, parts, interval=options.interval)

@@ -33,7 +33,7 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
             **({"reader": snapshot.read_seconds} if snapshot else {}),
             **(parts.host.collector_seconds() if parts.host else {}),
         },
-        refused_readings=parts.host.refused() if parts.host else None,
+        refused_readings=parts.refusals.counts,
         reader_restarts=restarts,
         unattributed_xids=parts.xids.unattributed,
         **(parts.books.reading() if parts.books else {}),

@@ -176,10 +176,6 @@ class SimHost:
         """Return how long each took."""
         return {"host": 0.001, "ipmi": 0.4}
 
-    def refused(self) -> Mapping[str, int]:
-        """Return nothing: its BMC reports what is possible."""
-        return {}
-
     def denied(self) -> tuple[Denied, ...]:
         """Return nothing: it may read everything."""
         return ()

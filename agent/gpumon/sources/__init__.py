@@ -11,6 +11,8 @@ from typing import Protocol
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import Snapshot, Tier
+from gpumon.refusals import Refusals
+from gpumon.sources.gate import Gate
 from gpumon.sources.kinds import ROWS
 from gpumon.sources.spec import ENOUGH, Patience, SourceSpec
 
@@ -66,7 +68,28 @@ def open_source(
     """
     if isinstance(spec, str):
         spec = SourceSpec.parse(spec)
-    return _package(spec.kind).open_source(spec, clock, tier, patience)
+    return GatedSource(_package(spec.kind).open_source(spec, clock, tier, patience))
+
+
+class GatedSource:
+    """A source of any kind, behind the gate: what cannot be does not get past it."""
+
+    def __init__(self, source: Source) -> None:
+        """Put the gate before a source."""
+        self._source = source
+        self._gate = Gate(Refusals())
+
+    def read(self) -> Snapshot:
+        """Return the state now, without what cannot be; see Source."""
+        return self._gate.snapshot(self._source.read())
+
+    def leave_alone(self, index: int, reason: str) -> None:
+        """Stop asking a GPU; see Source."""
+        self._source.leave_alone(index, reason)
+
+    def close(self) -> None:
+        """Let go of what the source holds; see Source."""
+        self._source.close()
 
 
 def possible_origins(field: str) -> dict[str, list[str]]:

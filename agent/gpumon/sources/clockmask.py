@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gpumon.model.bounds import ALL_ONES
+
 _BITS = {
     0x2: "applications_clocks",
     0x4: "sw_power_cap",
@@ -16,6 +18,11 @@ _BITS = {
 throttled."""
 
 
-def throttle_reasons(mask: int) -> frozenset[str]:
-    """Return the reasons whose bits are set in a mask."""
+def throttle_reasons(mask: int) -> frozenset[str] | int:
+    """Return the reasons whose bits are set in a mask.
+
+    A mask with all bits set is not one: it stays as it is, and the gate refuses it.
+    """
+    if mask in ALL_ONES:
+        return mask
     return frozenset(reason for bit, reason in _BITS.items() if mask & bit)

@@ -19,15 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from gpumon.refusals import Refusals
 from gpumon.sources.spec import SourceSpec
+from gpumon.statedb.connection import connect
 
 log = logging.getLogger(__name__)
 
 Loaded = TypeVar("Loaded")
 Write = Callable[[sqlite3.Connection], None]
-
-LOCK_SECONDS = 0.2
-"""How long another process may hold the file when it is opened; nothing waits longer at start."""
 
 RETRY_SECONDS = 5.0
 """How often a change that could not be written is tried again."""
@@ -145,9 +144,13 @@ class StateFile:
     alone: what it remembers must not be written over by an agent that does not know it.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        """Open the file, making or mending it; what is wrong is logged once."""
+    def __init__(self, path: Path | None, refusals: Refusals | None = None) -> None:
+        """Open the file, making or mending it; what is wrong is logged once.
+
+        ``refusals`` counts the rows that cannot be kept.
+        """
         self._path = path
+        self._refusals = refusals or Refusals()
         self._pending: collections.deque[tuple[Write, bool]] = collections.deque()
         self._news = threading.Condition()
         self._closing = False
@@ -185,7 +188,7 @@ class StateFile:
         if self._path is None or not self._readable:
             return default
         try:
-            with contextlib.closing(_connect(self._path)) as db:
+            with contextlib.closing(connect(self._path)) as db:
                 return read(db)
         except sqlite3.Error as error:
             log.warning("%s cannot be read (%s)", self._path, error)
@@ -240,7 +243,7 @@ class StateFile:
         """Return a connection for writing; the file may have been removed or damaged meanwhile."""
         self._prepare(path)
         self._readable = True
-        return _connect(path)
+        return connect(path, self._refusals)
 
     def _write(self) -> None:
         """Write changes in order until closed; one that fails is tried again."""
@@ -306,15 +309,9 @@ def _may_pass(error: Exception) -> bool:
     return type(error) is sqlite3.DatabaseError  # damaged: it is set aside when opened anew
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=LOCK_SECONDS, check_same_thread=False)
-    db.execute("PRAGMA synchronous=NORMAL")
-    return db
-
-
 def _migrate(path: Path) -> None:
     """Bring a file to the present schema; sqlite3.Error if that cannot be."""
-    with contextlib.closing(_connect(path)) as db:
+    with contextlib.closing(connect(path)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > len(MIGRATIONS):

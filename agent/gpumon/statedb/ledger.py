@@ -241,5 +241,10 @@ def load_books(db: sqlite3.Connection) -> Books:
         "SELECT job_id, uuid, active, idle, active_ms, idle_ms FROM ledger_jobs "
         "WHERE (job_id, began) IN (SELECT job_id, began FROM jobs WHERE shown)"
     ):
-        books.accounts[uuid].jobs[job_id] = JobAccount(*sums)
+        if uuid in books.accounts:
+            books.accounts[uuid].jobs[job_id] = JobAccount(*sums)
+    for kept in books.accounts.values():
+        # A row that could not be kept is a job that is no longer shown: the books still close.
+        shown = sum(job.millijoules for job in kept.jobs.values())
+        kept.ended = kept.total - kept.unallocated - shown
     return books

@@ -54,19 +54,34 @@ ARCHITECTURES = {
 """Names of nvmlDeviceArchitecture_t."""
 
 
-def recovery_action(code: int) -> str:
-    """Name the driver's recovery action (nvml.h: field 230)."""
+_LAST_CODE = 0xFF
+"""From here on a number is not a code; what lies between is of a newer driver."""
+
+
+def recovery_action(code: int) -> str | int:
+    """Name the driver's recovery action (field 230); what is not a code is refused later."""
+    if not _is_code(code):
+        return code
     return RECOVERY_ACTIONS[min(code, len(RECOVERY_ACTIONS) - 1)]
 
 
 def active_links(states: Sequence[int]) -> int:
-    """Count the NVLinks that are up (field 165: 1 active, 2 asleep for lack of traffic)."""
-    return sum(state in (1, 2) for state in states)
+    """Count the NVLinks that are up (field 165: 1 active, 2 asleep for lack of traffic).
+
+    A state that is not a code makes the count one that is refused.
+    """
+    wrong = [state for state in states if not _is_code(state)]
+    return wrong[0] if wrong else sum(state in (1, 2) for state in states)
 
 
-def link_is_up(state: int) -> bool:
-    """Return whether an NVLink's state (field 165) is up."""
-    return active_links([state]) == 1
+def link_is_up(state: int) -> bool | int:
+    """Return whether an NVLink's state (field 165) is up; what is not a code is refused later."""
+    return state in (1, 2) if _is_code(state) else state
+
+
+def _is_code(number: int) -> bool:
+    """Return whether a number can be one of an enumeration: it does not have all bits set."""
+    return 0 <= number < _LAST_CODE
 
 
 def mig_mode(modes: Sequence[int]) -> bool:

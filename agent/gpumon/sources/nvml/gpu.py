@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpumon.clock import Clock
@@ -16,6 +16,7 @@ from gpumon.model import (
     Platform,
     PowerSample,
 )
+from gpumon.model.bounds import is_time, power_bound
 from gpumon.model.origins import MIG, Origins
 from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
@@ -157,14 +158,17 @@ class Gpu:
         if self._energy is None:
             return {}
         power = self._plan.origin("power_watts")
+        watts = values.get("power_watts")
+        limits = (values.get("power_limit_watts"), values.get("power_limit_default_watts"))
+        bound = power_bound(limits, module=_scope(power) == "module")
         sampled = isinstance(power, Field) and power.id == _INSTANT_POWER
         known = {
             "energy_info": self._energy,
             "energy_error_ratio": error_ratio(method=self._energy.method, sampled=sampled),
         }
-        watts = values.get("power_watts")
         if self._energy.method == "integral":
-            if watts is not None:
+            # What cannot be is counted where all readings pass (gpumon.sources.gate).
+            if watts is not None and bound.holds(watts):
                 # By the monotonic clock: a step of the wall clock is no time in which power flowed.
                 self._integral.add(monotonic, watts)
             known["energy_joules"] = self._integral.joules
@@ -178,7 +182,7 @@ class Gpu:
             if fault.code in SERIOUS:
                 raise
             return None
-        return samples[-1][0] if samples else 0
+        return _latest(samples) or 0
 
     def _samples(self, time: float, watts: float | None) -> tuple[PowerSample, ...]:
         """Return the power samples since the last reading, or this reading as the only one."""
@@ -190,9 +194,17 @@ class Gpu:
                 if fault.code in SERIOUS:
                     raise
         if samples:
-            self._last_sample_us = samples[-1][0]
+            self._last_sample_us = _latest(samples) or self._last_sample_us
             return tuple(PowerSample(us / 1e6, milliwatts / 1000) for us, milliwatts in samples)
         return () if watts is None else (PowerSample(time, watts),)
+
+
+def _latest(samples: Sequence[tuple[int, int]]) -> int | None:
+    """Return the time of the last sample, in microseconds; None if none of the times can be.
+
+    One with all bits set would make all later samples old ones.
+    """
+    return next((us for us, _ in reversed(samples) if is_time(us / 1e6)), None)
 
 
 def _count(processes: tuple[GpuProcess, ...]) -> int:

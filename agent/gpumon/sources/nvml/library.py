@@ -39,6 +39,7 @@ class Code(enum.IntEnum):
     LIB_RM_VERSION_MISMATCH = 18
     ARGUMENT_VERSION_MISMATCH = 25
     DEPRECATED = 26
+    UNKNOWN = 999
 
 
 SERIOUS = frozenset(
@@ -115,6 +116,12 @@ _UNION_MEMBERS = {0: "=d", 1: "=I", 2: "=Q", 3: "=Q", 4: "=q", 5: "=i", 6: "=H"}
 _UNIONS = {kind: struct.Struct(format_) for kind, format_ in _UNION_MEMBERS.items()}
 
 
+MOST_GPUS = 1024
+"""More than a machine has: each gets a thread."""
+
+MOST_PROCESSES = 100_000
+"""More than hold a context on one GPU: room is made for each."""
+
 _NOT_IN_BINDING = "not in this version of nvidia-ml-py"
 
 
@@ -144,8 +151,12 @@ class Library:
         )
 
     def count(self) -> int:
-        """Return the number of GPUs."""
-        return int(_guard(pynvml.nvmlDeviceGetCount))
+        """Return the number of GPUs; raises FaultError."""
+        count = int(_guard(pynvml.nvmlDeviceGetCount))
+        if count > MOST_GPUS:
+            name = "nvmlDeviceGetCount"
+            raise FaultError(Code.UNKNOWN, name, f"{count} GPUs, which is impossible")
+        return count
 
 
 class Door(Calls):
@@ -222,6 +233,9 @@ class Door(Calls):
         count = ctypes.c_uint(0)
         code = self.timed(function, target, handle, ctypes.byref(count), None)
         while code == Code.INSUFFICIENT_SIZE:
+            if count.value > MOST_PROCESSES:
+                told = f"{count.value} processes, which is impossible"
+                raise FaultError(Code.UNKNOWN, function, told)
             count = ctypes.c_uint(count.value + _ROOM_FOR_MORE)  # some may start meanwhile
             buffer = (ctypes.c_ubyte * (max(_ENTRY_SIZES) * count.value))(
                 *itertools.repeat(_UNWRITTEN, max(_ENTRY_SIZES) * count.value)

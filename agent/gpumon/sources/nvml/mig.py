@@ -19,6 +19,9 @@ from gpumon.sources.nvml.table import MIG
 LOOK_SECONDS = 10.0
 """How often the instances are enumerated."""
 
+MOST_INSTANCES = 64
+"""More than a GPU can be divided into (seven); a driver that knows no number has all bits set."""
+
 _PROFILE = re.compile(r"MIG (\S+)$")
 
 _ACTIVITY = {
@@ -70,7 +73,8 @@ class MigReader:
 
     def _look(self, monotonic: float) -> None:
         found: dict[str, _MigInstance] = {}
-        for position in range(self._door.get("nvmlDeviceGetMaxMigDeviceCount", self._handle)):
+        count = self._door.get("nvmlDeviceGetMaxMigDeviceCount", self._handle)
+        for position in range(min(count, MOST_INSTANCES)):
             try:
                 handle = self._door.get(
                     "nvmlDeviceGetMigDeviceHandleByIndex", self._handle, position

@@ -61,9 +61,9 @@ def kibi(value: int) -> int:
     return value * 1024
 
 
-def flag(value: int) -> bool:
-    """0 or 1 to a truth."""
-    return bool(value)
+def flag(value: int) -> bool | int:
+    """0 or 1 to a truth; anything else stays as it is, and is refused as a truth."""
+    return bool(value) if value in (0, 1) else value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gpumon.model.bounds import is_temperature
 from gpumon.model.origins import table_of
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError, FieldAnswer
@@ -34,6 +35,9 @@ _LINK_COUNT = 91
 
 _Asked = Field | Links | Summed | PerLink
 """Origins that are answered in the batch."""
+
+MOST_LINKS = 64
+"""More NVLinks than a GPU has (18 or 36); with all bits set the driver knows no number."""
 
 Values = dict[str, Any]
 """Converted values by the reading's field; a metric with labels has a dict by label value."""
@@ -252,7 +256,7 @@ class Plan:
                 slot.store(values, answer)
         if round_.headrooms and self._lowest_threshold is not None:
             temperature = values.get("temperature_celsius")
-            if temperature is not None:
+            if temperature is not None and is_temperature(temperature):
                 values["temperature_margin_celsius"] = self._lowest_threshold - temperature
         return values
 
@@ -372,15 +376,18 @@ def _link_count(door: Door, handle: Any) -> int:
     answer = door.fields(handle, [(_LINK_COUNT, 0)])[0]
     if answer.code in SERIOUS:
         raise FaultError(answer.code, f"field {_LINK_COUNT}", f"NVML error {answer.code}")
-    return 0 if answer.code else int(answer.value)
+    count = 0 if answer.code else int(answer.value)
+    return count if count <= MOST_LINKS else 0
 
 
 def _lowest(door: Door, handle: Any, thresholds: Iterable[int]) -> int | Refused:
     """Return the lowest of some temperature thresholds, in degrees Celsius."""
-    found, code = [], int(Code.NOT_SUPPORTED)
+    found: list[int] = []
+    code = int(Code.NOT_SUPPORTED)
     for threshold in thresholds:
         try:
-            found.append(int(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold)))
+            degrees = int(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold))
+            found += [degrees] if is_temperature(degrees) else []
         except FaultError as fault:
             if fault.code in SERIOUS:
                 raise

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from gpumon.model import GpuProcess
+from gpumon.model.bounds import is_time
 from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError, ProcessEntry
 
 _LISTS = {
@@ -87,8 +88,9 @@ class ProcessReader:
         by_process: dict[int, list[int]] = {}
         for sample in samples:
             by_process.setdefault(sample.pid, []).append(sample.smUtil)
-        latest = max((sample.timeStamp for sample in samples), default=self._shares_since)
-        self._shares_since = latest
+        # A time with all bits set would make all later samples old ones.
+        known = (s.timeStamp for s in samples if is_time(s.timeStamp / 1e6))
+        self._shares_since = max(known, default=self._shares_since)
         return {pid: sum(shares) / len(shares) / 100 for pid, shares in by_process.items()}
 
 

@@ -6,7 +6,7 @@ import codecs
 import dataclasses
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -115,10 +115,22 @@ def _encoding(path: Path, beginning: bytes) -> str:
     return "utf-8-sig"
 
 
-def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
+def cut_off(line: int) -> str:
+    """Return what to say of a gzip file whose last whole line is this one."""
+    return f"the gzip file is cut off after line {line}: what followed is missing"
+
+
+def _passed_over(_: int) -> None:
+    """Say nothing of a file that was cut off."""
+
+
+def numbered_lines(
+    path: Path, cut_off: Callable[[int], None] = _passed_over
+) -> Iterator[tuple[int, str, bool]]:
     """Yield (line number from 1, line without its end, whether it is the last) of a file.
 
-    A gzip file that was cut off, as by a full disk, ends with its data. A last line without
+    A gzip file that was cut off, as by a full disk, ends with its data: ``cut_off`` is called with
+    the number of its last whole line. If there is none, that is a UsageError. A last line without
     its end was cut off too: half a number is a number, so it is left out. Zero bytes are left out:
     a crash leaves blocks of them, and PowerShell appends UTF-16 to whatever a file is in.
     """
@@ -131,7 +143,12 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str, bool]]:
                 text = line.replace("\0", "") if "\0" in line else line
                 held = (number, text.rstrip("\r\n")) if text.endswith(("\n", "\r")) else None
         except EOFError:
-            pass
+            if held is None:
+                raise UsageError(
+                    f"{path}: the gzip file is cut off before the end of its first line",
+                    "copy it again, or record again",
+                ) from None
+            cut_off(held[0])
         except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error) as error:
             raise UsageError(
                 f"{path}: not text after line {held[0] if held else 0} ({error})",

@@ -9,18 +9,18 @@ from gpumon.documents.read import parse_strictly
 from gpumon.documents.snapshot import from_document
 from gpumon.errors import UsageError
 from gpumon.model import Snapshot, SourceInfo
-from gpumon.sources.replay.frame import Frame, numbered_lines
+from gpumon.sources.replay.frame import Frame, cut_off, numbered_lines
 
 
 class SnapshotLog:
     """A Recording over such a file, plain or gzip; each reading says how its joules are known."""
 
     sampled = False
-    remarks = ()
 
     def __init__(self, path: Path) -> None:
         """Read the first snapshot; UsageError if it is not one."""
         self._path = path
+        self.remarks: tuple[str, ...] = ()
         first = next(self._snapshots(), None)
         if first is None:
             raise UsageError(f"{path}: no whole line in it", "record for longer")
@@ -42,7 +42,7 @@ class SnapshotLog:
             )
 
     def _snapshots(self) -> Iterator[Snapshot]:
-        for number, line, last in numbered_lines(self._path):
+        for number, line, last in numbered_lines(self._path, self._cut_off):
             try:
                 yield from_document(parse_strictly(line))
             except (UsageError, ValueError) as error:
@@ -51,3 +51,6 @@ class SnapshotLog:
                 raise UsageError(
                     f"{self._path}: line {number}: {error}", "expected a line of gpumon record"
                 ) from None
+
+    def _cut_off(self, line: int) -> None:
+        self.remarks = (cut_off(line),)

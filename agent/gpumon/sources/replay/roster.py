@@ -20,6 +20,14 @@ intervals or seconds, can no longer be read: nvidia-smi leaves some lost GPUs ou
 single row nobody knows how often it is logged."""
 
 
+SWAPS = 3
+"""An index that two GPUs have by turns, this many times in a row, is that of two nodes."""
+
+
+class TwoOfOneIndexError(ValueError):
+    """Two GPUs have the same index, row for row."""
+
+
 @dataclasses.dataclass(slots=True)
 class Seen:
     """A GPU's last row: its time, the seconds from the one before it, and its number."""
@@ -41,6 +49,7 @@ class Roster:
         self._rows = 0
         self._look_at = 0
         self._renamed: list[str] = []
+        self._holders: dict[int, tuple[str, int, int]] = {}
 
     def identify(self, facts: Mapping[str, str], position: int | None) -> GpuIdentity | None:
         """Return who a row is about; None if nothing in it says so.
@@ -61,8 +70,23 @@ class Roster:
             known = facts.get("uuid") or self._new_name(number, keys[0])
             self._gpus[known] = Seen(GpuIdentity(index=number, uuid=known))
         self._named.update(dict.fromkeys(keys, known))
+        if number is not None:
+            self._hold(number, known)
         own = {"index": number} if number is not None else {}
         return self._update(known, {**facts, **own})
+
+    def _hold(self, index: int, uuid: str) -> None:
+        """Note who has an index: it may change, by a reboot or a new board, but not back and forth.
+
+        Raises TwoOfOneIndexError.
+        """
+        holder, swaps, row = self._holders.get(index, (uuid, 0, 0))
+        if holder != uuid and holder in self._gpus:
+            swaps = swaps + 1 if self._rows - row <= 2 * len(self._gpus) else 1
+            if swaps >= SWAPS:
+                raise TwoOfOneIndexError(f"{holder[:60]} and {uuid[:60]} both have index {index}")
+            row = self._rows
+        self._holders[index] = uuid, swaps, row
 
     def _adopted(self, keys: Sequence[tuple[str, str]]) -> str | None:
         """Return the GPU that is known by less sure facts only, so far, and is the one of these."""
@@ -106,6 +130,11 @@ class Roster:
         if seen.row:
             seen.interval = max(0.0, time - seen.time)
         seen.time, seen.row, seen.silent = time, self._rows, False
+
+    def before(self, identity: GpuIdentity) -> float | None:
+        """Return the time of a GPU's last row; None if it has had none."""
+        seen = self._gpus[identity.uuid]
+        return seen.time if seen.row else None
 
     def most_overdue(self) -> GpuIdentity | None:
         """Return the GPU whose turn it is: nvidia-smi keeps its place in each tick."""

@@ -22,14 +22,18 @@ from gpumon.model import GpuIdentity, GpuReading, GpuState, PowerSample, SourceI
 from gpumon.model.origins import Origins, table_of
 from gpumon.sources.origins import OriginTables
 from gpumon.sources.replay.cells import CellError, state_of, value_of, word_of
-from gpumon.sources.replay.frame import Frame, numbered_lines
+from gpumon.sources.replay.frame import Frame, cut_off, numbered_lines
 from gpumon.sources.replay.header import TIME, Header, parse_header
 from gpumon.sources.replay.messages import PassedOver, is_message, loses_the_driver, lost_gpu
-from gpumon.sources.replay.roster import Roster
+from gpumon.sources.replay.order import Order
+from gpumon.sources.replay.roster import Roster, TwoOfOneIndexError
 from gpumon.times import format_time
 
 HEADER_LINES = 100
 """Lines within which a log has its header; messages may stand before it."""
+
+_DIGITS = 6
+"""Of the number of a GPU; a longer one is damaged."""
 
 _WORDS = {
     GpuState.LOST: "GPU is lost",
@@ -63,7 +67,7 @@ class SmiLog:
     def frames(self) -> Iterator[Frame]:
         """Yield a frame for each row, and for each message that says how GPUs are."""
         reading = _Pass(self._path, self._gpus, self._tz)
-        for number, line, last in numbered_lines(self._path):
+        for number, line, last in numbered_lines(self._path, reading.cut_off):
             try:
                 yield from reading.line(number, line)
             except UsageError:
@@ -71,9 +75,10 @@ class SmiLog:
                     break
                 raise
             finally:
-                self.remarks = reading.passed_over.remarks
+                self.remarks = reading.remarks
                 if reading.header is not None:
                     self.sampled = reading.header.sampled
+        self.remarks = reading.remarks
 
 
 class _Pass:
@@ -90,6 +95,18 @@ class _Pass:
         self._numbers: dict[tuple[str, ...], int] = {}
         self._count = 0
         self._time: float | None = None
+        self._cut = ""
+        self._order = Order()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the values must know of the lines so far."""
+        cut = (self._cut,) if self._cut else ()
+        return (*self.passed_over.remarks, *self._order.remarks, *cut)
+
+    def cut_off(self, line: int) -> None:
+        """Take note that nothing follows a line, because the file was cut off."""
+        self._cut = cut_off(line)
 
     def line(self, number: int, line: str) -> Iterator[Frame]:
         """Yield what a line says; UsageError names it if it is neither a row nor a message."""
@@ -147,7 +164,7 @@ class _Pass:
         elif about is not None:
             seen = self._roster.at(about[0])
             sick = [] if seen is None else [_without(seen.identity, about[1], seen.time, text)]
-        errors = (text,) if not up else self.passed_over.remarks
+        errors = (text,) if not up else self.remarks
         yield Frame(self._time, tuple(sick), up=up, errors=errors, origins=self._tables.tables)
 
     def _row(self, number: int, cells: list[str], header: Header) -> Frame | None:
@@ -161,15 +178,19 @@ class _Pass:
         self._count += 1
         named = header.identity.items()
         facts = {f: printable(cells[at]) for f, at in named if word_of(cells[at]) is None}
-        if not facts.get("index", "0").isdecimal():
-            raise self._wrong(number, f"index is {facts['index'][:40]!r}", "a number")
+        index = facts.get("index", "0")
+        if not index.isdecimal() or len(index) > _DIGITS:
+            raise self._wrong(number, f"index is {index[:40]!r}", "the number of a GPU")
         state = GpuState.OK if values else _state(cells, header)
-        identity = self._roster.identify(facts, None if header.names_the_gpu else position)
+        identity = self._identify(number, facts, None if header.names_the_gpu else position)
         if identity is None and state is not GpuState.OK and time is not None:
             identity = self._roster.most_overdue()
         if identity is None or time is None:
             return None
         self._time = time
+        problem = self._order.saw(number, self._roster.before(identity), time)
+        if problem:
+            raise self._wrong(number, problem, "the order in which it was written")
         self._roster.saw(identity, time)
         if state is GpuState.OK:
             reading = self._reading(identity, time, values, used)
@@ -179,9 +200,17 @@ class _Pass:
             time,
             (reading, *self._silent(time)),
             gone=self._roster.renamed(),
-            errors=self.passed_over.remarks,
+            errors=self.remarks,
             origins=self._tables.tables,
         )
+
+    def _identify(
+        self, number: int, facts: Mapping[str, str], position: int | None
+    ) -> GpuIdentity | None:
+        try:
+            return self._roster.identify(facts, position)
+        except TwoOfOneIndexError as error:
+            raise self._wrong(number, str(error), "the log of one node") from None
 
     def _reading(
         self, identity: GpuIdentity, time: float, values: Mapping[str, Any], used: tuple[str, ...]

@@ -12,7 +12,9 @@ from pathlib import Path
 from gpumon.clock import Clock
 from gpumon.errors import UsageError
 from gpumon.model import EnergyInfo, GpuReading, GpuState, PowerSample, Snapshot
+from gpumon.refusals import Refusals
 from gpumon.sources.energy import PowerIntegral, error_ratio, has_duty_samples
+from gpumon.sources.gate import Gate
 from gpumon.sources.replay.frame import Frame, Recording, open_text
 from gpumon.sources.replay.recording import SnapshotLog
 from gpumon.sources.replay.smilog import SmiLog
@@ -59,6 +61,9 @@ class ReplaySource:
         self._shift = 0.0
         self._up = True
         self._errors: tuple[str, ...] = ()
+        self._left_out: list[str] = []
+        self._refusals = Refusals(self._left_out.append)
+        self._gate = Gate(self._refusals)
         self._held: dict[str, GpuReading] = {}
         self._samples: dict[str, list[PowerSample]] = {}
         self._integrals: dict[str, PowerIntegral] = {}
@@ -106,14 +111,27 @@ class ReplaySource:
             gpus=gpus,
             host=self._last.host,
             ledger=self._last.ledger,
-            errors=self._errors,
+            errors=tuple(dict.fromkeys((*self._errors, *self._at_its_end(), *self._impossible()))),
             origins=self._last.origins,
+            refused=self._refusals.take(),
         )
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader of the values must know of what was played so far."""
-        return self._recording.remarks
+        return (*self._recording.remarks, *self._impossible())
+
+    def _at_its_end(self) -> tuple[str, ...]:
+        """Return what turned out when the recording had ended."""
+        return self._recording.remarks if self._next is None and self._up else ()
+
+    def _impossible(self) -> tuple[str, ...]:
+        """Return a remark on readings that cannot be."""
+        if not self._left_out:
+            return ()
+        others = len(self._left_out) - 1
+        more = f", and {others} more of other GPUs or quantities" if others else ""
+        return (f"impossible readings are left out: {self._left_out[0]}{more}",)
 
     def leave_alone(self, index: int, reason: str) -> None:
         """A recording cannot stand still."""
@@ -159,7 +177,8 @@ class ReplaySource:
         for uuid in frame.gone:
             for known in (self._held, self._samples, self._integrals):
                 known.pop(uuid, None)
-        for reading in frame.gpus:
+        for said in frame.gpus:
+            reading = self._gate.gpu(said, frame.time)
             uuid, time = reading.identity.uuid, reading.time + self._shift
             self._samples.setdefault(uuid, []).extend(
                 PowerSample(sample.time + self._shift, sample.watts)

@@ -1,0 +1,167 @@
+"""What a driver says when it knows no value, before it is left out: it must do no harm there."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+import pytest
+
+from gpumon.model import EnergyInfo
+from gpumon.sources.nvml.decode import active_links, link_is_up, recovery_action
+from gpumon.sources.nvml.gpu import Gpu
+from gpumon.sources.nvml.library import Code, Door, FaultError, ProcessEntry
+from gpumon.sources.nvml.mig import MOST_INSTANCES, MigReader
+from gpumon.sources.nvml.origin import flag
+from gpumon.sources.nvml.processes import ProcessReader
+from tests.sources.nvml.test_gpu import TableDoor
+from tests.support.clock import FakeClock
+
+ONES = 2**32 - 1
+LONG_ONES = 2**64 - 1
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that the test moves."""
+    return FakeClock()
+
+
+@pytest.fixture
+def door(clock: FakeClock) -> TableDoor:
+    """A driver of answers."""
+    return TableDoor(clock)
+
+
+def test_impossible_power_is_not_integrated(door: TableDoor, clock: FakeClock) -> None:
+    """4.29 MW for a second were 4.29 MJ for ever in the ledger of a GPU without a counter."""
+    gpu = Gpu(door, 0, clock)
+    joules = []
+    for milliwatts in (300_000, 300_000, ONES, 300_000, 300_000):
+        door.values[185, 0] = milliwatts
+        reading = gpu.read()
+        assert reading.energy_info == EnergyInfo("integral")
+        joules.append(reading.energy_joules)
+        clock.pass_(1)
+    assert joules == [0, 300, 300, 900, 1200]
+
+
+def test_nor_is_power_that_is_beyond_this_gpus_own_limit(door: TableDoor, clock: FakeClock) -> None:
+    """5 kW are possible, but not for a board of 70 W."""
+    door.values[190, 0] = 70_000
+    door.values[185, 0] = 60_000
+    gpu = Gpu(door, 0, clock)
+    gpu.read()
+    clock.pass_(1)
+    door.values[185, 0] = 5_000_000
+    assert gpu.read().energy_joules == 0
+
+
+def test_a_number_of_links_that_cannot_be_is_not_counted_up_to(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """Four billion fields were asked for."""
+    door.values[91, 0] = ONES
+    assert Gpu(door, 0, clock).read().power_watts == 300
+
+
+class Divided(TableDoor):
+    """A GPU that does not know how many instances it can have."""
+
+    def get(self, function: str, handle: Any, *args: Any) -> Any:
+        """Say so with all bits set, and have no instance."""
+        if function == "nvmlDeviceGetMaxMigDeviceCount":
+            return ONES
+        self.asked.append(function)
+        raise FaultError(Code.NOT_FOUND, function, "no")
+
+
+def test_a_number_of_instances_that_cannot_be_is_not_counted_up_to(clock: FakeClock) -> None:
+    """Each number is a call."""
+    divided = Divided(clock)
+    assert MigReader(divided, "handle", 0, "GPU-1").read(0.0, divided=True) == ()
+    assert len(divided.asked) == MOST_INSTANCES
+
+
+def test_a_margin_is_not_made_of_a_temperature_that_cannot_be(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """90 degrees less -1 are 91 degrees of margin, and were shown."""
+    door.functions["nvmlDeviceGetTemperatureThreshold"] = 90
+    door.functions["nvmlDeviceGetTemperatureV"] = 40
+    gpu = Gpu(door, 0, clock)
+    assert gpu.read().temperature_margin_celsius == 50
+    door.functions["nvmlDeviceGetTemperatureV"] = -1
+    clock.pass_(1)
+    assert gpu.read().temperature_margin_celsius != 91
+    door.functions["nvmlDeviceGetTemperatureThreshold"] = ONES
+    assert Gpu(door, 0, clock).read().temperature_margin_celsius is None
+
+
+class Sampling(TableDoor):
+    """A GPU with a buffer of power samples."""
+
+    samples: tuple[tuple[int, int], ...] = ((1_700_000_000_000_000, 300_000),)
+
+    def power_samples(self, handle: Any, since: int) -> list[tuple[int, int]]:
+        """Return those that are later."""
+        return [sample for sample in self.samples if sample[0] > since]
+
+
+def test_a_sample_with_an_impossible_time_does_not_make_the_later_ones_old(
+    clock: FakeClock,
+) -> None:
+    """With all bits set it is later than everything that comes."""
+    door = Sampling(clock)
+    gpu = Gpu(door, 0, clock)
+    door.samples = (*door.samples, (1_700_000_000_100_000, 310_000), (LONG_ONES, 320_000))
+    gpu.read()
+    door.samples = ((1_700_000_000_200_000, 330_000),)
+    assert [sample.watts for sample in gpu.read().power_samples] == [330.0]
+
+
+class WithProcess(TableDoor):
+    """A GPU that one process holds."""
+
+    def processes(self, function: str, handle: Any) -> list[ProcessEntry]:
+        """List it."""
+        return [ProcessEntry(1, 5, None, None)] if "Compute" in function else []
+
+
+def test_nor_does_one_of_a_process(clock: FakeClock) -> None:
+    """Its share of the SMs is told on."""
+    door = WithProcess(clock)
+    reader = ProcessReader(door, "handle")
+    samples = [SimpleNamespace(pid=1, smUtil=50, timeStamp=LONG_ONES)]
+    door.functions["nvmlDeviceGetProcessUtilization"] = samples
+    reader.read()
+    assert reader._shares_since == 0
+    samples[0].timeStamp = 1_700_000_000_000_000
+    reader.read()
+    assert reader._shares_since == 1_700_000_000_000_000
+
+
+def test_no_room_is_made_for_processes_that_cannot_be(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be 128 GB; the GPU's other readings need none of it."""
+    name = "nvmlDeviceGetComputeRunningProcesses_v3"
+    monkeypatch.setattr(pynvml, "nvmlLib", SimpleNamespace(**{name: print}))
+    door = Door(clock)
+
+    def timed(_function: str, _target: Any, _handle: Any, count: Any, _buffer: Any) -> int:
+        count._obj.value = ONES
+        return int(Code.INSUFFICIENT_SIZE)
+
+    monkeypatch.setattr(door, "timed", timed)
+    with pytest.raises(FaultError, match="4294967295 processes, which is impossible"):
+        door.processes(name, "handle")
+
+
+@pytest.mark.parametrize("decode", [flag, link_is_up, recovery_action])
+@pytest.mark.parametrize("number", [ONES, LONG_ONES, -1])
+def test_a_code_that_is_none_does_not_become_a_word_or_a_truth(decode: Any, number: int) -> None:
+    """All bits set were "replace the board", "link down" and the last action there is."""
+    assert decode(number) == number
+    assert active_links([1, number, 1]) == number
