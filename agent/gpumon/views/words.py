@@ -49,8 +49,9 @@ def energy(joules: float | None) -> str:
 
 
 def name(gpu: GpuReading) -> str:
-    """Return what a GPU is, without its maker; its UUID if it cannot say."""
-    return gpu.identity.name.removeprefix("NVIDIA ") or gpu.identity.uuid
+    """Return what a GPU is, without its maker; its UUID if it cannot say, and - without either."""
+    known = gpu.identity.uuid if gpu.identity.known else MISSING
+    return gpu.identity.name.removeprefix("NVIDIA ") or known
 
 
 def users(gpu: GpuReading, snapshot: Snapshot) -> tuple[str, ...]:
