@@ -9,6 +9,7 @@ import pytest
 from gpumon.derive import Derivation
 from gpumon.derive.contradictions import contradictions
 from gpumon.model import GpuIdentity, GpuReading, GpuState, Snapshot, SourceInfo
+from gpumon.sources.nvml.table import GPU
 
 
 def gpu(**values: Any) -> GpuReading:
@@ -72,3 +73,18 @@ def test_it_is_in_every_snapshot() -> None:
     one = gpu(nvlink_links_active=2, nvlink_link_up={"0": True})
     snapshot = Derivation().update(Snapshot(time=0.0, source=SourceInfo("nvml"), gpus=(one,)))
     assert snapshot.gpus[0].contradicted == {"nvlink_links_active": True}
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts"),
+    [
+        ("ecc_errors", "ecc_lifetime_errors"),
+        ("nvlink_errors", "nvlink_link_errors"),
+        ("nvlink_transmit_bytes", "nvlink_link_transmit_bytes"),
+        ("nvlink_receive_bytes", "nvlink_link_receive_bytes"),
+        ("nvlink_links_active", "nvlink_link_up"),
+    ],
+)
+def test_what_is_compared_is_read_at_the_same_time(whole: str, parts: str) -> None:
+    """Else each burst of errors would be a contradiction until the other is read."""
+    assert GPU[whole].cadence is GPU[parts].cadence

@@ -362,7 +362,7 @@ GPU: Mapping[str, Row] = {
             ("uncorrected", "dram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 1, 2))],
             ("uncorrected", "sram"): [Call("nvmlDeviceGetMemoryErrorCounter", (1, 1, 7))],
         },
-        Cadence.IDENTITY,
+        Cadence.SLOW,  # as ecc_errors: the two are compared
     ),
     "remapped_rows": Row({"corrected": [Field(142)], "uncorrected": [Field(143)]}, Cadence.SLOW),
     "row_remap_pending": Row([Field(144, flag)], Cadence.SLOW),
