@@ -20,7 +20,7 @@ from gpumon.sources.nvml.decode import active_links, fabric_health, platform, re
 from gpumon.sources.nvml.table import GPU, MIG
 
 DERIVED = {
-    "identity",
+    "board",
     "state",
     "up",
     "power_peak_watts",
