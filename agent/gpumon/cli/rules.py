@@ -31,7 +31,8 @@ _TIME_SCALE = click.option(
     "gpumon rules list\n"
     "gpumon rules export --to /etc/prometheus/rules\n"
     "gpumon rules export --format kubernetes | kubectl apply -f -\n"
-    "gpumon rules check /etc/prometheus/rules/*.yml",
+    "gpumon rules check /etc/prometheus/rules/*.yml\n"
+    "gpumon rules check prom:http://prometheus:9090",
 )
 def rules() -> None:
     """List, export and check the recording and alert rules."""
@@ -117,20 +118,46 @@ def export(
 
 
 @rules.command("check")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]... | prom:URL")
 @_THRESHOLDS
-def check(files: tuple[Path, ...], thresholds: Thresholds | None) -> int:
+def check(files: tuple[str, ...], thresholds: Thresholds | None) -> int:
     """Check rule files, or without files the rules that ship; uses promtool if it is installed.
 
-    Exits with 1 if something is wrong, and 3 if a file cannot be read.
+    With prom:URL, list the alerts that cannot fire on some nodes of this Prometheus, because
+    their drivers do not report what the alert reads.
+
+    Exits with 1 if something is wrong with the rules, and 3 if a file or Prometheus cannot be read.
     """
     from gpumon.rules.check import problems_of_files, problems_of_ours
 
-    problems = problems_of_files(files) if files else problems_of_ours(chosen(thresholds))
+    if any(file.startswith("prom:") for file in files):
+        return _deaf(files, chosen(thresholds))
+    paths = [Path(file) for file in files]
+    problems = problems_of_files(paths) if paths else problems_of_ours(chosen(thresholds))
     for problem in problems.found:
         say(problem)
     say(problems.verdict, err=True)
     return 1 if problems.found else 0
+
+
+def _deaf(targets: tuple[str, ...], thresholds: Thresholds) -> int:
+    """Say which alerts cannot fire on which share of a fleet; UsageError for more than one."""
+    import time
+
+    from gpumon.errors import UsageError
+    from gpumon.prometheus.api import PrometheusApi
+    from gpumon.rules import load
+    from gpumon.rules.deaf import deaf_alerts
+    from gpumon.views.rules import deaf_lines
+
+    if len(targets) > 1:
+        raise UsageError("prom:URL beside others", "check one at a time")
+    with PrometheusApi(targets[0].removeprefix("prom:")) as api:
+        found = deaf_alerts(load(thresholds), lambda query: api.instant(query, time.time()))
+    for line in deaf_lines(found):
+        say(line)
+    say(found.verdict, err=True)
+    return 0
 
 
 command = rules

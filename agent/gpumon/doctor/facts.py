@@ -134,6 +134,21 @@ class Readings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AlertFeeds:
+    """Which alerts find nothing to read in what the agent serves.
+
+    ``deaf`` has, by what is missing, the alerts that need it and the GPUs on which it is missing.
+    ``alerts`` is how many were looked at, ``gpus`` how many GPUs respond; ``problem`` is why
+    nothing is known.
+    """
+
+    gpus: int = 0
+    alerts: int = 0
+    deaf: Mapping[str, Mapping[str, Sequence[int]]] = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Service:
     """What ``systemctl show`` says of the unit; None if systemd does not run."""
 
