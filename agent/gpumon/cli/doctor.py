@@ -149,7 +149,7 @@ def _here(seconds: float, place: AgentPlace) -> list[Question[typing.Any]]:
         Question("agent", lambda: agent(place.url, place.metrics), judge.agent),
         Question("readings", lambda: readings.readings(place.url, place.metrics), readings.judge),
         Question("alerts", lambda: alerts(place.url, place.metrics), judge_alerts.alerts),
-        Question("jobs", lambda: jobs(place.url, place.metrics), judge_jobs.jobs),
+        Question("jobs", lambda: jobs(place.url, place.metrics, place.jobs_dir), judge_jobs.jobs),
         Question("service", here.service, judge.service),
         Question("state", lambda: here.state(folder), judge.state),
         Question("clock", here.clock, judge.clock),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,10 +54,12 @@ def list_(thresholds: Thresholds | None, form: str) -> None:
 
 @rules.command("thresholds")
 @_THRESHOLDS
-def thresholds_(thresholds: Thresholds | None) -> None:
-    """List the thresholds by name, with their values."""
-    for name, value in chosen(thresholds).values.items():
-        click.echo(f"{name} = {value!r}" if isinstance(value, str) else f"{name} = {value:g}")
+@output("table", "json")
+def thresholds_(thresholds: Thresholds | None, form: str) -> None:
+    """List the thresholds by name, with their values; a site's own are marked."""
+    from gpumon.views.thresholds import render_thresholds
+
+    click.echo(render_thresholds(chosen(thresholds), form), nl=False)
 
 
 @rules.command("export")
@@ -88,10 +92,15 @@ def export(
     runbook_url: str | None,
     time_scale: float,
 ) -> None:
-    """Write the rules for Prometheus, vmalert or Kubernetes."""
+    """Write the rules for Prometheus, vmalert or Kubernetes.
+
+    Files that were written with a site's own thresholds are not replaced by those that ship unless
+    thresholds are named; --thresholds /dev/null names those that ship.
+    """
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.rules import Rendering, load, render, render_one
     from gpumon.rules.render import RUNBOOK_URL
+    from gpumon.thresholds import shipped
 
     url = runbook_url or RUNBOOK_URL
     if "{alert}" not in url:
@@ -99,11 +108,15 @@ def export(
             f"--runbook-url {url!r}", "put {alert} in it, in place of the alert's name"
         )
     groups = load(chosen(thresholds), time_scale)
-    rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale)
+    digest = chosen(thresholds).digest
+    own = "" if digest == shipped().digest else digest
+    rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale, own=own)
     if folder is None:
         click.echo(render_one(groups, rendering), nl=False)
         return
     files = render(groups, rendering)
+    if thresholds is None:
+        _must_ship(folder, files)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -115,6 +128,21 @@ def export(
             f"cannot write to {folder} ({error.strerror})", "name another with --to"
         ) from None
     click.echo(f"{folder}: {len(files)} files; have Prometheus reload them (SIGHUP)", err=True)
+
+
+def _must_ship(folder: Path, files: Iterable[str]) -> None:
+    """Raise UsageError if one of these files was written with a site's own thresholds."""
+    from gpumon.errors import UsageError
+    from gpumon.rules.render import written_with
+
+    for name in files:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            digest = written_with((folder / name).read_text("utf-8"))
+            if digest:
+                raise UsageError(
+                    f"{folder / name} has a site's own thresholds (digest {digest})",
+                    "name them with --thresholds; --thresholds /dev/null writes those that ship",
+                )
 
 
 @rules.command("check")

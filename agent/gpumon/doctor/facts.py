@@ -117,13 +117,15 @@ class SlurmHere:
 class Jobs:
     """Which workload manager reports the jobs, as the agent says; empty if it does not.
 
-    ``unresolved`` is how many hold GPUs that are not known.
+    ``unresolved`` is how many hold GPUs that are not known, ``folder_problem`` why its folder has
+    no job files.
     """
 
     manager: str = ""
     success: bool | None = None
     unresolved: int | None = None
     slurm: SlurmHere | None = None
+    folder_problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
