@@ -101,6 +101,11 @@ FACTS = [
     ("sram.aggregate_parity", 0, "gpumon_gpu_up", {}, 1),
     ("sram.threshold_exceeded", 1, "gpumon_gpu_sram_threshold_exceeded", {}, 1),
     ("persistence_mode", 0, "gpumon_gpu_persistence_mode", {}, 0),
+    ("field.1", 0, "gpumon_gpu_ecc_mode", {}, 0),
+    ("field.1", 0, "gpumon_gpu_info", {"ecc": "off_until_reset", "persistence": "off"}, 1),
+    ("field.2", 1, "gpumon_gpu_ecc_mode_pending", {}, 1),
+    ("ecc_mode_default", 1, "gpumon_gpu_ecc_mode_default", {}, 1),
+    ("temperature_threshold.0", 95, "gpumon_gpu_temperature_shutdown_celsius", {}, 95),
     ("field.258", 97, "gpumon_gpu_power_smoothing_lifetime_ratio", {}, 0.97),
 ]
 

@@ -43,7 +43,7 @@ def margin(*argv: str, env: dict[str, str] | None = None) -> str:
     done = gpumon(*argv, "rules", "thresholds", env=env)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if "margin_low_celsius" in line]
-    return line.partition(" #")[0].rpartition(" ")[2]
+    return line.partition("#")[0].strip().rpartition(" ")[2]
 
 
 def test_the_flag_goes_before_the_variable_before_the_file_before_what_ships(

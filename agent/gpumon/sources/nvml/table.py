@@ -395,7 +395,10 @@ GPU: Mapping[str, Row] = {
     "ecc_mode_pending": Row(
         [Field(2, flag), Call("nvmlDeviceGetEccMode", convert=mode_pending)], Cadence.IDENTITY
     ),
-    "ecc_mode_default": Row([Call("nvmlDeviceGetDefaultEccMode", convert=flag)], Cadence.IDENTITY),
+    # The binding returns a list of one.
+    "ecc_mode_default": Row(
+        [Call("nvmlDeviceGetDefaultEccMode", convert=mode_now)], Cadence.IDENTITY
+    ),
     "mig_mode": Row([Call("nvmlDeviceGetMigMode", convert=mode_now)], Cadence.SLOW),
 }
 """Of a whole GPU, by the field of its reading."""
