@@ -150,7 +150,7 @@ def test_off_a_terminal_without_colour_or_truncation() -> None:
     assert "\x1b" not in done.stdout
     assert "…" not in done.stdout
     assert all(line == line.rstrip() for line in lines)
-    assert len([line for line in lines if line.startswith(("PASS", "SKIP"))]) == 2 + 72 * 16
+    assert len([line for line in lines if line.startswith(("PASS", "SKIP"))]) == 6 + 72 * 20
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:

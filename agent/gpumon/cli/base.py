@@ -12,7 +12,6 @@ import click
 
 from gpumon import config
 from gpumon.cli import COMMANDS
-from gpumon.cli.variables import check_environment
 from gpumon.errors import UnavailableError, UsageError
 from gpumon.install import unit
 
@@ -71,7 +70,7 @@ class Command(click.Command):
         values = {**config.section(tables, str(self.name), COMMANDS, names), **common}
         _name_node(tables, common)
         extra["default_map"] = {names[f]: value for f, value in values.items() if f in names}
-        check_environment()
+        _check_environment()
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -89,7 +88,7 @@ class InnerCommand(click.Command):
         names = _flags(self)
         completing = extra.get("resilient_parsing") or not {"-h", "--help"}.isdisjoint(args)
         if not completing:
-            check_environment()
+            _check_environment()
         if parent is not None and not completing and not names.keys().isdisjoint(config.COMMON):
             file, tables = _configuration(parent.parent)
             values = config.common(tables, str(parent.info_name), file)
@@ -136,6 +135,12 @@ def _name_node(tables: Mapping[str, Any], common: Mapping[str, str]) -> None:
     name = common.get("node") or (agent.get("node") if isinstance(agent, Mapping) else None)
     if name:
         os.environ.setdefault(config.NODE_VARIABLE, str(name))
+
+
+def _check_environment() -> None:
+    from gpumon.cli.variables import check_environment
+
+    check_environment()
 
 
 def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
