@@ -313,7 +313,7 @@ def uuid(index: int) -> str:
 
 
 def test_identity_and_source_come_out(exposition: Exposition) -> None:
-    """With the labels of the design, and no others."""
+    """With the labels of the design, with how the board is set, and no others."""
     (facts,) = exposition.all("gpumon_gpu_info", gpu="3")
     assert dict(facts) == {
         "uuid": uuid(3),
@@ -324,6 +324,8 @@ def test_identity_and_source_come_out(exposition: Exposition) -> None:
         "module_id": str(profiles.identity(3)["module_id"]),
         "board_part_number": "692-2G520-0200-000",
         "vbios_version": "96.00.99.00.01",
+        "ecc": "off_until_reset",
+        "persistence": "off",
     }
     (source,) = exposition.all("gpumon_source_info")
     assert dict(source)["driver_version"] == "580.105.08"
