@@ -151,7 +151,18 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
         {
             "temperature_margin_celsius": -4.0,
             "temperature_celsius": 91.0,
+            "temperature_margin_threshold_celsius": None,
             "temperature_shutdown_celsius": 95.0,
+        },
+        "fail",
+        "because of heat, and 4 °C from switching itself off",
+        "GpuMarginLow",
+    ),
+    (
+        "margin",
+        {
+            "temperature_margin_celsius": -4.0,
+            "temperature_margin_threshold_celsius": {"shutdown": -8.0, "slowdown": -2.0},
         },
         "fail",
         "because of heat, and 4 °C from switching itself off",

@@ -49,10 +49,15 @@ def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
 
 def _to_shutdown(gpu: GpuReading) -> str:
     """Return `` and 4 °C from switching itself off``; empty if it does not report that."""
+    margin, last = gpu.temperature_margin_celsius, gpu.temperature_margin_threshold_celsius or {}
     now, end = gpu.temperature_celsius, gpu.temperature_shutdown_celsius
-    if now is None or end is None:
+    if margin is not None and "shutdown" in last:
+        left = margin - last["shutdown"]
+    elif now is not None and end is not None:
+        left = end - now
+    else:
         return ""
-    return f", and {end - now:.0f} °C from switching itself off"
+    return f", and {left:.0f} °C from switching itself off"
 
 
 @gpu_check(
