@@ -72,7 +72,11 @@ def need_of(expr: str, **recorded: str) -> str:
         ),
         (
             'gpumon_gpu_throttled{reason=~"hw_thermal|hw_slowdown",rack!=""} == 1',
-            'gpumon_gpu_throttled{reason=~"hw_thermal|hw_slowdown"}',
+            "gpumon_gpu_throttled",
+        ),
+        (
+            'gpumon_gpu_throttle_seconds_total{reason=~"sw_thermal|thermal",rack!=""} > 1',
+            'gpumon_gpu_throttle_seconds_total{reason=~"sw_thermal|thermal"}',
         ),
         ('gpumon_gpu_info{ecc="off"}', 'gpumon_gpu_info{ecc!=""}'),
         ('gpumon_gpu_xid_errors_total{xid="79"} > 0', "gpumon_gpu_xid_events_total"),

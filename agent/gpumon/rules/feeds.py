@@ -164,6 +164,8 @@ def _of_node(name: str, labels: str) -> Selector | None:
         name, _, labels = _BORN_LATER[name].partition("{")
         return Selector(name, tuple(_matchers(labels)))
     matchers = [m for m in _matchers(labels) if m[0] not in _TARGET]
+    if metric.states:  # of some only the state that holds is served
+        matchers = [m for m in matchers if m[0] != metric.labels[-1]]
     if metric.kind is Kind.INFO:  # what it says is the condition; that it says something, the need
         matchers = [(label, "!=", "") for label, _, _ in matchers]
     return Selector(name, tuple(matchers))
