@@ -11,7 +11,9 @@ from pathlib import Path
 
 from gpumon.checks import CHECKS
 from gpumon.config import Setting, Shape, settings_of
+from gpumon.rules import load
 from gpumon.server.options import AgentOptions, manager_settings
+from gpumon.thresholds import shipped
 from tests.support.servers import ROOT
 
 
@@ -22,6 +24,16 @@ def checks() -> str:
         numbers = ", ".join(f"`{name}`" for name in check.thresholds)
         cells = (f"`{check.name}`", check.fails, check.warns, numbers, ", ".join(check.alerts))
         lines.append(row(*cells))
+    return "\n".join(lines)
+
+
+def alerts() -> str:
+    """Return the table of alerts with their checks, in the order of ``gpumon rules list``."""
+    lines = ["| alert | check | if there is none, why |", "|---|---|---|"]
+    for group in load(shipped()):
+        for alert in group.alerts:
+            link = f"[{alert.alert}](runbooks/{alert.alert}.md)"
+            lines.append(row(link, f"`{alert.check}`" if alert.check else "", alert.no_check))
     return "\n".join(lines)
 
 
@@ -47,6 +59,7 @@ def row(*cells: str) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "checks": ("docs/checks.md", checks),
+    "alerts": ("docs/checks.md", alerts),
     "settings": ("docs/operating.md", settings),
 }
 """The file that each table stands in, and what writes it."""

@@ -95,6 +95,28 @@ def test_a_lost_gpu_leaves_the_sum_and_has_no_extremes() -> None:
     assert seen.gpus[1].power_peak_watts is None
 
 
+def test_a_gpu_that_goes_and_comes_back_is_neither_a_ramp_nor_a_trough() -> None:
+    """What is added up changes then, and no power; the peak before was one."""
+    extremes = PowerExtremes()
+    lost = GpuReading(identity=gpu(1, START, [1.0]).identity, state=GpuState.LOST)
+    for second in range(12):
+        both = second < 4 or second >= 8
+        other = gpu(1, START + second, [700.0] * 10) if both else lost
+        seen = extremes.update(snapshot(gpu(0, START + second, [300.0] * 10), other))
+        assert seen.power.gpu_power_ramp_watts_per_second in (None, 0.0), second
+        assert seen.power.gpu_power_trough_watts == seen.power.gpu_power_watts, second
+        assert seen.power.gpu_power_peak_watts == 1000, second
+
+
+def test_a_ramp_of_the_gpus_that_stay_is_one() -> None:
+    """Also in the second in which another GPU is lost."""
+    extremes = PowerExtremes()
+    lost = GpuReading(identity=gpu(1, START, [1.0]).identity, state=GpuState.LOST)
+    extremes.update(snapshot(gpu(0, START, [300.0] * 10), gpu(1, START, [700.0] * 10)))
+    seen = extremes.update(snapshot(gpu(0, START + 1, [300.0] * 5 + [500.0] * 5), lost))
+    assert seen.power.gpu_power_ramp_watts_per_second == 200
+
+
 def test_a_module_is_counted_once() -> None:
     """Both GPUs of a Grace module answer for the whole of it."""
     both = [gpu(i, START, [1000.0], power_scope="module") for i in range(2)]

@@ -80,11 +80,13 @@ def shipped() -> Thresholds:
 def load_thresholds(path: Path) -> Thresholds:
     """Return the shipped thresholds with those of a site's file in their place.
 
-    Raises UnavailableError if the file cannot be read, and UsageError if it names a threshold that
-    does not exist or gives it another kind of value.
+    Raises UnavailableError if the file cannot be read, and UsageError if it is not there, names a
+    threshold that does not exist or gives it another kind of value.
     """
     try:
         own = _flat(read_toml(path))
+    except FileNotFoundError:
+        raise UsageError(f"no file of thresholds {path}", "check its name") from None
     except OSError as error:
         raise UnavailableError(
             f"cannot read the thresholds in {path} ({error.strerror})", "name another file"
@@ -113,12 +115,33 @@ def with_own(own: Mapping[str, Value]) -> Thresholds:
 
 def wrong(name: str, value: object) -> str:
     """Return what a known threshold's value has to be if this one is not it; else nothing."""
-    if isinstance(shipped().values[name], str):
-        return "" if _is_duration(value) else 'a duration such as "15m"'
-    if name.endswith("_ratio"):
-        # 5 for 5 % would make every GPU idle, and bill it.
-        return "" if _is_number(value, 1.0) else "a number from 0 to 1"
-    return "" if _is_number(value, MOST) else "a number from 0"
+    usual = shipped().values[name]
+    if isinstance(usual, str):
+        return "" if _is_duration(value) else f'a duration such as "{usual}"'
+    # 5 for 5 % would make every GPU idle, and bill it.
+    most = 1.0 if name.endswith("_ratio") else MOST
+    if _is_number(value, most) and (value or name not in _ABOVE_0):
+        return ""
+    span = f"above 0, up to {most:g}" if name in _ABOVE_0 else f"from 0 to {most:g}"
+    return f"{_what(name)} {span}, such as {usual:g}"
+
+
+_UNITS = {
+    "_ratio": "a ratio",
+    "_celsius": "a number of degrees Celsius",
+    "_per_second": "a number per second",
+    "_per_day": "a number per day",
+    "_seconds": "a number of seconds",
+}
+
+
+def _what(name: str) -> str:
+    """Return what a threshold that is a number counts."""
+    return next((words for end, words in _UNITS.items() if name.endswith(end)), "a number")
+
+
+_ABOVE_0 = frozenset({"activity.idle_ratio", "straggler.floor_ratio", "heat.margin_near_factor"})
+"""What makes no sense as 0: no GPU would ever be idle, every GPU a straggler, none near."""
 
 
 def _is_duration(value: object) -> bool:

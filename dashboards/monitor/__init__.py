@@ -30,6 +30,7 @@ def dashboard() -> Dashboard:
             Row("Coverage", coverage.coverage()),
             Row("Age and scrapes", coverage.age()),
             Row("What fails", coverage.failing()),
+            Row("Alerts that cannot fire", coverage.alerts()),
             Row("What the agents cost", cost.agents()),
             Row("What the rules cost Prometheus", cost.prometheus()),
             Row("How far joules can be trusted", trust.joules()),

@@ -114,6 +114,33 @@ def _by_hall(name: str) -> Expr:
     return aggregate("max", fleet(f"hall:{name}"), "hall")
 
 
+def alerts() -> tuple[Panel, ...]:
+    """Return the alerts that cannot fire, and on how many nodes."""
+    deaf = fleet("alert:gpumon_nodes_deaf:count")
+    return (
+        tables.listing(
+            Text(
+                "Alerts that cannot fire",
+                "On how many nodes: their drivers do not report what the alert reads. That is "
+                "as it should be for hardware that is not there (no NVLink, no HBM); else the "
+                "driver is too old, or the agent may not read it. gpumon doctor on a node says "
+                "what is missing. Looked at every ten minutes. Normal: none but for such hardware.",
+            ),
+            Size(24, 9),
+            (Key("alert", "Alert"), keys.CLUSTER),
+            (
+                Column(
+                    "Nodes",
+                    where("sum by (cluster, alert) ({0}) > 0", deaf),
+                    style.thresholds(style.FINE),
+                ),
+            ),
+            sort="Nodes",
+            absent=panels.WELL,
+        ),
+    )
+
+
 def failing() -> tuple[Panel, ...]:
     """Return collectors that fail and readers that were replaced."""
     failing = fleet("instance:gpumon_collectors_failing:count")

@@ -64,6 +64,7 @@ listed() {
                 '' | *[!0-9]* | 0?* | ?????*) return 1 ;;
             esac
         done
+        [ "$first" -le "$last" ] || return 1
         while [ "$first" -le "$last" ]; do
             list="$list, $first"
             first=$((first + 1))

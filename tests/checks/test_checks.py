@@ -17,6 +17,8 @@ from gpumon.model import (
     NOT_ANSWERED_YET,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
+    AgentFacts,
+    EnergyInfo,
     GpuReading,
     GpuState,
     PassedThrough,
@@ -34,6 +36,14 @@ CLOCK = FakeClock()
 NODE = open_source("sim:2xH100,workload=training", CLOCK).read()
 NOW = CLOCK.monotonic()
 TIME = NODE.time
+AGENT = AgentFacts(
+    clock_synchronized=True,
+    clock_offset_seconds=0.001,
+    unattributed_xids=0,
+    collectors={"reader": True, "ipmi": True, "slurm": True},
+    manager="slurm",
+)
+"""What the agent of a healthy node says."""
 
 
 def observed(
@@ -44,14 +54,22 @@ def observed(
     **settings: Any,
 ) -> Observation:
     """Return a look at two H100s at work, the second with changed readings."""
-    common = {"xid_events": {"hardware": 0}, "utilization_ratio": 1.0, "throttle_reasons": set()}
+    common = {
+        "xid_events": {"hardware": 0},
+        "utilization_ratio": 1.0,
+        "throttle_reasons": set(),
+        "energy_suspect": frozenset(),
+        "jobs": ("4711",),
+        "power_smoothing_lifetime_ratio": 0.9,
+    }
     first = NODE.gpus[0].changed(**common)
     second = NODE.gpus[1].changed(**{**common, **(changes or {})})
     before = None
     if earlier is not None:
         gpus = (first, second.changed(**earlier))
         before = dataclasses.replace(NODE, time=NODE.time - seconds, gpus=gpus)
-    snapshot = dataclasses.replace(NODE, gpus=(first, second), gpus_expected=2)
+    agent = settings.pop("agent", AGENT)
+    snapshot = dataclasses.replace(NODE, gpus=(first, second), gpus_expected=2, agent=agent)
     settings.setdefault("thresholds", shipped())
     return Observation(snapshot=snapshot, earlier=before, now=NOW, **settings)
 
@@ -126,7 +144,55 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
         "PcieGenerationReduced",
     ),
     ("margin", {"temperature_margin_celsius": 3.0}, "warn", "3 °C from", "GpuMarginLow"),
-    ("margin", {"temperature_margin_celsius": -1.0}, "warn", "because of heat", "GpuMarginLow"),
+    ("margin", {"temperature_margin_celsius": 0.0}, "fail", "because of heat", "GpuMarginLow"),
+    ("margin", {"temperature_margin_celsius": -1.0}, "fail", "because of heat", "GpuMarginLow"),
+    (
+        "margin",
+        {
+            "temperature_margin_celsius": -4.0,
+            "temperature_celsius": 91.0,
+            "temperature_margin_threshold_celsius": None,
+            "temperature_shutdown_celsius": 95.0,
+        },
+        "fail",
+        "because of heat, and 4 °C from switching itself off",
+        "GpuMarginLow",
+    ),
+    (
+        "margin",
+        {
+            "temperature_margin_celsius": -4.0,
+            "temperature_margin_threshold_celsius": {"shutdown": -8.0, "slowdown": -2.0},
+        },
+        "fail",
+        "because of heat, and 4 °C from switching itself off",
+        "GpuMarginLow",
+    ),
+    ("ecc-mode", {"ecc_mode": False, "ecc_mode_pending": False}, "warn", "ECC is off", "GpuEccOff"),
+    ("ecc-mode", {"ecc_mode": False}, "warn", "off until the next reset", "GpuEccOff"),
+    ("ecc-mode", {"ecc_mode_pending": False}, "warn", "goes off with the next", "GpuEccOff"),
+    (
+        "energy",
+        {"energy_suspect": frozenset({"stuck", "jump"})},
+        "warn",
+        "not to be believed: jump, stuck",
+        "EnergyCounterSuspect",
+    ),
+    (
+        "smoothing",
+        {"power_smoothing_lifetime_ratio": 0.05},
+        "warn",
+        "5% of its power smoothing's life",
+        "PowerSmoothingWornOut",
+    ),
+    (
+        "xid",
+        {"xid_last_timestamp_seconds": {"9999": TIME - 60}},
+        "warn",
+        "Xid 9999",
+        "GpuXidUnknown",
+    ),
+    ("stray", {"processes": 2, "jobs": ()}, "warn", "2 processes, and no job", "StrayProcess"),
     ("margin", {"memory_temperature_celsius": 97.0}, "warn", "at 97 °C", "GpuMemoryHot"),
     ("throttle", {"throttle_reasons": {"hw_power_brake"}}, "fail", "brake", "GpuPowerBrake"),
     ("throttle", {"throttle_reasons": {"hw_thermal"}}, "fail", "half", "GpuHardwareSlowdown"),
@@ -173,7 +239,7 @@ FOUND: list[tuple[str, dict[str, Any], str, str, str]] = [
         "GpuLost",
     ),
     ("limit", {"power_limit_watts": 400.0}, "warn", "400 of 700 W", "PowerLimitBelowDefault"),
-    ("persistence", {"persistence_mode": False}, "warn", "is off", ""),
+    ("persistence", {"persistence_mode": False}, "warn", "is off", "GpuPersistenceOff"),
     (
         "clocks",
         {"clock_hertz": {"sm": 345e6}, "throttle_reasons": {"applications_clocks"}},
@@ -218,7 +284,14 @@ UNTOLD: list[tuple[str, dict[str, Any], str]] = [
     ("margin", {"temperature_margin_celsius": None}, "how far"),
     ("throttle", {"throttle_reasons": None}, "what throttles"),
     ("limit", {"power_limit_watts": None}, "its power limit"),
-    ("persistence", {"persistence_mode": None}, "its persistence mode"),
+    ("persistence", {"persistence_mode": None}, "its persistence mode is not known"),
+    ("ecc-mode", {"ecc_mode": None}, "it has no ECC"),
+    ("energy", {"energy_info": None}, "neither energy nor power"),
+    ("energy", {"energy_info": EnergyInfo("integral")}, "no energy counter"),
+    ("energy", {"energy_suspect": None}, "for long enough"),
+    ("smoothing", {"power_smoothing_lifetime_ratio": None}, "no power smoothing"),
+    ("stray", {"processes": None}, "its processes"),
+    ("stray", {"power_scope": "module"}, "shares its module's"),
     ("clocks", {"clock_hertz": None}, "its clock"),
     ("clocks", {"clock_hertz": {"sm": 345e6}, "utilization_ratio": 0.4}, "under load"),
 ]
@@ -251,6 +324,17 @@ PASSING: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("ecc", {"ecc_errors": {("uncorrected", "dram"): 0, ("corrected", "dram"): 900}}),
+    ("ecc-mode", {"ecc_mode": False, "ecc_mode_pending": False, "ecc_mode_default": False}),
+    ("stray", {"processes": 0, "jobs": ()}),
+    ("smoothing", {"power_smoothing_lifetime_ratio": 0.5}),
+    (
+        "margin",
+        {
+            "temperature_margin_celsius": 30.0,
+            "temperature_celsius": 57.0,
+            "temperature_shutdown_celsius": 95.0,
+        },
+    ),
 ]
 
 
@@ -326,7 +410,7 @@ class TestXids:
             ("119", Level.FAIL, "GpuGspTimeout"),
             ("94", Level.WARN, "GpuXidHardware"),
             ("32", Level.WARN, "GpuXidDriver"),
-            ("9999", Level.WARN, "GpuXidDriver"),
+            ("9999", Level.WARN, "GpuXidUnknown"),
             ("13", Level.PASS, ""),
             ("45", Level.PASS, ""),
         ],

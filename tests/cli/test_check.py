@@ -150,7 +150,7 @@ def test_off_a_terminal_without_colour_or_truncation() -> None:
     assert "\x1b" not in done.stdout
     assert "…" not in done.stdout
     assert all(line == line.rstrip() for line in lines)
-    assert len([line for line in lines if line.startswith(("PASS", "SKIP"))]) == 2 + 72 * 16
+    assert len([line for line in lines if line.startswith(("PASS", "SKIP"))]) == 6 + 72 * 20
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
@@ -298,6 +298,33 @@ class TestDriver:
         }
         code, document = checked("nvml", *ENOUGH, "--minor", "1,3", env=driver.env())
         assert (code, failed(document)) == (0, [])
+
+    def test_settings_and_slowdowns_by_the_drivers_word(self, driver: FakeDriver) -> None:
+        """ECC that was switched off, now or for the next reset; a slowdown without its cause."""
+        with driver.batch():
+            driver.set("*", "field.1", 1)
+            driver.set("*", "field.2", 1)
+            driver.set("*", "ecc_mode_default", 1)
+            driver.set(0, "field.1", 0)
+            driver.set(0, "field.2", 0)
+            driver.set(1, "field.2", 0)
+            driver.set(2, "clocks_event_reasons", 0x8)
+            driver.set(3, "margin_temperature", 0)
+            driver.set(4, "field.1", 0)
+            driver.set(4, "field.2", 0)
+            driver.set(4, "ecc_mode_default", 0)
+        _, document = checked("nvml", *ENOUGH, env=driver.env())
+        found = {
+            (v["gpu"], v["check"], v["level"], v["alert"])
+            for v in document["verdicts"]
+            if v["level"] in ("fail", "warn")
+        }
+        assert found == {
+            (0, "ecc-mode", "warn", "GpuEccOff"),
+            (1, "ecc-mode", "warn", "GpuEccOff"),
+            (2, "throttle", "fail", "GpuHardwareSlowdown"),
+            (3, "margin", "fail", "GpuMarginLow"),
+        }
 
     @pytest.mark.parametrize(("numbers", "sick"), [("0,2", False), ("1", True), ("3,1", True)])
     def test_a_prologs_numbers_are_those_of_gres_conf(

@@ -54,6 +54,7 @@ DOCUMENTS = {
     "doctor": "doctor",
     "metrics": "metrics",
     "rules list": "rules",
+    "rules thresholds": "thresholds",
     "dashboards list": "dashboards",
 }
 """Command lines that need nothing else, and the name of their document in the schema."""

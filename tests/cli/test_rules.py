@@ -59,7 +59,7 @@ class TestRules:
     @pytest.mark.parametrize(
         ("arguments", "code", "says"),
         [
-            (("--thresholds", "none.toml"), 3, "cannot read"),
+            (("--thresholds", "none.toml"), 2, "no file of thresholds"),
             (("--runbook-url", "https://wiki"), 2, "{alert}"),
             (("--to", "/proc/rules"), 3, "name another"),
             (("--format", "yaml"), 2, "--format"),

@@ -114,7 +114,22 @@ def test_gpus_are_uuids_numbers_and_ranges(jobs: Path, gpus: str, written: list[
 
 
 @pytest.mark.parametrize(
-    "gpus", ["all", "-1", "0,x", "1-", "1-2-3", "007", "99999", 'GPU-1"', "GPU-", "*", "0 1"]
+    "gpus",
+    [
+        "all",
+        "-1",
+        "0,x",
+        "1-",
+        "1-2-3",
+        "3-1",
+        "0,3-1",
+        "007",
+        "99999",
+        'GPU-1"',
+        "GPU-",
+        "*",
+        "0 1",
+    ],
 )
 def test_what_is_not_a_gpu_is_said_and_nothing_is_written(jobs: Path, gpus: str) -> None:
     """The job is not known, which is better than a wrong one."""

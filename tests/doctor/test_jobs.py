@@ -18,6 +18,33 @@ KNOWN = Devices(((0,), (1,)), 1, "gres.conf")
 WELL = SlurmHere(node="n1", version="23.11.10", devices=KNOWN)
 
 
+def test_a_folder_of_job_files_that_is_not_there_is_said() -> None:
+    """It may be misspelt in the agent's configuration, or in the prolog."""
+    (finding,) = judge(
+        Jobs(manager="jobfiles", success=True, folder_problem="there is no folder /x")
+    )
+    assert (finding.item, finding.level) == ("jobs", Level.WARN)
+    assert finding.evidence.startswith("there is no folder /x: no prolog")
+    assert "--jobs-dir" in finding.next_step
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("jobs", ""), ("none", "there is no folder"), ("file", "is not a folder")]
+)
+def test_the_folder_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str
+) -> None:
+    """If job files are what the agent reads, and else never."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("gpumon.doctor.jobs._agents_word", lambda *_: WORD)
+    assert says in jobs("http://x", "/metrics", tmp_path / name).folder_problem
+    assert bool(jobs("http://x", "/metrics", tmp_path / name).folder_problem) is bool(says)
+
+
+WORD = {("workload_manager_info", "jobfiles"): 1, ("collector_success", "jobfiles"): 1}
+
+
 def test_a_manager_that_reports_is_well() -> None:
     """Nothing is looked at that is not there."""
     (finding,) = judge(Jobs(manager="kubernetes", success=True, unresolved=0))

@@ -23,6 +23,9 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "agent.env"
 
 
+JOBS = Path("/run/gpumon/jobs")
+
+
 def configured(config: Path | None = None) -> tuple[AgentPlace, Finding]:
     """Return the place, and what is found of the configuration."""
     place, _, found = module._configured(config)
@@ -35,7 +38,7 @@ def test_the_services_variables_go_before_the_file(service: Path, tmp_path: Path
     config.write_text('[agent]\nweb.listen-address = ":1111"\nweb.telemetry-path = "/m"\n')
     service.write_text('# a word\nGPUMON_WEB_LISTEN_ADDRESS="[::1]:2222"\nOTHER=1\n')
     place, found = configured(config)
-    assert place == AgentPlace("http://[::1]:2222", "/m")
+    assert place == AgentPlace("http://[::1]:2222", "/m", jobs_dir=JOBS)
     assert found.level is Level.PASS
     assert found.evidence == f"{config}: [agent]; {service}: GPUMON_WEB_LISTEN_ADDRESS"
     assert "GPUMON_WEB_LISTEN_ADDRESS" not in os.environ
@@ -48,7 +51,7 @@ def test_what_this_process_is_told_goes_before_both(
     service.write_text("GPUMON_WEB_LISTEN_ADDRESS=:2222\nGPUMON_STATE_DIR=/there\n")
     monkeypatch.setenv("GPUMON_WEB_LISTEN_ADDRESS", "10.0.0.17:3333")
     place, _ = configured()
-    assert place == AgentPlace("http://10.0.0.17:3333", "/metrics", Path("/there"))
+    assert place == AgentPlace("http://10.0.0.17:3333", "/metrics", Path("/there"), JOBS)
 
 
 def test_a_variable_that_the_service_would_refuse_is_found(service: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -23,10 +25,21 @@ from tests.e2e.drills import (
     table,
 )
 from tests.support.alerting import Told, at_a_drills_pace, run_alertmanager, run_operator
-from tests.support.fleet import fleet_config, run_fleet
+from tests.support.fleet import RunningFleet, fleet_config, run_fleet
 from tests.support.servers import ROOT, Prometheus, run_prometheus, wait_for
 
 DRILLS = drills()
+CHECK_OF = {alert.alert: alert.check for group in load(shipped()) for alert in group.alerts}
+CHECKED = [
+    drill
+    for drill in DRILLS
+    if CHECK_OF[drill.alert] and not any("for=" in fault for fault in drill.faults)
+]
+"""Drills whose fault is still there when all have arrived, and is one that a check finds.
+
+The others are in ``tests/checks/test_alerts.py``.
+"""
+
 HEALTHY_SECONDS = 20
 """A third of an hour of the fleet's times: more than most alerts wait."""
 
@@ -46,6 +59,8 @@ class Outcome:
     healthy: list[Told]
     told: list[Told]
     firing: list[dict[str, str]]
+    checked: dict[str, list[dict[str, Any]]]
+    """What ``gpumon check`` found of each node while it was broken, by the node's name."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +92,26 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
             now = [drill for drill in DRILLS if drill.last is last]
             fleet.break_([fault for drill in now for fault in drill.faults])
             _await(now, operator.told)
-        yield Outcome(healthy, operator.told(), _firing(prometheus))
+        told, firing = operator.told(), _firing(prometheus)
+        # Last, for it keeps the machine so busy that scrapes come late, and alerts resolve.
+        yield Outcome(healthy, told, firing, _checked(fleet))
+
+
+def _checked(fleet: RunningFleet) -> dict[str, list[dict[str, Any]]]:
+    """Run ``gpumon check`` on each node that has a drill with a check, all at once."""
+    nodes = sorted({drill.labels["node"] for drill in CHECKED})
+    command = [sys.executable, "-m", "gpumon", "check", "--window", "15", "--timeout", "30"]
+    running = {
+        node: subprocess.Popen(
+            [*command, "-o", "json", f"{fleet.url}/nodes/{node}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for node in nodes
+    }
+    return {
+        node: json.loads(p.communicate(timeout=120)[0])["verdicts"] for node, p in running.items()
+    }
 
 
 def _await(expected: list[Drill], told: Callable[[], list[Told]]) -> None:
@@ -121,6 +155,15 @@ class TestDrills:
             assert told.annotations[text]
             assert "no value" not in told.annotations[text]
             assert "<error" not in told.annotations[text]
+
+    @pytest.mark.parametrize("drill", CHECKED, ids=lambda drill: drill.alert)
+    def test_its_check_finds_it_too(self, outcome: Outcome, drill: Drill) -> None:
+        """``gpumon check`` of that node's agent names the alert, of the same GPU."""
+        found = [v for v in outcome.checked[drill.labels["node"]] if v["alert"] == drill.alert]
+        assert {v["check"] for v in found} == {CHECK_OF[drill.alert]}
+        assert {v["level"] for v in found} <= {"fail", "warn"}
+        if "gpu" in drill.labels:
+            assert int(drill.labels["gpu"]) in {v["gpu"] for v in found}
 
     @pytest.mark.parametrize("silence", silences(), ids=lambda s: f"{s.alert}-{s.why[:20]}")
     def test_it_is_not_told(self, outcome: Outcome, silence: Silence) -> None:

@@ -101,6 +101,11 @@ FACTS = [
     ("sram.aggregate_parity", 0, "gpumon_gpu_up", {}, 1),
     ("sram.threshold_exceeded", 1, "gpumon_gpu_sram_threshold_exceeded", {}, 1),
     ("persistence_mode", 0, "gpumon_gpu_persistence_mode", {}, 0),
+    ("field.1", 0, "gpumon_gpu_ecc_mode", {}, 0),
+    ("field.1", 0, "gpumon_gpu_info", {"ecc": "off_until_reset", "persistence": "off"}, 1),
+    ("field.2", 1, "gpumon_gpu_ecc_mode_pending", {}, 1),
+    ("ecc_mode_default", 1, "gpumon_gpu_ecc_mode_default", {}, 1),
+    ("temperature_threshold.0", 95, "gpumon_gpu_temperature_shutdown_celsius", {}, 95),
     ("field.258", 97, "gpumon_gpu_power_smoothing_lifetime_ratio", {}, 0.97),
 ]
 
@@ -308,7 +313,7 @@ def uuid(index: int) -> str:
 
 
 def test_identity_and_source_come_out(exposition: Exposition) -> None:
-    """With the labels of the design, and no others."""
+    """With the labels of the design, with how the board is set, and no others."""
     (facts,) = exposition.all("gpumon_gpu_info", gpu="3")
     assert dict(facts) == {
         "uuid": uuid(3),
@@ -319,6 +324,8 @@ def test_identity_and_source_come_out(exposition: Exposition) -> None:
         "module_id": str(profiles.identity(3)["module_id"]),
         "board_part_number": "692-2G520-0200-000",
         "vbios_version": "96.00.99.00.01",
+        "ecc": "off_until_reset",
+        "persistence": "off",
     }
     (source,) = exposition.all("gpumon_source_info")
     assert dict(source)["driver_version"] == "580.105.08"

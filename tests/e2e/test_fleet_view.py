@@ -86,6 +86,22 @@ def test_programs_get_the_same(prometheus: Prometheus) -> None:
     assert sum(rack["gpus_missing"] for rack in document["racks"]) == 5
 
 
+def test_alerts_that_cannot_fire_are_listed(prometheus: Prometheus) -> None:
+    """What no simulated GPU reports, on the seven nodes that respond; and the rules record it."""
+    argv = [sys.executable, "-m", "gpumon", "rules", "check", f"prom:{prometheus.url}"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    listed = dict(line.split(" cannot fire on ") for line in done.stdout.splitlines())
+    assert listed.keys() == {
+        *("NvswitchFatalError", "XidUnattributed"),
+        *("GpuSramThresholdExceeded", "PowerSmoothingWornOut"),
+    }
+    needs = "7 of 7 nodes: it needs gpumon_gpu_sram_threshold_exceeded"
+    assert listed["GpuSramThresholdExceeded"] == needs
+    recorded = prometheus.query("alert:gpumon_nodes_deaf:count")
+    assert {each["metric"]["alert"] for each in recorded} == listed.keys()
+
+
 def test_what_a_fleet_is_not_is_said(prometheus: Prometheus) -> None:
     """Rows of GPUs are a node's, and a Prometheus without our rules has nothing to say."""
     done = status(prometheus, "-o", "csv")

@@ -127,7 +127,7 @@ def test_what_is_not_known_has_no_sample() -> None:
     """Absent is never zero."""
     silent = reading()
     known = {m.field for m in group_of(GpuReading).metrics if dict(m.samples(silent))}
-    assert known == {"identity", "state", "up"}
+    assert known == {"board", "state", "up"}
 
 
 def test_a_zero_is_a_sample() -> None:
@@ -158,7 +158,7 @@ def test_labels_become_keys() -> None:
     assert samples("energy_info", reading(energy_info=EnergyInfo("counter"))) == {
         ("counter", "gpu"): 1
     }
-    assert list(samples("identity", reading())) == [("NVIDIA H100", "", "16", "", "", "", "")]
+    assert list(samples("board", reading())) == [("NVIDIA H100", "", "16", *[""] * 6)]
 
 
 def test_a_changed_reading_is_what_replace_makes() -> None:

@@ -54,6 +54,21 @@ def test_a_real_training_run_has_its_joules() -> None:
     assert found["error_ratio"] == 0.1  # the log names no board: it might be one that samples
 
 
+def test_a_log_that_names_no_node_is_of_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By GPUMON_NODE, as in every other view; a recording of ours names its own node."""
+    monkeypatch.setenv("GPUMON_NODE", "n17")
+    log = data("h100x8-training/ckpt100.csv.gz")
+    found = document(f"replay:{log},gpus=8,tz=Z", "--by", "node")
+    assert [line["key"] for line in found["lines"]] == ["n17"]
+    file = tmp_path / "node.jsonl"
+    call(["record", "sim:1xH100", "-f", str(file), "--duration", "1", "--interval", "0.5"], 0)
+    monkeypatch.setenv("GPUMON_NODE", "n18")
+    found = document(f"replay:{file}", "--by", "node")
+    assert [line["key"] for line in found["lines"]] == ["n17"]
+
+
 def test_a_recording_of_ours_knows_whose_it_was(tmp_path: Path) -> None:
     """Users' processes as the simulated node shows them."""
     file = tmp_path / "node.jsonl"

@@ -207,8 +207,8 @@ class TestThresholds:
             load_thresholds(own)
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        """It could not be told: no usage error."""
-        with pytest.raises(UnavailableError):
+        """Whoever named it has to name another, as with --config."""
+        with pytest.raises(UsageError, match="no file of thresholds"):
             load_thresholds(tmp_path / "none.toml")
 
 

@@ -228,6 +228,19 @@ def test_a_broken_file_at_the_start_is_said(folder: Path) -> None:
     assert json.dumps(done.stderr).count("\\n") == 1
 
 
+def test_a_wrong_file_is_an_error_before_anybody_can_connect(folder: Path) -> None:
+    """Also one of thresholds that site.toml names; it is said who names it."""
+    file = folder / "site.toml"
+    file.write_text(f'thresholds = "none.toml"\n{file.read_text()}')
+    argv = [sys.executable, "-m", "gpumon", "site", "--site", str(file)]
+    argv += ["--web.listen-address", "127.0.0.1:0"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 2
+    assert f"no file of thresholds {folder / 'none.toml'} (named by {file})" in done.stderr
+    assert "serving" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_sites_thresholds_are_told_and_followed(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

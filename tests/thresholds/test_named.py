@@ -43,7 +43,7 @@ def margin(*argv: str, env: dict[str, str] | None = None) -> str:
     done = gpumon(*argv, "rules", "thresholds", env=env)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if "margin_low_celsius" in line]
-    return line.rpartition(" ")[2]
+    return line.partition("#")[0].strip().rpartition(" ")[2]
 
 
 def test_the_flag_goes_before_the_variable_before_the_file_before_what_ships(
@@ -129,9 +129,18 @@ def test_the_configuration_names_them_for_every_command(
     ("text", "code", "says"),
     [
         ("[heat]\nmargin_lo_celsius = 9\n", 2, "did you mean heat.margin_low_celsius?"),
-        ("[heat]\nmargin_low_celsius = 'hot'\n", 2, "it is a number from 0"),
+        (
+            "[heat]\nmargin_low_celsius = 'hot'\n",
+            2,
+            "it is a number of degrees Celsius from 0 to 1e+15",
+        ),
         ("[heat\n", 2, "write sections and names as gpumon rules thresholds lists them"),
-        (None, 3, "cannot read the thresholds in"),
+        ("[activity]\nidle_ratio = 5\n", 2, "it is a ratio above 0, up to 1, such as 0.05"),
+        ("[activity]\nidle_ratio = 0\n", 2, "it is a ratio above 0, up to 1, such as 0.05"),
+        ("[power]\ncap_ratio = 1.5\n", 2, "it is a ratio from 0 to 1, such as 0.98"),
+        ("[links]\nreplays_per_second = -1\n", 2, "it is a number per second from 0 to"),
+        ("[heat]\nmargin_for = '0s'\n", 2, 'it is a duration such as "10m"'),
+        (None, 2, "no file of thresholds"),
     ],
 )
 @pytest.mark.parametrize("by", ["flag", "variable", "configuration"])

@@ -57,7 +57,7 @@ def test_a_ratio_in_per_cent_is_a_mistake_that_is_named(tmp_path: Path, name: st
     """5 for 5 % would make every GPU idle, and bill it."""
     section, _, key = name.partition(".")
     file = own(tmp_path, f"[{section}]\n{key} = 5\n")
-    with pytest.raises(UsageError, match="a number from 0 to 1") as wrong:
+    with pytest.raises(UsageError, match=r"a ratio (from 0 to|above 0, up to) 1") as wrong:
         load_thresholds(file)
     assert str(wrong.value).startswith(f"{file}: {name} = 5")
 

@@ -21,8 +21,11 @@ from gpumon.model import (
     MigIdentity,
     MigReading,
 )
+from gpumon.workloads import choose
 from gpumon.workloads.jobfiles.jobfiles import JobFiles
+from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.slurm import Slurm, node_name
+from tests.support.clock import FakeClock
 
 OF_ITS_PROLOG = (
     '{"schema": 1, "job_id": "4711", "user": "alice", "account": "physics", "partition": "gpu", '
@@ -176,6 +179,8 @@ WRONG = {
     "since nothing": '{"manager": "lsf", "job_id": "7", "gpus": [1], "since": NaN}',
     "since for ever": '{"manager": "lsf", "job_id": "7", "gpus": [1], "since": 1e400}',
     "until huge": '{"manager": "lsf", "job_id": "7", "gpus": [1], "until": 1' + "0" * 400 + "}",
+    "ends before it begins": {**WHOLE, "since": 1780000000.0, "until": 1779999999.0},
+    "gpus a range": {**WHOLE, "gpus": "3-1"},
     "of tomorrow": {**WHOLE, "schema": 2},
     "large": {**WHOLE, "name": "x" * 70_000},
 }
@@ -248,6 +253,59 @@ def test_without_a_folder_no_job_holds_anything(tmp_path: Path) -> None:
     (tmp_path / "jobs").mkdir()
     write(tmp_path / "jobs", "a", WHOLE)
     assert held(told(manager)) == {("7", "GPU-1")}
+
+
+def test_a_folder_that_is_missing_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be misspelt; and one that is no folder is a problem."""
+    caplog.set_level("INFO")
+    manager = JobFiles(tmp_path / "jbos")
+    for _ in range(3):
+        told(manager)
+    assert [r.message for r in caplog.records] == [
+        f"there is no folder {tmp_path / 'jbos'}: no prolog has written a job file"
+    ]
+    (tmp_path / "file").write_text("")
+    odd = JobFiles(tmp_path / "file")
+    assert odd.allocation(NODE, {}, 0.0) is None
+    assert (odd.errors, odd.success) == (1, False)
+    assert f"{tmp_path / 'file'}: Not a directory" in caplog.text
+
+
+def test_a_job_that_begins_in_the_future_holds_its_gpus_and_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Milliseconds for seconds, or another clock: nobody knows since when it really holds them."""
+    clock = FakeClock()
+    folder = JobFolder(tmp_path, clock)
+    file = write(tmp_path, "late", {**WHOLE, "since": clock.time() + 86_400})
+    write(tmp_path, "now", {**WHOLE, "job_id": "8", "since": clock.time() + 5})
+    for _ in range(3):
+        (late, now) = folder.read() or []
+        assert (late.job.job_id, late.since) == (WHOLE["job_id"], None)
+        assert now.since == clock.time() + 5
+    assert folder.errors == 1
+    assert f"{file}: since is 86400 s in the future" in folder.problem
+    (record,) = caplog.records
+    assert "skipped" not in record.message
+    write(tmp_path, "late", {**WHOLE, "since": clock.time() - 1})
+    folder.read()
+    assert not folder.problem
+
+
+def test_a_simulation_says_that_it_reads_no_job_files(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With how to have them read all the same; without such files nothing is said."""
+    caplog.set_level("INFO")
+    assert choose("auto", {"jobs_dir": tmp_path}, real=False).name == "processes"
+    assert f"the job files in {tmp_path} are not read" in caplog.text
+    assert "--workload-manager jobfiles" in caplog.text
+    caplog.clear()
+    choose("auto", {"jobs_dir": tmp_path / "none"}, real=False)
+    choose("jobfiles", {"jobs_dir": tmp_path}, real=False)
+    assert caplog.text == ""
 
 
 def test_a_folder_that_cannot_be_read_leaves_the_last_known_in_force(

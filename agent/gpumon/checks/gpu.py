@@ -9,6 +9,7 @@ from gpumon.model import NOT_ANSWERED_YET, GpuReading, GpuState
 from gpumon.sources.kinds import has_xids
 from gpumon.times import format_age
 from gpumon.xids import FOLLOWING, RECOVERY, Xid, xid
+from gpumon.xids import xids as known_xids
 
 _STATES = {
     GpuState.LOST: (
@@ -120,7 +121,10 @@ def _asked_for(gpu: GpuReading, seen: Observation) -> str:
     fails="a critical Xid in the last minutes",
     warns="another one of the hardware or the driver; an application's passes",
     of_state=True,
-    alerts=("GpuXidReboot", "GpuXidCritical", "GpuGspTimeout", "GpuXidHardware", "GpuXidDriver"),
+    alerts=(
+        *("GpuXidReboot", "GpuXidCritical", "GpuGspTimeout"),
+        *("GpuXidHardware", "GpuXidDriver", "GpuXidUnknown"),
+    ),
     thresholds=("xid.recent",),
 )
 def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
@@ -152,6 +156,8 @@ def _of_xid(found: Xid, ago: float) -> Finding:
     if found.xid_class == "application":
         return passed(f"{evidence} (an application's)")
     alert = "GpuXidHardware" if found.xid_class == "hardware" else "GpuXidDriver"
+    if found.code not in known_xids():
+        alert = "GpuXidUnknown"
     return Finding(Level.WARN, evidence, found.action, alert)
 
 

@@ -11,6 +11,9 @@ from gpumon.checks.model import Check, Finding, Level, Observation, Verdict, ski
 from gpumon.checks.registry import CHECKS
 from gpumon.model import GpuReading
 
+_OF_NOTHING = ("driver", "count")
+"""Checks that have something to say of a node that could not be looked at."""
+
 _VITAL = ("driver", "state")
 """Checks without which nothing is known of a node or a GPU."""
 
@@ -107,6 +110,7 @@ def judge(
     readings = seen.snapshot.gpus if seen.snapshot is not None else ()
     for check in CHECKS if not readings else checks:  # without a GPU the node has to say why
         wanted = check in checks or check.name == "driver"
+        wanted = wanted and (seen.snapshot is not None or check.name in _OF_NOTHING)
         if check.node is not None and wanted and not (gpus and check.name == "count"):
             verdicts += _of_node(check.name, _worst(check.node(seen)))
     if any(check.name == "state" for check in checks) and seen.snapshot is not None:

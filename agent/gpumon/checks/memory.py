@@ -58,6 +58,39 @@ def ecc(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     yield passed(f"{uncorrected or 0} uncorrectable, {corrected or 0} corrected since driver load")
 
 
+_ECC_ODD = {
+    "off": ("ECC is off", "Switch it on (nvidia-smi -e 1), and reset the GPU when its job ends."),
+    "off_until_reset": (
+        "ECC is off until the next reset",
+        "Reset the GPU when its job ends (gpumon release; nvidia-smi -r).",
+    ),
+    "on_until_reset": (
+        "ECC goes off with the next reset",
+        "If nobody wants that, undo it with nvidia-smi -e 1.",
+    ),
+}
+"""What is said of ECC, and the next step, by its word (``terms.ECC_WORDS``)."""
+
+
+@gpu_check(
+    name="ecc-mode",
+    title="errors of its memory are corrected: ECC is on",
+    warns="ECC is off although the board comes with it on; or it changes with the next reset",
+    alerts=("GpuEccOff",),
+)
+def ecc_mode(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge whether errors of the memory are corrected, now and after the next reset."""
+    del seen
+    word = gpu.board.ecc
+    if not word:
+        yield skipped("it has no ECC, or does not report it")
+    elif word in _ECC_ODD:
+        evidence, step = _ECC_ODD[word]
+        yield Finding(Level.WARN, evidence, step, "GpuEccOff")
+    else:
+        yield passed("ECC is on" if word == "on" else "ECC is off, as the board comes")
+
+
 def _sum(gpu: GpuReading | None, error: str) -> int | None:
     """Return the errors of a kind in all locations; None if none is reported."""
     counts: Mapping[tuple[str, str], int] | None = gpu.ecc_errors if gpu is not None else None

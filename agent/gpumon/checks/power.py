@@ -11,6 +11,7 @@ from gpumon.model import GpuReading
 @gpu_check(
     name="margin",
     title="degrees are left until it slows down, and its memory is not hot",
+    fails="no degree left: it is slowing down because of heat",
     warns="few degrees left until it slows down; hot memory",
     alerts=("GpuMarginLow", "GpuMemoryHot"),
     thresholds=("heat.margin_low_celsius", "heat.hbm_celsius"),
@@ -25,19 +26,38 @@ def margin(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
             "Check fans or coolant; a single GPU points at its cold plate or thermal interface.",
             "GpuMemoryHot",
         )
+    low = seen.number("heat.margin_low_celsius")
     if left is None:
         yield skipped("it does not report how far it is from slowing down")
-    elif left < seen.number("heat.margin_low_celsius"):
+    elif left <= 0:
+        yield Finding(
+            Level.FAIL,
+            f"it is slowing down because of heat{_to_shutdown(gpu)}",
+            "Stop its jobs; check the node's fans or coolant flow and inlet before it runs again.",
+            "GpuMarginLow",
+        )
+    elif left < low:
         yield Finding(
             Level.WARN,
-            f"{left:.0f} °C from slowing down"
-            if left > 0
-            else "it is slowing down because of heat",
+            f"{left:.0f} °C from slowing down",
             "Check the node's fans or coolant flow and inlet; compare it with its neighbors.",
             "GpuMarginLow",
         )
     else:
         yield passed(f"{left:.0f} °C from slowing down")
+
+
+def _to_shutdown(gpu: GpuReading) -> str:
+    """Return `` and 4 °C from switching itself off``; empty if it does not report that."""
+    margin, last = gpu.temperature_margin_celsius, gpu.temperature_margin_threshold_celsius or {}
+    now, end = gpu.temperature_celsius, gpu.temperature_shutdown_celsius
+    if margin is not None and "shutdown" in last:
+        left = margin - last["shutdown"]
+    elif now is not None and end is not None:
+        left = end - now
+    else:
+        return ""
+    return f", and {left:.0f} °C from switching itself off"
 
 
 @gpu_check(
@@ -150,16 +170,68 @@ def limit(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     name="persistence",
     title="the driver keeps the GPU initialized",
     warns="persistence mode is off",
+    alerts=("GpuPersistenceOff",),
 )
 def persistence(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     """Judge whether the driver keeps the GPU initialized; limits are forgotten otherwise."""
     if gpu.persistence_mode is None:
-        yield skipped("it does not report its persistence mode")
+        yield skipped(
+            "its persistence mode is not known: the agent is older, or this source has none"
+        )
     elif gpu.persistence_mode:
         yield passed("persistence mode is on")
     else:
         step = "Run nvidia-persistenced as a service (or nvidia-smi -pm 1)."
-        yield Finding(Level.WARN, "persistence mode is off", step)
+        yield Finding(Level.WARN, "persistence mode is off", step, "GpuPersistenceOff")
+
+
+@gpu_check(
+    name="energy",
+    title="its energy counter can be trusted",
+    warns="the energy counter is stuck, jumps, or differs from the power",
+    alerts=("EnergyCounterSuspect",),
+)
+def energy(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge the device's energy counter, as it was compared with the power over minutes."""
+    del seen
+    if gpu.energy_info is None:
+        yield skipped("it reports neither energy nor power")
+    elif gpu.energy_info.method != "counter":
+        yield skipped("it has no energy counter: its joules are the integral of its power")
+    elif gpu.energy_suspect is None:
+        yield skipped("its energy counter has not been compared with its power for long enough")
+    elif gpu.energy_suspect:
+        yield Finding(
+            Level.WARN,
+            f"its energy counter is not to be believed: {', '.join(sorted(gpu.energy_suspect))}",
+            "Compare with a meter (docs/energy.md); reload the driver when the node is free.",
+            "EnergyCounterSuspect",
+        )
+    else:
+        yield passed("its energy counter agrees with its power")
+
+
+@gpu_check(
+    name="smoothing",
+    title="the circuit that smooths its power is not worn out",
+    warns="little of its power smoothing's life is left",
+    alerts=("PowerSmoothingWornOut",),
+    thresholds=("power.smoothing_life_ratio",),
+)
+def smoothing(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
+    """Judge what is left of the power-smoothing circuit's life."""
+    left = gpu.power_smoothing_lifetime_ratio
+    if left is None:
+        yield skipped("it has no power smoothing, or reports nothing about it")
+    elif left < seen.number("power.smoothing_life_ratio"):
+        yield Finding(
+            Level.WARN,
+            f"{left:.0%} of its power smoothing's life is left",
+            "Plan the board's replacement, and inform those who watch the site's power ramps.",
+            "PowerSmoothingWornOut",
+        )
+    else:
+        yield passed(f"{left:.0%} of its power smoothing's life is left")
 
 
 @gpu_check(

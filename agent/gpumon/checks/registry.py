@@ -15,7 +15,10 @@ CHECKS: tuple[Check, ...] = (
     gpu.age,
     gpu.recovery,
     gpu.xids,
+    node.xid_address,
+    node.nvswitch,
     memory.ecc,
+    memory.ecc_mode,
     memory.remap,
     links.nvlink,
     links.fabric,
@@ -27,6 +30,11 @@ CHECKS: tuple[Check, ...] = (
     power.limit,
     power.persistence,
     power.clocks,
+    power.energy,
+    power.smoothing,
+    node.stray,
+    node.clock,
+    node.collectors,
 )
 
 NAMES = tuple(check.name for check in CHECKS)

@@ -12,7 +12,7 @@ import click
 
 from gpumon import config
 from gpumon.cli import COMMANDS
-from gpumon.errors import UnavailableError, UsageError, hint
+from gpumon.errors import UnavailableError, UsageError
 from gpumon.install import unit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -70,7 +70,7 @@ class Command(click.Command):
         values = {**config.section(tables, str(self.name), COMMANDS, names), **common}
         _name_node(tables, common)
         extra["default_map"] = {names[f]: value for f, value in values.items() if f in names}
-        _check_environment({str(p.envvar) for p in self.params if p.envvar})
+        _check_environment()
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -87,6 +87,8 @@ class InnerCommand(click.Command):
         """Read the configuration if anything of it is for this command."""
         names = _flags(self)
         completing = extra.get("resilient_parsing") or not {"-h", "--help"}.isdisjoint(args)
+        if not completing:
+            _check_environment()
         if parent is not None and not completing and not names.keys().isdisjoint(config.COMMON):
             file, tables = _configuration(parent.parent)
             values = config.common(tables, str(parent.info_name), file)
@@ -98,6 +100,16 @@ class CommandGroup(click.Group):
     """A command that has commands of its own."""
 
     command_class = InnerCommand
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with the whole first sentence of each help, however long."""
+        rows = [(name, _first_sentence(self.commands[name])) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _first_sentence(command: click.Command) -> str:
+    return " ".join((command.help or "").split("\n\n", 1)[0].split())
 
 
 def _configuration(top: click.Context | None) -> tuple[Path | None, dict[str, Any]]:
@@ -125,25 +137,10 @@ def _name_node(tables: Mapping[str, Any], common: Mapping[str, str]) -> None:
         os.environ.setdefault(config.NODE_VARIABLE, str(name))
 
 
-def _check_environment(known: set[str]) -> None:
-    """Raise UsageError for a GPUMON_ variable that a command with such variables does not know.
+def _check_environment() -> None:
+    from gpumon.cli.variables import check_environment
 
-    Those of all commands are known to each, and are not a reason to look at the others.
-    """
-    if not known - _COMMON_VARIABLES:
-        return
-    for name in os.environ:
-        others = name in _COMMON_VARIABLES or name.startswith(
-            ("GPUMON_TEST_", "GPUMON_TARGET_", "GPUMON_GRAFANA_")
-        )
-        if name.startswith("GPUMON_") and name not in known and not others:
-            raise UsageError(
-                f"environment: unknown variable {name}",
-                f"known are {', '.join(sorted(known))}{hint(name, sorted(known))}",
-            )
-
-
-_COMMON_VARIABLES = {"GPUMON_CONFIG", "GPUMON_THRESHOLDS", config.NODE_VARIABLE}
+    check_environment()
 
 
 def declare(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:

@@ -20,11 +20,15 @@ from gpumon.web.listen import DEFAULT_PORT
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AgentPlace:
-    """Where this machine's agent should be: its URL, the path of its metrics, its memory."""
+    """Where this machine's agent should be: its URL, the path of its metrics, its folders.
+
+    ``jobs_dir`` is that of job files.
+    """
 
     url: str = f"http://127.0.0.1:{DEFAULT_PORT}"
     metrics: str = "/metrics"
     state_dir: Path | None = None
+    jobs_dir: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ def read(file: Path | None, *, for_service: bool = False) -> Configured:
             values = agent.make_context("agent", [], parent=parent).params
     except click.UsageError as error:
         raise UsageError(error.format_message().rstrip("."), "see gpumon agent --help") from None
-    place = AgentPlace(_url(values["listen"]), values["telemetry_path"], values["state_dir"])
+    place = AgentPlace(
+        _url(values["listen"]), values["telemetry_path"], values["state_dir"], values["jobs_dir"]
+    )
     own = tuple(config.tables_of(tables))
     shared = tuple(key for key in tables if key not in own)
     return Configured(place, values, shared, own, tuple(sorted(variables)))

@@ -131,8 +131,9 @@ def _file(ctx: click.Context) -> Path | None:
 
 
 def _here(seconds: float, place: AgentPlace) -> list[Question[typing.Any]]:
-    from gpumon.doctor import Question, here, judge, judge_jobs, readings
+    from gpumon.doctor import Question, here, judge, judge_alerts, judge_jobs, readings
     from gpumon.doctor.agent import agent
+    from gpumon.doctor.alerts import alerts
     from gpumon.doctor.jobs import jobs
     from gpumon.install import unit
 
@@ -147,7 +148,8 @@ def _here(seconds: float, place: AgentPlace) -> list[Question[typing.Any]]:
         Question("kernel-log", here.kernel_log, judge.kernel_log),
         Question("agent", lambda: agent(place.url, place.metrics), judge.agent),
         Question("readings", lambda: readings.readings(place.url, place.metrics), readings.judge),
-        Question("jobs", lambda: jobs(place.url, place.metrics), judge_jobs.jobs),
+        Question("alerts", lambda: alerts(place.url, place.metrics), judge_alerts.alerts),
+        Question("jobs", lambda: jobs(place.url, place.metrics, place.jobs_dir), judge_jobs.jobs),
         Question("service", here.service, judge.service),
         Question("state", lambda: here.state(folder), judge.state),
         Question("clock", here.clock, judge.clock),

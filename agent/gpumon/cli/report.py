@@ -88,8 +88,8 @@ if typing.TYPE_CHECKING:
     "--source", default="nvml", show_default=True, help="The source whose ledger to read."
 )
 @thresholds_option(
-    "A site's own thresholds (TOML): what counts as idle in a recording. For the other two the "
-    "agents have already decided that."
+    "A site's own thresholds (TOML): what counts as idle in a recording. For the ledger and for "
+    "prom:URL the agents have already decided that."
 )
 @output("table", "json", "csv", "html")
 def report(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +33,8 @@ _TIME_SCALE = click.option(
     "gpumon rules list\n"
     "gpumon rules export --to /etc/prometheus/rules\n"
     "gpumon rules export --format kubernetes | kubectl apply -f -\n"
-    "gpumon rules check /etc/prometheus/rules/*.yml",
+    "gpumon rules check /etc/prometheus/rules/*.yml\n"
+    "gpumon rules check prom:http://prometheus:9090",
 )
 def rules() -> None:
     """List, export and check the recording and alert rules."""
@@ -51,10 +54,12 @@ def list_(thresholds: Thresholds | None, form: str) -> None:
 
 @rules.command("thresholds")
 @_THRESHOLDS
-def thresholds_(thresholds: Thresholds | None) -> None:
-    """List the thresholds by name, with their values."""
-    for name, value in chosen(thresholds).values.items():
-        click.echo(f"{name} = {value!r}" if isinstance(value, str) else f"{name} = {value:g}")
+@output("table", "json")
+def thresholds_(thresholds: Thresholds | None, form: str) -> None:
+    """List the thresholds by name, with their values; a site's own are marked."""
+    from gpumon.views.thresholds import render_thresholds
+
+    click.echo(render_thresholds(chosen(thresholds), form), nl=False)
 
 
 @rules.command("export")
@@ -87,10 +92,15 @@ def export(
     runbook_url: str | None,
     time_scale: float,
 ) -> None:
-    """Write the rules for Prometheus, vmalert or Kubernetes."""
+    """Write the rules for Prometheus, vmalert or Kubernetes.
+
+    Files that were written with a site's own thresholds are not replaced by those that ship unless
+    thresholds are named; --thresholds /dev/null names those that ship.
+    """
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.rules import Rendering, load, render, render_one
     from gpumon.rules.render import RUNBOOK_URL
+    from gpumon.thresholds import shipped
 
     url = runbook_url or RUNBOOK_URL
     if "{alert}" not in url:
@@ -98,11 +108,15 @@ def export(
             f"--runbook-url {url!r}", "put {alert} in it, in place of the alert's name"
         )
     groups = load(chosen(thresholds), time_scale)
-    rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale)
+    digest = chosen(thresholds).digest
+    own = "" if digest == shipped().digest else digest
+    rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale, own=own)
     if folder is None:
         click.echo(render_one(groups, rendering), nl=False)
         return
     files = render(groups, rendering)
+    if thresholds is None:
+        _must_ship(folder, files)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
@@ -116,21 +130,62 @@ def export(
     click.echo(f"{folder}: {len(files)} files; have Prometheus reload them (SIGHUP)", err=True)
 
 
+def _must_ship(folder: Path, files: Iterable[str]) -> None:
+    """Raise UsageError if one of these files was written with a site's own thresholds."""
+    from gpumon.errors import UsageError
+    from gpumon.rules.render import written_with
+
+    for name in files:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            digest = written_with((folder / name).read_text("utf-8"))
+            if digest:
+                raise UsageError(
+                    f"{folder / name} has a site's own thresholds (digest {digest})",
+                    "name them with --thresholds; --thresholds /dev/null writes those that ship",
+                )
+
+
 @rules.command("check")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]... | prom:URL")
 @_THRESHOLDS
-def check(files: tuple[Path, ...], thresholds: Thresholds | None) -> int:
+def check(files: tuple[str, ...], thresholds: Thresholds | None) -> int:
     """Check rule files, or without files the rules that ship; uses promtool if it is installed.
 
-    Exits with 1 if something is wrong, and 3 if a file cannot be read.
+    With prom:URL, list the alerts that cannot fire on some nodes of this Prometheus, because
+    their drivers do not report what the alert reads.
+
+    Exits with 1 if something is wrong with the rules, and 3 if a file or Prometheus cannot be read.
     """
     from gpumon.rules.check import problems_of_files, problems_of_ours
 
-    problems = problems_of_files(files) if files else problems_of_ours(chosen(thresholds))
+    if any(file.startswith("prom:") for file in files):
+        return _deaf(files, chosen(thresholds))
+    paths = [Path(file) for file in files]
+    problems = problems_of_files(paths) if paths else problems_of_ours(chosen(thresholds))
     for problem in problems.found:
         say(problem)
     say(problems.verdict, err=True)
     return 1 if problems.found else 0
+
+
+def _deaf(targets: tuple[str, ...], thresholds: Thresholds) -> int:
+    """Say which alerts cannot fire on which share of a fleet; UsageError for more than one."""
+    import time
+
+    from gpumon.errors import UsageError
+    from gpumon.prometheus.api import PrometheusApi
+    from gpumon.rules import load
+    from gpumon.rules.deaf import deaf_alerts
+    from gpumon.views.rules import deaf_lines
+
+    if len(targets) > 1:
+        raise UsageError("prom:URL beside others", "check one at a time")
+    with PrometheusApi(targets[0].removeprefix("prom:")) as api:
+        found = deaf_alerts(load(thresholds), lambda query: api.instant(query, time.time()))
+    for line in deaf_lines(found):
+        say(line)
+    say(found.verdict, err=True)
+    return 0
 
 
 command = rules

@@ -78,6 +78,8 @@ def site(
 
     complete = functools.partial(in_site, ctx, thresholds)
     configure_logging(debug=bool(ctx.parent and ctx.parent.params["debug"]))
+    # A file that is wrong is an error before anybody connects.
+    complete(load_site(path))
     with bind(parse_listen_address(listen_address)) as sock:
         logging.getLogger("gpumon").info("serving %s on %s", path, url_of(sock))
         asyncio.run(serve_site(path, sock, web_config, complete))

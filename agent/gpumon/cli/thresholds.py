@@ -34,12 +34,30 @@ def thresholds_option(help_: str) -> Callable[[Function], Function]:
     )
 
 
-def _load(_ctx: click.Context, _parameter: click.Parameter, path: Path | None) -> Thresholds | None:
+def _load(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Thresholds | None:
     if path is None:
         return None
+    from gpumon.errors import GpumonError
     from gpumon.thresholds import load_thresholds
 
-    return load_thresholds(path)
+    try:
+        return load_thresholds(path)
+    except GpumonError as error:
+        who = _who_named_it(ctx, parameter)
+        raise type(error)(f"{error.problem}{who}", error.next_step) from None
+
+
+def _who_named_it(ctx: click.Context, parameter: click.Parameter) -> str:
+    """Return `` (named by …)`` for what nobody typed here; empty for the flag."""
+    source = ctx.get_parameter_source(str(parameter.name))
+    if source is ParameterSource.ENVIRONMENT:
+        return f" (named by {parameter.envvar})"
+    if source is ParameterSource.DEFAULT_MAP:
+        from gpumon.config import DEFAULT_FILE
+
+        given = ctx.find_root().params.get("config_file")
+        return f" (named by {given or DEFAULT_FILE})"
+    return ""
 
 
 def chosen(thresholds: Thresholds | None) -> Thresholds:

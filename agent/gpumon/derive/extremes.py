@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,6 +47,11 @@ class _Window:
     def low(self) -> float:
         return min([tick.low for tick in self._ticks])
 
+    def forget_lows(self) -> None:
+        """Forget the lowest values; the highest, and the steepest, stay."""
+        again = [dataclasses.replace(tick, low=math.inf) for tick in self._ticks]
+        self._ticks = collections.deque(again)
+
     def high(self) -> float:
         return max([tick.high for tick in self._ticks])
 
@@ -58,6 +64,9 @@ class _NodeSum:
 
     def __init__(self) -> None:
         self._held: dict[str, float] = {}
+        self._members: set[str] = set()
+        self.changed = False
+        """Whether other GPUs than a tick before are in the sum."""
         self._recent: collections.deque[tuple[int, float]] = collections.deque()
 
     def add(self, readings: Iterable[GpuReading]) -> _Extremes | None:
@@ -69,7 +78,11 @@ class _NodeSum:
             for sample in reading.power_samples:
                 of_bin = bins.setdefault(round(sample.time / BIN_SECONDS), {})
                 of_bin[reading.identity.uuid] = sample.watts
-        if self._held.keys() - present:  # a GPU went away: what it drew no longer counts
+        self.changed = present != self._members
+        if self.changed:
+            # A GPU went away or came back: what it drew no longer counts, or does again. That is
+            # a step of what is added up, and of no power, so nothing from before is compared with.
+            self._members = present
             self._held = {uuid: w for uuid, w in self._held.items() if uuid in present}
             self._recent.clear()
         sums = []
@@ -139,6 +152,9 @@ class PowerExtremes:
     def _node_reading(self, gpus: list[GpuReading]) -> NodeReading:
         counted = _each_once(gpu for gpu in gpus if gpu.power_watts is not None)
         tick = self._sum.add(counted)
+        if self._sum.changed:
+            # A sum over fewer GPUs is no trough of what all of them drew.
+            self._node.forget_lows()
         if tick is not None:
             self._node.add(tick)
         if not counted:
@@ -146,10 +162,11 @@ class PowerExtremes:
         total = _total(gpu.power_watts or 0.0 for gpu in counted)
         if self._node.empty:
             return NodeReading(gpu_power_watts=total)
+        low = self._node.low()
         return NodeReading(
             gpu_power_watts=total,
             gpu_power_peak_watts=self._node.high(),
-            gpu_power_trough_watts=self._node.low(),
+            gpu_power_trough_watts=low if math.isfinite(low) else None,
             gpu_power_ramp_watts_per_second=self._node.ramp(),
         )
 

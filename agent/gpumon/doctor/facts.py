@@ -117,13 +117,15 @@ class SlurmHere:
 class Jobs:
     """Which workload manager reports the jobs, as the agent says; empty if it does not.
 
-    ``unresolved`` is how many hold GPUs that are not known.
+    ``unresolved`` is how many hold GPUs that are not known, ``folder_problem`` why its folder has
+    no job files.
     """
 
     manager: str = ""
     success: bool | None = None
     unresolved: int | None = None
     slurm: SlurmHere | None = None
+    folder_problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,6 +133,21 @@ class Readings:
     """How many readings the agent left out as impossible, by quantity; None if there is none."""
 
     refused: Mapping[str, int] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AlertFeeds:
+    """Which alerts find nothing to read in what the agent serves.
+
+    ``deaf`` has, by what is missing, the alerts that need it and the GPUs on which it is missing.
+    ``alerts`` is how many were looked at, ``gpus`` how many GPUs respond; ``problem`` is why
+    nothing is known.
+    """
+
+    gpus: int = 0
+    alerts: int = 0
+    deaf: Mapping[str, Mapping[str, Sequence[int]]] = dataclasses.field(default_factory=dict)
+    problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

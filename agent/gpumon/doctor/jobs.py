@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from gpumon.doctor import command
 from gpumon.doctor.agent import ask
@@ -22,6 +23,7 @@ from gpumon.workloads.slurm.devices import (
 )
 
 SLURM = "slurm"
+JOB_FILES = "jobfiles"
 
 _SAMPLE = re.compile(
     r"^gpumon_(workload_manager_info|collector_success|workload_manager_unresolved_jobs)"
@@ -30,8 +32,11 @@ _SAMPLE = re.compile(
 )
 
 
-def jobs(url: str, metrics: str) -> Jobs:
-    """Ask the agent which manager reports its jobs, and look at Slurm if that is here."""
+def jobs(url: str, metrics: str, folder_: Path | None = None) -> Jobs:
+    """Ask the agent which manager reports its jobs, and look at what it reads on this machine.
+
+    ``folder_`` is that of job files.
+    """
     found = _agents_word(url, metrics)
     manager = next((name for key, name in found if key == "workload_manager_info"), "")
     here = manager == SLURM or (not manager and folder() is not None)
@@ -40,7 +45,19 @@ def jobs(url: str, metrics: str) -> Jobs:
         success=found.get(("collector_success", manager)) != 0 if manager else None,
         unresolved=found.get(("workload_manager_unresolved_jobs", "")),
         slurm=slurm() if here else None,
+        folder_problem=_folder_problem(folder_) if folder_ and manager == JOB_FILES else "",
     )
+
+
+def _folder_problem(path: Path) -> str:
+    """Return why nothing can come of a folder of job files, or nothing."""
+    try:
+        if path.is_dir():
+            return ""
+        there = path.exists()
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return f"{path} is not a folder" if there else f"there is no folder {path}"
 
 
 def _agents_word(url: str, metrics: str) -> Mapping[tuple[str, str], int]:

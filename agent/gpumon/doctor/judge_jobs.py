@@ -22,6 +22,12 @@ def _reported(facts: Jobs) -> Finding:
     manager = facts.manager
     if not manager:
         return unasked("jobs", "no agent says which workload manager reports them")
+    if facts.folder_problem:
+        return odd(
+            "jobs",
+            f"{facts.folder_problem}: no prolog has written a job file since this node was started",
+            f"compare --jobs-dir with the folder that the prolog writes to: {GUIDE}",
+        )
     if facts.success is False:
         return odd("jobs", f"{manager} could not be read last time", "see the agent's log")
     if facts.unresolved:

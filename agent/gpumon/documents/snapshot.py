@@ -15,6 +15,7 @@ from gpumon.clock import SYSTEM
 from gpumon.documents.write import SCHEMA
 from gpumon.errors import UsageError
 from gpumon.model import (
+    AgentFacts,
     Denied,
     EnergyInfo,
     FabricInfo,
@@ -35,6 +36,7 @@ from gpumon.model import (
     MigIdentity,
     MigReading,
     NodeReading,
+    NvswitchReading,
     PassedThrough,
     Platform,
     PowerSample,
@@ -51,7 +53,7 @@ Document = dict[str, Any]
 _METRICS = [
     metric
     for metric in group_of(GpuReading).metrics
-    if metric.field not in ("identity", "state", "up", "platform")
+    if metric.field not in ("board", "state", "up", "platform")
 ]
 _FACTS_OF = {
     "energy_info": EnergyInfo,
@@ -91,6 +93,7 @@ def to_document(
         "origins": {str(number): dict(table) for number, table in snapshot.origins.items()},
         "passed_through": [_elsewhere(one) for one in snapshot.passed_through],
         "unlisted": list(snapshot.unlisted),
+        "agent": _agent_document(snapshot.agent),
     }
 
 
@@ -126,6 +129,7 @@ def from_document(document: Document) -> Snapshot:
             origins=_origins_from(document.get("origins", {})),
             passed_through=tuple(map(_elsewhere_from, document.get("passed_through", ()))),
             unlisted=tuple(document.get("unlisted", ())),
+            agent=_agent_from(document.get("agent")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UsageError(f"no gpumon snapshot ({type(error).__name__}: {error})") from None
@@ -134,6 +138,9 @@ def from_document(document: Document) -> Snapshot:
 _NODE_METRICS = group_of(NodeReading).metrics
 _HOST_METRICS = group_of(HostReading).metrics
 _JOB_METRICS = [m for m in group_of(JobReading).metrics if m.kind is not Kind.INFO]
+_AGENT = ("clock_synchronized", "clock_offset_seconds", "unattributed_xids", "manager")
+_NVSWITCH = ("nvswitch", "pci_bus_id")
+_SXIDS = group_of(NvswitchReading).metrics
 _SHARE = ("gpu", "uuid", "share", "energy_joules")
 _MIG_METRICS = [m for m in group_of(MigReading).metrics if m.kind is not Kind.INFO]
 
@@ -184,6 +191,41 @@ def _gpu_document(gpu: GpuReading, now: float, *, samples: bool) -> Document:
     if samples:
         document["power_samples"] = [[s.time, s.watts] for s in gpu.power_samples]
     return document
+
+
+def _agent_document(agent: AgentFacts | None) -> Document | None:
+    if agent is None:
+        return None
+    return {
+        **{name: getattr(agent, name) for name in _AGENT},
+        "collectors": dict(agent.collectors),
+        "nvswitches": [
+            {
+                **{name: getattr(switch, name) for name in _NVSWITCH},
+                **{m.field: _plain(getattr(switch, m.field)) for m in _SXIDS},
+            }
+            for switch in agent.nvswitches
+        ],
+    }
+
+
+def _agent_from(document: Document | None) -> AgentFacts | None:
+    if document is None:
+        return None
+    offset = document.get("clock_offset_seconds")
+    if offset is not None:
+        _check_numbers(offset)
+    return AgentFacts(
+        **{name: document[name] for name in _AGENT if name in document},
+        collectors={str(k): bool(v) for k, v in document.get("collectors", {}).items()},
+        nvswitches=tuple(
+            NvswitchReading(
+                **{name: switch[name] for name in _NVSWITCH},
+                **{m.field: _checked(m, switch.get(m.field)) for m in _SXIDS},
+            )
+            for switch in document.get("nvswitches", ())
+        ),
+    )
 
 
 def _mig_document(instance: MigReading) -> Document:

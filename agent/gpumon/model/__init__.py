@@ -11,7 +11,7 @@ from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading, Ledger
 from gpumon.model.metric import Group, Kind, Metric, Tier, group_of
 from gpumon.model.mig import MigReading
 from gpumon.model.nvswitch import NvswitchReading
-from gpumon.model.snapshot import NodeReading, Snapshot, SourceInfo
+from gpumon.model.snapshot import AgentFacts, NodeReading, Snapshot, SourceInfo
 from gpumon.model.terms import (
     GPU_STATES,
     NOT_ANSWERED_YET,
@@ -36,6 +36,7 @@ __all__ = [
     "NOT_ANSWERED_YET",
     "RECOVERY_ACTIONS",
     "THROTTLE_REASONS",
+    "AgentFacts",
     "Allocation",
     "Denied",
     "EnergyInfo",

@@ -28,6 +28,7 @@ from gpumon.model.terms import (
     GPU_STATES,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
+    Board,
     EnergyInfo,
     FabricInfo,
     GpuIdentity,
@@ -35,6 +36,7 @@ from gpumon.model.terms import (
     GpuState,
     Platform,
     PowerSample,
+    ecc_word,
 )
 
 
@@ -54,20 +56,7 @@ class GpuReading(GpuDetail):
     ``reason`` says why in words; what the agent remembers of the GPU (its Xids) stays.
     """
 
-    identity: GpuIdentity = info(
-        "What this GPU is; join on uuid.",
-        labels=(
-            "name",
-            "architecture",
-            "serial",
-            "pci_bus_id",
-            "module_id",
-            "board_part_number",
-            "vbios_version",
-        ),
-        name="",
-        required=True,
-    )
+    identity: GpuIdentity
     state: GpuState = gauge(
         "1 for the state this GPU is in.",
         tier=Tier.CORE,
@@ -144,6 +133,10 @@ class GpuReading(GpuDetail):
     temperature_margin_celsius: float | None = gauge(
         "Degrees left to the nearest slowdown; low is bad.",
         tier=Tier.CORE,
+    )
+    temperature_shutdown_celsius: float | None = gauge(
+        "Temperature at which this GPU switches itself off; GPUs before Ada.",
+        tier=Tier.FULL,
     )
     fan_speed_ratio: float | None = gauge(
         "Fan speed as a share of its maximum, the fastest fan's.",
@@ -386,6 +379,15 @@ class GpuReading(GpuDetail):
         tier=Tier.FULL,
     )
     processes: int | None = gauge("Processes that hold a context on this GPU.")
+    ecc_mode: bool | None = gauge(
+        "1 while this GPU corrects errors of its memory (ECC).", tier=Tier.FULL
+    )
+    ecc_mode_pending: bool | None = gauge(
+        "1 if it corrects errors of its memory after its next reset.", tier=Tier.FULL
+    )
+    ecc_mode_default: bool | None = gauge(
+        "1 if it corrects errors of its memory unless somebody switches that off.", tier=Tier.FULL
+    )
     mig_mode: bool | None = gauge(
         "1 while the GPU is divided into MIG instances; absent if it cannot be.",
     )
@@ -411,6 +413,25 @@ class GpuReading(GpuDetail):
     def up(self) -> bool:
         """Whether the GPU could be read."""
         return self.state is GpuState.OK
+
+    @derived_info(
+        "What this GPU is, and how it is set; join on uuid.",
+        labels=(
+            *("name", "architecture", "serial", "pci_bus_id", "module_id"),
+            *("board_part_number", "vbios_version", "ecc", "persistence"),
+        ),
+        name="",
+    )
+    def board(self) -> Board:
+        """What the GPU is, with its settings in words (``terms.ECC_WORDS``)."""
+        persistence = self.persistence_mode
+        return Board(
+            self.identity,
+            ecc=ecc_word(
+                now=self.ecc_mode, pending=self.ecc_mode_pending, default=self.ecc_mode_default
+            ),
+            persistence="" if persistence is None else "on" if persistence else "off",
+        )
 
     @derived_info(
         "This GPU's place in its rack (NVL72 and the like): slot counts all trays, tray compute "

@@ -250,6 +250,8 @@ def metric_group(*, prefix: str, labels: Sequence[str] = ()) -> Callable[[Owner]
         fields = sorted(dataclasses.fields(owner), key=lambda field: field.name not in own)
         rows = [(f.name, f.metadata["row"]) for f in fields if "row" in f.metadata]
         rows += [(k, v.row) for k, v in vars(owner).items() if isinstance(v, MetricProperty)]
+        # What the owner is (its info without a name) comes before what it reads.
+        rows.sort(key=lambda row: row[1].name != "")
         metrics = tuple(row.complete(prefix, field) for field, row in rows)
         setattr(owner, _GROUP, Group(labels=tuple(labels), metrics=metrics))
         return owner

@@ -10,6 +10,7 @@ from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.ledger import LedgerState
 from gpumon.model.metric import Tier, gauge, metric_group
+from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.origins import Origins
 from gpumon.model.terms import Denied, PassedThrough
 
@@ -59,6 +60,22 @@ class NodeReading:
         return ()
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFacts:
+    """What a node's agent knows beyond its source, as far as checks judge by it.
+
+    ``collectors`` says of each part of the agent whether it works, ``manager`` is what reports
+    which job holds which GPU; see ``AgentReading`` for the others.
+    """
+
+    clock_synchronized: bool | None = None
+    clock_offset_seconds: float | None = None
+    unattributed_xids: int | None = None
+    collectors: Mapping[str, bool] = dataclasses.field(default_factory=dict)
+    manager: str = ""
+    nvswitches: tuple[NvswitchReading, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a source knew at ``time`` (unix seconds of the source's own clock).
@@ -72,6 +89,7 @@ class Snapshot:
     addresses of those that have come to this driver and that it does not list.
     ``refused`` are the readings since the snapshot before that were left out because no such value
     is possible, by quantity.
+    ``agent`` is what the node's agent adds, None if no agent was asked.
     """
 
     time: float
@@ -92,3 +110,4 @@ class Snapshot:
     passed_through: tuple[PassedThrough, ...] = ()
     unlisted: tuple[str, ...] = ()
     refused: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    agent: AgentFacts | None = None

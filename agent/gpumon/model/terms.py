@@ -158,6 +158,36 @@ class PassedThrough:
     identity: GpuIdentity | None = None
 
 
+ECC_WORDS = ("on", "off", "off_by_default", "on_until_reset", "off_until_reset")
+"""How the correction of memory errors is set, in one word."""
+
+
+def ecc_word(*, now: bool | None, pending: bool | None, default: bool | None) -> str:
+    """Return how ECC is set: now, after the next reset, as the board comes; empty if not known."""
+    if now is None:
+        return ""
+    word = "on" if now else "off"
+    if pending is not None and pending is not now:
+        return f"{word}_until_reset"
+    return "off_by_default" if not now and default is False else word
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Board:
+    """What a GPU is and how it is set, as one series says it.
+
+    ``ecc`` is one of ECC_WORDS, ``persistence`` is on or off; each is empty if it is not known.
+    """
+
+    identity: GpuIdentity
+    ecc: str
+    persistence: str
+
+    def __getattr__(self, name: str) -> object:
+        """Return a fact of the identity."""
+        return getattr(self.identity, name)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class EnergyInfo:
     """How the joules of a GPU are known.

@@ -57,7 +57,7 @@ def gather(wanted: Wanted, progress: Progress = silent) -> Gathered:
             hours = load_prometheus(api, wanted.since, wanted.until, wanted.scope, progress)
         return Gathered(hours=hours, since=wanted.since, until=wanted.until)
     if kind == "replay":
-        recorded = load_recording(SourceSpec.parse(wanted.target), wanted.active_ratio)
+        recorded = load_recording(SourceSpec.parse(wanted.target), wanted.active_ratio, wanted.node)
         since, until = hours_of_span(recorded.since, recorded.until)
         fine = Reckoned(
             curve=recorded.curve,

@@ -40,10 +40,11 @@ class Recorded:
     unknown_joules: float
 
 
-def load_recording(spec: SourceSpec, active_ratio: float) -> Recorded:
+def load_recording(spec: SourceSpec, active_ratio: float, node: str = "") -> Recorded:
     """Play a recording into a ledger; raises what opening and reading it raise.
 
-    From ``active_ratio`` on a held GPU is active.
+    From ``active_ratio`` on a held GPU is active. ``node`` is what the node is called if the
+    recording does not say.
     """
     source = ReplaySource(spec, SYSTEM)
     journal = _Journal()
@@ -52,9 +53,9 @@ def load_recording(spec: SourceSpec, active_ratio: float) -> Recorded:
     coverage = Coverage()
     points: list[tuple[float, float]] = []
     gpus: dict[str, int] = {}
-    node, error, lowest, highest, mean = "", 0.0, float("inf"), 0.0, False
+    error, lowest, highest, mean = 0.0, float("inf"), 0.0, False
     for snapshot in source.play(STEP_SECONDS):
-        node = snapshot.node
+        node = snapshot.node or node
         ledger.update(snapshot, holders.allocation(snapshot), snapshot.time, _beyond_gpus(snapshot))
         coverage.add(snapshot)
         points.append((snapshot.time, journal.millijoules / 1000))

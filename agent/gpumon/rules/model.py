@@ -26,6 +26,9 @@ class Alert:
     ``hold`` and ``keep`` are Prometheus's ``for`` and ``keep_firing_for``, durations as text, empty
     for none; ``why`` is the reason for them and for the severity, ``action`` the next step. Texts
     are Prometheus's templates.
+
+    ``check`` is the check of ``gpumon check`` that finds the same thing on the node; ``no_check``
+    is the reason if there is none. One of them is empty.
     """
 
     alert: str
@@ -38,6 +41,8 @@ class Alert:
     why: str
     hold: str = ""
     keep: str = ""
+    check: str = ""
+    no_check: str = ""
 
 
 Rule = RecordingRule | Alert

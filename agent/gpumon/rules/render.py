@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,14 +19,21 @@ _HEADER = """\
 # agent/gpumon/rules/source/{file}.yml; thresholds are thresholds.toml's, or a site's own{scale}.
 """
 
+_OWN = "# Thresholds are a site's own, of digest "
+"""What begins the line of a header that says which thresholds a file was written with."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
-    """The reader that rules are written for."""
+    """The reader that rules are written for.
+
+    ``own`` is the digest of the thresholds if they are a site's own.
+    """
 
     form: str = "prometheus"
     runbook_url: str = RUNBOOK_URL
     time_scale: float = 1.0
+    own: str = ""
 
 
 def render(groups: Sequence[RuleGroup], rendering: Rendering) -> dict[str, str]:
@@ -42,7 +50,18 @@ def render(groups: Sequence[RuleGroup], rendering: Rendering) -> dict[str, str]:
 
 def _header(file: str, rendering: Rendering) -> str:
     scale = f", times divided by {rendering.time_scale:g}" if rendering.time_scale != 1 else ""
-    return _HEADER.format(file=file, scale=scale)
+    own = f"{_OWN}{rendering.own}.\n" if rendering.own else ""
+    return _HEADER.format(file=file, scale=scale) + own
+
+
+def written_with(text: str) -> str:
+    """Return the digest of the site's own thresholds that a file was written with; empty if none.
+
+    A file of an older version does not say it.
+    """
+    header = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    found = [line.removeprefix(_OWN).rstrip(".") for line in header if line.startswith(_OWN)]
+    return found[0] if found else ""
 
 
 def render_one(groups: Sequence[RuleGroup], rendering: Rendering) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from gpumon.rules.feeds import DEAF, deaf_nodes
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
 from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
@@ -67,18 +68,35 @@ def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ..
 
     ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
     """
-    # Words tell the time as it is meant, also in a drill.
-    fill, words = _Fill(thresholds, time_scale), _Fill(thresholds, 1.0)
     groups: list[RuleGroup] = []
     folder = importlib.resources.files("gpumon.rules").joinpath("source")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yml"):
-            document = yaml.safe_load(file.read_text("utf-8"))
-            groups += [
-                _group(file.name.removesuffix(".yml"), group, fill, words)
-                for group in document["groups"]
-            ]
-    return tuple(groups)
+            name = file.name.removesuffix(".yml")
+            groups += load_text(name, file.read_text("utf-8"), thresholds, time_scale)
+    return (*groups, _deaf(groups, time_scale))
+
+
+def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
+    """Return the group that records on how many nodes which alert cannot fire.
+
+    It is made of the alerts themselves. Once in ten minutes, for it looks at a series of every GPU
+    for each of them, and what a driver reports changes with its version.
+    """
+    rule = RecordingRule(record=DEAF, expr=deaf_nodes(groups))
+    return RuleGroup(
+        file="monitor", name="gpumon-deaf", rules=(rule,), interval=scaled("10m", time_scale)
+    )
+
+
+def load_text(
+    file: str, text: str, thresholds: Thresholds, time_scale: float = 1.0
+) -> tuple[RuleGroup, ...]:
+    """Return the groups of one source's text; RuleError, or KeyError, for a mistake in it."""
+    # Words tell the time as it is meant, also in a drill.
+    fill, words = _Fill(thresholds, time_scale), _Fill(thresholds, 1.0)
+    document = yaml.safe_load(text)
+    return tuple(_group(file, group, fill, words) for group in document["groups"])
 
 
 class _Fill:
@@ -140,15 +158,19 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Ru
 def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     name = entry["alert"]
     texts = ("severity", "team", "summary", "description", "action", "why")
-    _known(entry, {"alert", "expr", "for", "keep_firing_for", *texts}, name)
+    other = ("check", "no_check")
+    _known(entry, {"alert", "expr", "for", "keep_firing_for", *texts, *other}, name)
     if entry["severity"] not in SEVERITIES or entry["team"] not in TEAMS:
         raise RuleError(f"{name}: severity or team")
+    if ("check" in entry) is ("no_check" in entry):
+        raise RuleError(f"{name}: either its check, or why there is none")
     return Alert(
         alert=name,
         expr=fill.text(entry["expr"].strip()),
         hold=fill.duration(entry.get("for", "")),
         keep=fill.duration(entry.get("keep_firing_for", "")),
         **{text: words.text(entry[text].strip()) for text in texts},
+        **{key: entry[key].strip() for key in other if key in entry},
     )
 
 

@@ -154,6 +154,7 @@ class Node:
             ledger=parts.books.state() if parts.books else now.ledger,
             denied=self._denied(),
             origins=self._origins(now),
+            agent=selfreport.facts(self.agent_reading(), self.nvswitches()),
         )
 
     def ready(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpumon.model import Snapshot, SourceInfo
+from gpumon.model import AgentFacts, NvswitchReading, Snapshot, SourceInfo
 from gpumon.model.agent import AgentReading, BuildInfo, ThresholdsInfo
 from gpumon.server.lastword import LastWord
 from gpumon.server.parts import NodeParts
@@ -46,6 +46,19 @@ def _unlisted(snapshot: Snapshot | None, source: SourceInfo) -> dict[str, int] |
     if snapshot is None or not snapshot.up or not is_real(source.source):
         return None
     return {"passed_through": len(snapshot.passed_through), "late": len(snapshot.unlisted)}
+
+
+def facts(agent: AgentReading, nvswitches: tuple[NvswitchReading, ...]) -> AgentFacts:
+    """Return what checks judge the agent by."""
+    manager = agent.workload_manager_info
+    return AgentFacts(
+        clock_synchronized=agent.clock_synchronized,
+        clock_offset_seconds=agent.clock_offset_seconds,
+        unattributed_xids=agent.unattributed_xids,
+        collectors={name: bool(works) for name, works in agent.collector_success.items()},
+        manager=manager.manager if manager else "",
+        nvswitches=nvswitches,
+    )
 
 
 def _collectors(snapshot: Snapshot | None, last: LastWord, parts: NodeParts) -> dict[str, int]:

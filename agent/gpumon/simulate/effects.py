@@ -116,6 +116,10 @@ def _by_the_cap(reading: Any, _fault: Fault, _lasted: float) -> Changes:
     return {"throttle_reasons": (reading.throttle_reasons or frozenset()) | {"sw_power_cap"}}
 
 
+def _slowed_down(reading: Any, _fault: Fault, _lasted: float) -> Changes:
+    return {"throttle_reasons": (reading.throttle_reasons or frozenset()) | {"hw_slowdown"}}
+
+
 def _held_down(reading: Any, _fault: Fault, lasted: float) -> Changes:
     times = dict(reading.throttle_seconds or {})
     times["sw_power_cap"] = times.get("sw_power_cap", 0.0) + lasted
@@ -136,6 +140,9 @@ _TOLD: Mapping[str, Effect] = {
     "memory_hot": _value("memory_temperature_celsius"),
     "smoothing_life": _value("power_smoothing_lifetime_ratio"),
     "vbios": _firmware,
+    "hw_slowdown": _slowed_down,
+    "persistence_off": _set(persistence_mode=False),
+    "ecc_off": _set(ecc_mode=False, ecc_mode_pending=False),
     "current_limited": _by_the_cap,
 }
 """What is so while the fault lasts."""

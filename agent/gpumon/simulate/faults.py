@@ -65,6 +65,9 @@ KINDS: Mapping[str, FaultKind] = {
         FaultScope.GPU, "this number of PCI Express packets a second are sent again", 1
     ),
     "memory_hot": FaultKind(FaultScope.GPU, "its HBM at this many degrees C", 97),
+    "hw_slowdown": FaultKind(FaultScope.GPU, "the hardware slows it down, and names no cause"),
+    "persistence_off": FaultKind(FaultScope.GPU, "its persistence mode is off"),
+    "ecc_off": FaultKind(FaultScope.GPU, "somebody has switched ECC off"),
     "energy_stuck": FaultKind(FaultScope.GPU, "its energy counter stands still"),
     "energy_diverging": FaultKind(
         FaultScope.GPU, "its energy counter goes at this share of its pace", 0.7

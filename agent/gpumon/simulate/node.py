@@ -147,6 +147,11 @@ class FleetNode:
             encoder = self._encoders[format_, tier] = Encoder(format_, tier)
         return exposition(self._agent, encoder, "", users=True, monotonic=self._clock.monotonic())
 
+    def look(self) -> Snapshot | None:
+        """Go on to now and return what the agent knows; None before its first reading."""
+        self.advance()
+        return self._agent.now()
+
     def advance(self) -> None:
         """Go on to now, with a tick of the agent at least each half minute."""
         now, last = self._clock.seconds(), self._sim.tick / TICKS_PER_SECOND

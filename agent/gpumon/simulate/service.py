@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gpumon.documents.thresholds import to_document
+from gpumon.documents.snapshot import to_document as snapshot_document
+from gpumon.documents.thresholds import DIGEST_HEADER, to_document
 from gpumon.documents.write import json_of
 from gpumon.errors import UsageError
 from gpumon.exposition import Encoder, content_type, negotiate
@@ -68,6 +69,19 @@ class _Answers:
         body = node.scrape(format_, self._tier)
         # Not compressed: whoever simulates a thousand nodes has them on the same machine.
         return Response(body, headers={"content-type": content_type(accept)})
+
+    async def snapshot(self, request: Request) -> Response:
+        node = self._fleet.nodes.get(request.path_params["name"])
+        if node is None:
+            return PlainTextResponse("no such node: see /sd\n", 404)
+        if node.active("agent_dead") or node.active("node_dead"):
+            return PlainTextResponse(NOBODY, 503)
+        now = node.look()
+        if now is None:
+            return json_answer(request, {"error": "no reading yet: try again in a second"}, 503)
+        digest = {DIGEST_HEADER: self._fleet.thresholds.digest}
+        document = snapshot_document(now, monotonic=self._fleet.clock.monotonic())
+        return json_answer(request, document, headers=digest)
 
     async def targets(self, request: Request) -> Response:
         return json_text_answer(request, json_of(self._fleet.targets(request.url.netloc)))
@@ -130,6 +144,8 @@ def make_fleet_app(fleet: SimFleet, tier: Tier = Tier.STANDARD) -> Starlette:
         routes=[
             Route("/", answers.index),
             Route("/nodes/{name}/metrics", answers.metrics),
+            Route("/nodes/{name}/api/v1/snapshot", answers.snapshot),
+            Route("/nodes/{name}/api/v1/thresholds", answers.thresholds),
             Route("/sd", answers.targets),
             Route("/site/metrics", answers.site),
             Route("/api/v1/thresholds", answers.thresholds),

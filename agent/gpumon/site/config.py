@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpumon.config import read_toml
-from gpumon.errors import UnavailableError, UsageError, hint
+from gpumon.errors import GpumonError, UnavailableError, UsageError, hint
 from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, Tariff, read_hours
 from gpumon.site.nodes import PLACES, SiteNode
 from gpumon.site.toml import Table
@@ -104,7 +104,11 @@ class _Reader:
         if not file:
             return shipped()
         self._files["thresholds"] = self._path.parent / file
-        return load_thresholds(self._files["thresholds"])
+        try:
+            return load_thresholds(self._files["thresholds"])
+        except GpumonError as error:
+            named = f"{error.problem} (named by {self._path})"
+            raise type(error)(named, error.next_step) from None
 
     def _nodes(self, top: Table, port: int) -> tuple[SiteNode, ...]:
         found: dict[str, SiteNode] = {}

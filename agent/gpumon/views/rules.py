@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from gpumon.documents.write import json_text
+from gpumon.rules.deaf import Deafness
 from gpumon.rules.model import Alert
 from gpumon.views.console import make_console, text_of
 
@@ -49,3 +50,11 @@ def _markdown(alerts: Sequence[Alert]) -> str:
         for a in alerts
     ]
     return _INTRODUCTION + "".join(lines)
+
+
+def deaf_lines(found: Deafness) -> list[str]:
+    """Return a line for each alert that cannot fire on some nodes."""
+    return [
+        f"{one.alert} cannot fire on {one.nodes} of {found.nodes} nodes: it needs {one.needs}"
+        for one in found.found
+    ]

@@ -6,6 +6,7 @@ whose prolog can write a file needs neither: ``jobfiles`` reads it.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from gpumon.workloads import jobfiles, kubernetes, processes, slurm
@@ -13,6 +14,8 @@ from gpumon.workloads.registration import Option, Registration, Settings
 
 if TYPE_CHECKING:
     from gpumon.workloads.manager import Manager
+
+log = logging.getLogger(__name__)
 
 MANAGERS: tuple[Registration, ...] = (
     slurm.REGISTRATION,
@@ -44,6 +47,12 @@ def choose(wanted: str, settings: Settings, *, real: bool) -> Manager:
     """
     if wanted != AUTO:
         return next(manager for manager in MANAGERS if manager.name == wanted).make(settings)
+    if not real and jobfiles.JOBS_DIR.there(settings):
+        log.info(
+            "the job files in %s are not read: these GPUs are not this machine's; "
+            "--workload-manager jobfiles reads them all the same",
+            jobfiles.JOBS_DIR.of(settings),
+        )
     return (find(settings) if real else processes.REGISTRATION).make(settings)
 
 

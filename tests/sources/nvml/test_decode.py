@@ -13,14 +13,15 @@ from gpumon.model import (
     GpuReading,
     MigReading,
     Platform,
+    Tier,
     group_of,
 )
 from gpumon.sources.clockmask import throttle_reasons
 from gpumon.sources.nvml.decode import active_links, fabric_health, platform, recovery_action
-from gpumon.sources.nvml.table import GPU, MIG
+from gpumon.sources.nvml.table import GPU, JUDGED, MIG, rows_for
 
 DERIVED = {
-    "identity",
+    "board",
     "state",
     "up",
     "power_peak_watts",
@@ -37,6 +38,16 @@ DERIVED = {
     "xid_events",
 }
 """What gpumon works out, remembers, or reads by calls of more than one value."""
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_what_checks_judge_by_is_read_in_every_tier(tier: Tier) -> None:
+    """Persistence, ECC, the shutdown's temperature: only their own series are of the tier full."""
+    rows = rows_for("580.105.08", tier)
+    assert rows.keys() >= JUDGED
+    metrics = {metric.field: metric for metric in group_of(GpuReading).metrics}
+    assert {metrics[field].tier for field in JUDGED} == {Tier.FULL}
+    assert group_of(GpuReading)["board"].tier is Tier.CORE
 
 
 def test_every_reading_of_a_gpu_is_in_the_table_or_derived() -> None:

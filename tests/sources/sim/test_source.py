@@ -120,9 +120,8 @@ def test_all_of_the_catalogue_is_answered(open_sim: Opener, key: str) -> None:
         if getattr(reading, metric.field) is None
     }
     margins = {"temperature_margin_threshold_celsius"}
-    older = (
-        NOT_KNOWN_BEFORE_HOPPER | margins if key == "A100" else {"temperature_threshold_celsius"}
-    )
+    absolute = {"temperature_threshold_celsius", "temperature_shutdown_celsius"}
+    older = NOT_KNOWN_BEFORE_HOPPER | margins if key == "A100" else absolute
     assert unknown == NOT_KNOWN | older | (set() if key == "GB200" else NOT_KNOWN_OUTSIDE_A_RACK)
 
 

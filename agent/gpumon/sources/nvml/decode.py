@@ -84,9 +84,14 @@ def _is_code(number: int) -> bool:
     return 0 <= number < _LAST_CODE
 
 
-def mig_mode(modes: Sequence[int]) -> bool:
-    """Return whether a GPU is divided now, from the modes now and after the next reset."""
+def mode_now(modes: Sequence[int]) -> bool:
+    """Return whether something is on now, from the modes now and after the next reset."""
     return modes[0] == 1
+
+
+def mode_pending(modes: Sequence[int]) -> bool:
+    """Return whether something is on after the next reset."""
+    return modes[1] == 1
 
 
 _PLATFORM = struct.Struct("=4x16x16s5B")

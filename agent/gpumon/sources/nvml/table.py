@@ -21,7 +21,8 @@ from gpumon.sources.nvml.decode import (
     fabric_status,
     firmware,
     link_is_up,
-    mig_mode,
+    mode_now,
+    mode_pending,
     nvlink_version,
     performance_state,
     power_profiles,
@@ -216,6 +217,10 @@ GPU: Mapping[str, Row] = {
     ),
     "memory_temperature_celsius": Row([Field(82)]),
     "temperature_margin_celsius": Row([Call("nvmlDeviceGetMarginTemperature"), Headroom()]),
+    # NVML_TEMPERATURE_THRESHOLD_SHUTDOWN
+    "temperature_shutdown_celsius": Row(
+        [Call("nvmlDeviceGetTemperatureThreshold", (0,))], Cadence.IDENTITY
+    ),
     "fan_speed_ratio": Row([Call("nvmlDeviceGetFanSpeed", convert=percent)], Cadence.SLOW),
     "utilization_ratio": Row(
         [Call("nvmlDeviceGetUtilizationRates", convert=percent, attribute="gpu")]
@@ -384,7 +389,17 @@ GPU: Mapping[str, Row] = {
     "power_smoothing_lifetime_ratio": Row([Field(258, percent)], Cadence.IDENTITY),
     "recovery_action": Row([Field(230, recovery_action)]),
     "persistence_mode": Row([Call("nvmlDeviceGetPersistenceMode", convert=flag)], Cadence.IDENTITY),
-    "mig_mode": Row([Call("nvmlDeviceGetMigMode", convert=mig_mode)], Cadence.SLOW),
+    "ecc_mode": Row(
+        [Field(1, flag), Call("nvmlDeviceGetEccMode", convert=mode_now)], Cadence.IDENTITY
+    ),
+    "ecc_mode_pending": Row(
+        [Field(2, flag), Call("nvmlDeviceGetEccMode", convert=mode_pending)], Cadence.IDENTITY
+    ),
+    # The binding returns a list of one.
+    "ecc_mode_default": Row(
+        [Call("nvmlDeviceGetDefaultEccMode", convert=mode_now)], Cadence.IDENTITY
+    ),
+    "mig_mode": Row([Call("nvmlDeviceGetMigMode", convert=mode_now)], Cadence.SLOW),
 }
 """Of a whole GPU, by the field of its reading."""
 
@@ -400,10 +415,24 @@ MIG: Mapping[str, Row] = {
 """Of a MIG instance."""
 
 
+JUDGED = frozenset(
+    (
+        *("persistence_mode", "ecc_mode", "ecc_mode_pending", "ecc_mode_default"),
+        *("temperature_shutdown_celsius", "temperature_margin_threshold_celsius"),
+    )
+)
+"""What is read in every tier, though only ``full`` has a series of it: checks judge by it, and
+``gpumon_gpu_info`` says it in words."""
+
+
 def rows_for(driver_version: str, tier: Tier) -> dict[str, Row]:
     """Return the rows of a GPU for a driver, up to a tier, by the field of its reading."""
     ids = numbering(driver_version)
-    rows = {m.field: GPU[m.field] for m in _METRICS if m.field in GPU and m.tier <= tier}
+    rows = {
+        m.field: GPU[m.field]
+        for m in _METRICS
+        if m.field in GPU and (m.tier <= tier or m.field in JUDGED)
+    }
     if "throttle_seconds" in rows:
         known = {
             "sw_thermal": ids.sw_thermal,

@@ -299,7 +299,7 @@ def _each_link(links: int, total: int) -> dict[str, dict[str, int]]:
     return {"nvlink_link_transmit_bytes": each, "nvlink_link_receive_bytes": each}
 
 
-def _thresholds(model: GpuModel) -> dict[str, dict[str, float]]:
+def _thresholds(model: GpuModel) -> dict[str, Any]:
     """Return the temperatures at which something happens; Hopper and later give them as margins."""
     heat = model.thermal
     if not model.has_gpm:
@@ -308,7 +308,10 @@ def _thresholds(model: GpuModel) -> dict[str, dict[str, float]]:
             "memory_max": heat.memory_max,
             "gpu_max": heat.max_operating,
         }
-        return {"temperature_threshold_celsius": absolute}
+        return {
+            "temperature_threshold_celsius": absolute,
+            "temperature_shutdown_celsius": float(heat.shutdown),
+        }
     margins = {
         "shutdown": heat.max_operating - heat.shutdown,
         "slowdown": heat.max_operating - heat.slowdown,
@@ -359,6 +362,9 @@ def _constant(model: GpuModel) -> dict[str, Any]:
             link_numbers, int(model.nvlink_bandwidth / model.nvlinks)
         ),
         **_thresholds(model),
+        "ecc_mode": True,
+        "ecc_mode_pending": True,
+        "ecc_mode_default": True,
         "mig_mode": False,
         "recovery_action": "none",
     }

@@ -43,6 +43,9 @@ def parse_job(text: str) -> HeldJob:
     if schema != SCHEMA:
         raise NotAJobError(f"schema is {schema!r}; this version of gpumon reads {SCHEMA}")
     manager = _manager(document)
+    since, until = _time(document, "since", "began"), _time(document, "until", "ended")
+    if since is not None and until is not None and until < since:
+        raise NotAJobError(f"until ({until:.3f}) is before since ({since:.3f})")
     return HeldJob(
         job=Job(
             job_id=_job_id(document),
@@ -56,8 +59,8 @@ def parse_job(text: str) -> HeldJob:
         gpus=_gpus(document),
         numbers=_numbers(document, manager),
         node=_text(document, "node"),
-        since=_time(document, "since", "began"),
-        until=_time(document, "until", "ended"),
+        since=since,
+        until=until,
     )
 
 

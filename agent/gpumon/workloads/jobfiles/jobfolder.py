@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
 import os
@@ -9,6 +10,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from gpumon.clock import SYSTEM, Clock
 from gpumon.workloads.held import HeldJob
 from gpumon.workloads.jobfiles.jobfile import NotAJobError, parse_job
 
@@ -18,7 +20,8 @@ MOST_JOBS = 10_000
 MOST_BYTES = 65_536
 """A job file is some 300 bytes; what is larger was not written by a prolog."""
 
-_NOT_THERE = (FileNotFoundError, NotADirectoryError)
+EARLY_SECONDS = 60.0
+"""A job that begins later than this after now has a ``since`` of another unit or another clock."""
 
 
 class _Stamp(NamedTuple):
@@ -41,11 +44,13 @@ class JobFolder:
     are read all the same. A folder that cannot be read leaves the last known jobs in force.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock = SYSTEM) -> None:
         """Look into a folder, which need not be there yet."""
+        self._clock = clock
         self.path = path
         self.errors = 0
         self._read_once = False
+        self._there: bool | None = None
         self._problems: dict[str, str] = {}
         self._files: dict[str, tuple[_Stamp, HeldJob | None]] = {}
 
@@ -70,7 +75,10 @@ class JobFolder:
         """Return the jobs; None if there is no folder, or it could never be read."""
         try:
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except _NOT_THERE:
+        except FileNotFoundError:
+            if self._there is not False:
+                self._there = False
+                log.info("there is no folder %s: no prolog has written a job file", self.path)
             self._files, self._problems = {}, {}
             return None
         except OSError as error:
@@ -81,7 +89,7 @@ class JobFolder:
             return self._unreadable(error)
         finally:
             os.close(folder)
-        self._read_once = True
+        self._read_once = self._there = True
         return self.jobs
 
     def _unreadable(self, error: OSError) -> list[HeldJob] | None:
@@ -115,25 +123,42 @@ class JobFolder:
                         problems[name] = self._problems[name]
                     continue
                 files[name] = (seen, None)
-                files[name] = (seen, parse_job(_text_of(folder, name, trusted)))
+                job = parse_job(_text_of(folder, name, trusted))
+                early = self._early(job)
+                if early:
+                    # It holds its GPUs all the same, from when it is seen on.
+                    problems[name] = f"{self.path / _shown(name)}: {early}"
+                    job = dataclasses.replace(job, since=None)
+                files[name] = (seen, job)
             except FileNotFoundError:  # an epilog has cleared it away
                 files.pop(name, None)
             except (NotAJobError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else error
-                shown = name if name.isprintable() else ascii(name)
-                problems[name] = f"{self.path / shown}: {reason}"
+                problems[name] = f"{self.path / _shown(name)}: {reason}"
         self._files = files
         self._settle(problems)
+
+    def _early(self, job: HeldJob) -> str:
+        """Return what is wrong with a job that begins in the future, or nothing."""
+        ahead = 0.0 if job.since is None else job.since - self._clock.time()
+        if ahead <= EARLY_SECONDS:
+            return ""
+        return f"since is {ahead:.0f} s in the future; it is a time in seconds since 1970"
 
     def _settle(self, problems: dict[str, str]) -> None:
         """Count and log what is newly wrong, and log when all is right again."""
         for name, problem in problems.items():
             if self._problems.get(name) != problem:
                 self.errors += 1
-                log.warning("%s%s", problem, "; the file is skipped" if name else "")
+                skipped = name and self._files[name][1] is None
+                log.warning("%s%s", problem, "; the file is skipped" if skipped else "")
         if self._problems and not problems:
             log.info("the job files in %s can be read again", self.path)
         self._problems = problems
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 def _text_of(folder: int, name: str, trusted: set[int]) -> str:
