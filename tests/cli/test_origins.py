@@ -181,7 +181,7 @@ def test_a_document_without_origins_is_read_and_says_so() -> None:
 
 
 @pytest.mark.newest_binding
-def test_origins_are_an_eighth_of_a_document_at_most(tmp_path: Path, driver: FakeDriver) -> None:
+def test_origins_are_a_tenth_of_a_document_at_most(tmp_path: Path, driver: FakeDriver) -> None:
     """One object for all GPUs that are read alike."""
     text = run("-m", "gpumon", "status", "nvml", "-o", "json", env=driver.env())
     document = json.loads(text)
@@ -192,4 +192,4 @@ def test_origins_are_an_eighth_of_a_document_at_most(tmp_path: Path, driver: Fak
     del document["origins"]
     for gpu in document["gpus"]:
         del gpu["origins"]
-    assert whole <= 1.125 * len(json.dumps(document))
+    assert whole <= 1.1 * len(json.dumps(document))

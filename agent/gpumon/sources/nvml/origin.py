@@ -159,10 +159,10 @@ Origin = Field | Links | Summed | PerLink | Call | Gpm | Headroom | Several
 def words(origin: Origin) -> str:
     """Return an origin as ``gpumon info`` and the reference name it."""
     if isinstance(origin, Field):
-        scope = {0: "", ALL_LINKS: ", all links"}.get(origin.scope, f", scope {origin.scope}")
+        scope = {0: "", ALL_LINKS: " of all links"}.get(origin.scope, f", scope {origin.scope}")
         return f"field {origin.id}{scope}"
     if isinstance(origin, Links | Summed | PerLink):
-        return f"field {origin.id}, each link"
+        return f"field {origin.id} by link"
     if isinstance(origin, Gpm):
         return f"GPM {origin.id}"
     if isinstance(origin, Headroom):
