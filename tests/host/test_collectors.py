@@ -21,6 +21,7 @@ from gpumon.host.ipmi import Ipmi, flag_of, watts_of
 from gpumon.host.rapl import CpuEnergy, Rapl
 from gpumon.refusals import Refusals
 from tests.support.clock import FakeClock
+from tests.support.fuzz import FUZZ
 
 HERE = Path(__file__).parent
 
@@ -322,6 +323,7 @@ def test_a_usable_value_is_used_with_its_flag(text: str, watts: int, flag: str) 
     assert (watts_of(text), flag_of(text)) == (watts, flag)
 
 
+@FUZZ
 @given(st.lists(st.sampled_from([*FREEIPMI.split("\n"), *IPMITOOL.split("\n")]) | st.text()))
 def test_no_reply_of_a_bmc_is_too_strange(lines: list[str]) -> None:
     """It is a positive number of watts with words that can be printed, or an error in words."""

@@ -14,6 +14,7 @@ from gpumon.model import SxidEvent, XidEvent
 from gpumon.model.events import BUS, LOG, kernel_address
 from tests.fakenvml import profiles
 from tests.kernellog.expected import SXIDS, XIDS
+from tests.support.fuzz import FUZZ
 
 LINES = (Path(__file__).parent / "xids.log").read_text().splitlines()
 
@@ -135,6 +136,7 @@ def test_a_damaged_number_is_left_among_the_words() -> None:
 DIGITS = st.sampled_from([1, 9, 10, 4301]).map("9".__mul__)
 
 
+@FUZZ
 @given(DIGITS, DIGITS, st.sampled_from(["GPU-I:", "GPU-CI:", ""]), st.text(max_size=20))
 def test_no_number_is_too_long(first: str, second: str, instance: str, text: str) -> None:
     """Python refuses to read one of more than 4300 digits."""
@@ -143,6 +145,7 @@ def test_no_number_is_too_long(first: str, second: str, instance: str, text: str
     parse(f"nvidia-nvswitch{first}: SXid (PCI:0000:89:00.0): {second}, Fatal, Link {first} {text}")
 
 
+@FUZZ
 @given(st.text() | st.from_regex(r"NVRM: Xid \(PCI:.{0,40}\): .{0,40}"))
 def test_no_line_is_too_strange(line: str) -> None:
     """The log holds what every driver of the machine writes."""

@@ -17,6 +17,7 @@ from gpumon.kernellog.prefix import head_of, plain, time_of
 from gpumon.model import SxidEvent, XidEvent
 from gpumon.model.events import BUS, LOG
 from tests.support.clock import FakeClock
+from tests.support.fuzz import FUZZ
 
 HERE = Path(__file__).parent
 
@@ -319,6 +320,7 @@ def test_escapes_are_undone_once() -> None:
 ANYTHING = st.text(max_size=60) | st.sampled_from(NAMES)
 
 
+@FUZZ
 @given(st.sampled_from([prefix for prefix, _ in PREFIXES.values()]) | ANYTHING, ANYTHING)
 def test_no_line_is_too_strange(prefix: str, words: str) -> None:
     """Whatever stands where a time or the kernel's words do, there is no traceback."""
@@ -329,6 +331,7 @@ def test_no_line_is_too_strange(prefix: str, words: str) -> None:
             time_of(head, NOW, None)
 
 
+@FUZZ
 @given(
     st.from_regex(
         r"\[?[A-Z][a-z]{2} [ \d]{2}[\d :.,T+-]{6,30}[A-Z]{0,4}\]? NVRM: x", fullmatch=True
@@ -340,6 +343,7 @@ def test_no_date_is_too_strange(line: str) -> None:
     assert head is None or (time_of(head, NOW, UPTIME) or NOW) < 1e12
 
 
+@FUZZ
 @given(ANYTHING, st.sampled_from(["device", "journal", "rsyslog"]))
 def test_no_name_makes_a_second_event(name: str, log: str) -> None:
     """Whatever it is made of."""

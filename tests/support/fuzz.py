@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 FUZZ = settings(
     max_examples=int(os.environ.get("GPUMON_TEST_FUZZ", "200")),
     deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,  # a folder whose file each input writes anew
+    ],
     print_blob=True,
 )
 """A failure prints how it is repeated; those that were found stay as examples of their test."""

@@ -178,6 +178,8 @@ def _budgets(table: Table) -> dict[tuple[str, str], float]:
                 found[level, ""] = table.number(level)
             continue
         names = table.table(level)
+        if names.has(""):
+            raise names.wrong("", f"the name of a {level} before each budget")
         found.update({(level, name): names.number(name) for name in names.keys()})  # noqa: SIM118
     table.done()
     return found
@@ -190,9 +192,9 @@ def _period(table: Table) -> Period:
     hours = table.text("hours") or "0-23"
     value = table.number("value")
     table.done()
-    if not set(days) <= set(DAYS):
+    if not all(day in DAYS for day in days):
         raise table.wrong("weekdays", f"a list of {', '.join(DAYS)}")
-    if not set(months) <= set(range(1, 13)):
+    if not all(type(month) is int and 1 <= month <= 12 for month in months):
         raise table.wrong("months", "a list of numbers from 1 to 12")
     full = _full_hours(hours)
     if not full or not full <= set(range(24)):

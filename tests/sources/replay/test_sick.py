@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpumon.errors import GpumonError, UsageError
@@ -16,6 +16,7 @@ from gpumon.sources import open_source
 from gpumon.sources.replay.source import ReplaySource
 from gpumon.sources.spec import SourceSpec
 from tests.support.clock import FakeClock
+from tests.support.fuzz import FUZZ
 
 CASES = Path(__file__).parent / "cases"
 A = "GPU-00000000-0000-4000-8000-000000000000"
@@ -403,7 +404,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@FUZZ
 @given(st.lists(PIECES, max_size=25), st.sampled_from(["", ",gpus=2"]), st.randoms())
 def test_no_log_is_too_strange(
     tmp_path: Path, lines: list[str], options: str, random: object
