@@ -11,7 +11,7 @@ import pytest
 
 from gpumon.checks import Level
 from gpumon.doctor import Finding, judge_servers, servers
-from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
+from gpumon.doctor.facts import Grafana, Own, Prometheus, ServerReport
 
 URL = "http://p:9090"
 OWN = Own(frozenset({"n17"}), frozenset({"10.0.0.7", "fd00::7"}), 9842)
@@ -31,9 +31,9 @@ WELL = Prometheus(
     URL,
     OWN,
     {"ours": frozenset({"a", "b"}), "second": frozenset({"c"})},
-    targets=Told([target("http://n17:9842/metrics")]),
-    rules=Told([group("ours", "a", "b"), group("second", "c")]),
-    alertmanagers=Told([{"url": "http://am/api/v2/alerts"}]),
+    targets=ServerReport([target("http://n17:9842/metrics")]),
+    rules=ServerReport([group("ours", "a", "b"), group("second", "c")]),
+    alertmanagers=ServerReport([{"url": "http://am/api/v2/alerts"}]),
     skew_seconds=0.4,
 )
 
@@ -82,14 +82,14 @@ def test_a_target_is_this_nodes_by_its_host_and_port(
     targets: Sequence[Mapping[str, Any]], level: Level
 ) -> None:
     """By URL, address or label; not another's port, nor what is 127.0.0.1 to somebody else."""
-    assert found(targets=Told(targets))["prometheus-scrape"].level is level
+    assert found(targets=ServerReport(targets))["prometheus-scrape"].level is level
 
 
 def test_a_node_that_knows_its_domain_is_not_its_namesake_of_another() -> None:
     """Prometheus may scrape two clusters, each with an n17."""
     own = dataclasses.replace(OWN, names=frozenset({"n17", "n17.a.example.org"}))
     for host, level in {"n17.a.example.org": Level.PASS, "n17.b.example.org": Level.FAIL}.items():
-        targets = Told([target(f"http://{host}:9842/metrics")])
+        targets = ServerReport([target(f"http://{host}:9842/metrics")])
         assert found(own=own, targets=targets)["prometheus-scrape"].level is level
 
 
@@ -109,7 +109,7 @@ def test_127_0_0_1_is_this_machine_for_its_own_prometheus_only(
 def test_why_a_scrape_fails_is_said() -> None:
     """In Prometheus' own words."""
     sick = target("http://n17:9842/metrics", health="down") | {"lastError": "connection refused"}
-    finding = found(targets=Told([sick]))["prometheus-scrape"]
+    finding = found(targets=ServerReport([sick]))["prometheus-scrape"]
     assert finding.evidence == "http://n17:9842/metrics: connection refused"
 
 
@@ -150,24 +150,24 @@ def test_rules_that_are_missing_old_or_ailing_are_named(
     groups: Sequence[Mapping[str, Any]], level: Level, evidence: str
 ) -> None:
     """A site may leave a group out, but not all of them."""
-    finding = found(rules=Told(groups))["prometheus-rules"]
+    finding = found(rules=ServerReport(groups))["prometheus-rules"]
     assert (finding.level, finding.evidence) == (level, evidence)
 
 
 def test_others_rules_are_nobodys_business_here() -> None:
     """Even where they fail."""
     groups = [*WELL.rules.rows, group("theirs", "x", health="err", lastError="no")]
-    assert found(rules=Told(groups))["prometheus-rules"].level is Level.PASS
+    assert found(rules=ServerReport(groups))["prometheus-rules"].level is Level.PASS
 
 
 def test_alerts_that_reach_nobody_are_said() -> None:
     """It is a warning: perhaps somebody looks at Grafana."""
-    assert found(alertmanagers=Told())["prometheus-alerts"].level is Level.WARN
+    assert found(alertmanagers=ServerReport())["prometheus-alerts"].level is Level.WARN
 
 
 def test_what_a_server_does_not_tell_is_missed_and_one_that_tells_nothing_is_wrong() -> None:
     """A Mimir has no targets, but rules."""
-    silent = Told((), "no targets (404)", "is it a Prometheus?")
+    silent = ServerReport((), "no targets (404)", "is it a Prometheus?")
     finding = found(targets=silent)["prometheus-scrape"]
     assert (finding.level, finding.missed) == (Level.SKIP, True)
     findings = found(targets=silent, rules=silent, alertmanagers=silent)

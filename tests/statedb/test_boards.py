@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from gpumon.model import GpuIdentity, Platform
-from gpumon.statedb.boards import SEEN_EVERY, Board, KnownBoards
+from gpumon.statedb.boards import SEEN_EVERY, KnownBoard, KnownBoards
 from gpumon.statedb.file import MIGRATIONS, StateFile
 
 NOW = 1_700_000_000.0
@@ -48,7 +48,7 @@ def test_a_board_that_moved_is_no_longer_where_it_was(tmp_path: Path) -> None:
     boards.saw([board("a", "2A")], NOW + 1)
     state.close()
     for known in (boards, KnownBoards(StateFile(tmp_path / "state.db"))):
-        assert known.all() == (Board(board("a", "2A"), NOW + 1),)
+        assert known.all() == (KnownBoard(board("a", "2A"), NOW + 1),)
 
 
 def test_one_that_does_not_say_who_it_is_is_not_remembered() -> None:

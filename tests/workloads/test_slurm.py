@@ -29,7 +29,7 @@ from gpumon.workloads.slurm.cgroup import slurm_job
 from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.slurm import Slurm
 from gpumon.workloads.slurm.slurmcommand import SlurmError
-from gpumon.workloads.slurm.squeue import Told
+from gpumon.workloads.slurm.squeue import ControllerJob
 from tests.workloads.fakeslurm import FakeSlurm, when, whose
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
@@ -136,12 +136,12 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
     hook("prolog", tmp_path, SLURM_JOB_ID="12", SLURM_JOB_USER="alice", SLURM_JOB_GPUS="0")
     slurm, asked = Slurm(tmp_path, node="n1"), []
 
-    async def ask(_: Controller, job_ids: list[str], node: str) -> dict[str, Told]:
+    async def ask(_: Controller, job_ids: list[str], node: str) -> dict[str, ControllerJob]:
         asked.append((tuple(job_ids), node))
         if not answers:
             raise SlurmError("squeue failed")
         job = Job(job_id="12", user="mallory", account="physics", name="train", manager="slurm")
-        return {"12": Told(job=job, numbers=(0,))}
+        return {"12": ControllerJob(job=job, numbers=(0,))}
 
     monkeypatch.setattr(Controller, "ask", ask)
     monkeypatch.setattr("gpumon.workloads.slurm.slurm.ASK_SECONDS", 0.01)

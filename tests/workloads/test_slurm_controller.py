@@ -15,7 +15,7 @@ from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.gres import NotKnownError
 from gpumon.workloads.slurm.scontrol import parse_scontrol
 from gpumon.workloads.slurm.slurmcommand import SlurmError
-from gpumon.workloads.slurm.squeue import Told, parse_squeue, told_of
+from gpumon.workloads.slurm.squeue import ControllerJob, parse_squeue, told_of
 from tests.workloads.fakeslurm import FakeSlurm, when, whose
 
 FILES = Path(__file__).parent / "slurm"
@@ -37,7 +37,7 @@ def text_of(name: str) -> str:
     return (FILES / name).read_text()
 
 
-def told(text: str, job_id: str, node: str = "n1") -> Told | None:
+def told(text: str, job_id: str, node: str = "n1") -> ControllerJob | None:
     """Return what a JSON says of a job."""
     return told_of(parse_squeue(text)[job_id], node)
 
@@ -179,7 +179,7 @@ def test_an_answer_that_is_none_is_an_error(text: str) -> None:
         parse_squeue(text)
 
 
-def ask(*job_ids: str, controller: Controller | None = None) -> dict[str, Told]:
+def ask(*job_ids: str, controller: Controller | None = None) -> dict[str, ControllerJob]:
     """Ask the commands that are there."""
     return asyncio.run((controller or Controller()).ask(job_ids, "n1"))
 

@@ -64,7 +64,7 @@ class Driver:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Devices:
+class DeviceNodes:
     """The driver's device nodes, and those that this user may not open."""
 
     folder: Path
@@ -197,7 +197,7 @@ class Own:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Told:
+class ServerReport:
     """Something that a server says of itself, or why it does not."""
 
     rows: Sequence[Mapping[str, Any]] = ()
@@ -216,9 +216,9 @@ class Prometheus:
     url: str
     own: Own
     ours: Mapping[str, frozenset[str]]
-    targets: Told
-    rules: Told
-    alertmanagers: Told
+    targets: ServerReport
+    rules: ServerReport
+    alertmanagers: ServerReport
     skew_seconds: float | None = None
 
 

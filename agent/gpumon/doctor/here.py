@@ -22,7 +22,7 @@ from gpumon.config import node_name
 from gpumon.doctor import command
 from gpumon.doctor.facts import (
     ClockFacts,
-    Devices,
+    DeviceNodes,
     Driver,
     KernelLogAccess,
     LibraryFacts,
@@ -177,7 +177,7 @@ def driver(seconds: float) -> Driver:
     )
 
 
-def devices(folder: Path = Path("/dev")) -> Devices:
+def devices(folder: Path = Path("/dev")) -> DeviceNodes:
     """Look which of the driver's devices this user may open, by their rights.
 
     None is opened: that starts the GPU, and waits if its driver hangs. What a container's rules
@@ -185,7 +185,7 @@ def devices(folder: Path = Path("/dev")) -> Devices:
     """
     nodes = sorted(p for p in folder.glob("nvidia*") if re.fullmatch(r"nvidia(ctl|\d+)", p.name))
     closed = [node for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
-    return Devices(folder, tuple(map(str, nodes)), tuple(map(str, closed)))
+    return DeviceNodes(folder, tuple(map(str, nodes)), tuple(map(str, closed)))
 
 
 def kernel_log(path: Path = Path("/dev/kmsg")) -> KernelLogAccess:

@@ -9,7 +9,7 @@ from gpumon import __version__
 from gpumon.doctor.facts import (
     Agent,
     ClockFacts,
-    Devices,
+    DeviceNodes,
     Driver,
     KernelLogAccess,
     LibraryFacts,
@@ -118,7 +118,7 @@ def _age(version: str) -> Iterator[Finding]:
     )
 
 
-def devices(facts: Devices) -> Iterator[Finding]:
+def devices(facts: DeviceNodes) -> Iterator[Finding]:
     """Judge whether this user may open the driver's devices."""
     if not facts.nodes:
         yield unasked("devices", f"no {facts.folder}/nvidia*: no driver is loaded, or none needed")

@@ -6,7 +6,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
+from gpumon.doctor.facts import Grafana, Own, Prometheus, ServerReport
 from gpumon.doctor.finding import Finding, bad, good, missed, odd, unasked
 from gpumon.grafana.push import Action
 
@@ -33,7 +33,7 @@ def prometheus(facts: Prometheus) -> Iterator[Finding]:
     yield _or_missed("prometheus-alerts", facts.alertmanagers) or _alerts(facts)
 
 
-def _or_missed(item: str, told: Told) -> Finding | None:
+def _or_missed(item: str, told: ServerReport) -> Finding | None:
     return missed(item, told.problem, told.next_step) if told.problem else None
 
 

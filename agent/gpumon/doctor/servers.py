@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from gpumon.doctor import here
-from gpumon.doctor.facts import Grafana, Own, Prometheus, Told
+from gpumon.doctor.facts import Grafana, Own, Prometheus, ServerReport
 from gpumon.errors import UnavailableError
 from gpumon.grafana.login import GrafanaLogin
 from gpumon.prometheus.api import PrometheusApi
@@ -46,12 +46,12 @@ def prometheus(api: PrometheusApi, ours: Own) -> Prometheus:
     )
 
 
-def _told(api: PrometheusApi, path: str, key: str) -> tuple[Told, float | None]:
+def _told(api: PrometheusApi, path: str, key: str) -> tuple[ServerReport, float | None]:
     try:
         data, date = api.status(path)
     except UnavailableError as error:
-        return Told((), error.problem, error.next_step), None
-    return Told(tuple(data.get(key) or ())), date
+        return ServerReport((), error.problem, error.next_step), None
+    return ServerReport(tuple(data.get(key) or ())), date
 
 
 def _shipped_rules() -> Mapping[str, frozenset[str]]:

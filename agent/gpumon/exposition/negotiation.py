@@ -40,7 +40,7 @@ _PART = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*")+')
 _WEIGHT = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 
 
-class Wanted(NamedTuple):
+class Element(NamedTuple):
     """An element of such a header: its value, its parameters, and its weight, 0 to 1."""
 
     value: str
@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
     weight: float
 
 
-def elements(header: str) -> Iterator[Wanted]:
+def elements(header: str) -> Iterator[Element]:
     """Yield the elements of a header in its order; one with a malformed weight is passed over."""
     for text in _ELEMENT.findall(header):
         if text.strip()[:1] in ("", ";"):
@@ -58,7 +58,7 @@ def elements(header: str) -> Iterator[Wanted]:
         parameters = {n.strip().lower(): v.strip().strip('"') for n, _, v in pairs}
         weight = parameters.pop("q", "1")
         if _WEIGHT.fullmatch(weight):
-            yield Wanted(value.lower(), parameters, float(weight))
+            yield Element(value.lower(), parameters, float(weight))
 
 
 @functools.lru_cache(maxsize=64)
@@ -95,7 +95,7 @@ def _chosen(accept: str) -> tuple[Format, str]:
     return chosen
 
 
-def _weight(wanted: list[Wanted], media_type: str, version: str) -> tuple[float, int]:
+def _weight(wanted: list[Element], media_type: str, version: str) -> tuple[float, int]:
     """Return the weight of a media type's version, and at which place it is named.
 
     The most specific element that it fits counts.

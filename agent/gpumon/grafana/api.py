@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpumon.errors import UnavailableError, UsageError
-from gpumon.grafana import refusals
+from gpumon.grafana import denials
 from gpumon.grafana.login import GrafanaLogin
 from gpumon.grafana.shipped import Dashboard, content, digest_in
 
@@ -91,7 +91,7 @@ class GrafanaApi:
         answer = self._send("GET", "/api/health", {})
         if answer.status_code == 404:
             raise UnavailableError(
-                f"{self.access.url} has no Grafana API (404 at /api/health)", refusals.NOT_GRAFANA
+                f"{self.access.url} has no Grafana API (404 at /api/health)", denials.NOT_GRAFANA
             )
         try:
             health = answer.json()
@@ -100,7 +100,7 @@ class GrafanaApi:
             raise UnavailableError(
                 f"{self.access.url} replies {answer.status_code} at /api/health, and not as "
                 "Grafana does",
-                refusals.NOT_GRAFANA,
+                denials.NOT_GRAFANA,
             ) from None
         if database != "ok":
             raise UnavailableError(
@@ -281,11 +281,11 @@ class GrafanaApi:
         if answer.status_code in absent:
             return None
         if not answer.is_success:
-            raise refusals.refused(self.access, answer, what, need or _EDIT)
+            raise denials.refused(self.access, answer, what, need or _EDIT)
         try:
             return answer.json()
         except ValueError:
-            raise refusals.unreadable(self.access, f"for {what}") from None
+            raise denials.unreadable(self.access, f"for {what}") from None
 
     def _send(
         self,
@@ -301,10 +301,10 @@ class GrafanaApi:
                 method, self.access.url + path, headers=dict(headers), json=body
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise refusals.no_connection(self.access, error) from None
+            raise denials.no_connection(self.access, error) from None
         if answer.is_redirect:
             location = urllib.parse.urlsplit(answer.headers.get("Location", ""))
-            raise refusals.redirected(self.access, location._replace(query="").geturl())
+            raise denials.redirected(self.access, location._replace(query="").geturl())
         return answer
 
     @contextlib.contextmanager
@@ -313,7 +313,7 @@ class GrafanaApi:
         try:
             yield
         except (KeyError, TypeError, AttributeError, ValueError):
-            raise refusals.unreadable(self.access, f"for {what}") from None
+            raise denials.unreadable(self.access, f"for {what}") from None
 
 
 _EDIT = (

@@ -12,7 +12,7 @@ import dataclasses
 from gpumon.derive.seats import seats
 from gpumon.model import NOT_ANSWERED_YET, GpuReading, GpuState, Snapshot
 from gpumon.server.lastword import without_readings
-from gpumon.statedb.boards import Board, KnownBoards, as_seen
+from gpumon.statedb.boards import KnownBoard, KnownBoards, as_seen
 from gpumon.statedb.file import StateFile
 from gpumon.times import format_time
 
@@ -66,14 +66,16 @@ class Identities:
         }
         # A driver that gives no addresses leaves the order in which it counted before.
         known = [gpu.identity for gpu in before.gpus if gpu.identity.known] if before else []
-        last = {i.index: Board(i, 0.0) for i in known if not i.pci_bus_id and i.uuid not in here}
+        last = {
+            i.index: KnownBoard(i, 0.0) for i in known if not i.pci_bus_id and i.uuid not in here
+        }
         return tuple(self._name(gpu, places, last, here) for gpu in gpus)
 
     def _name(
         self,
         gpu: GpuReading,
         places: dict[int, str],
-        last: dict[int, Board],
+        last: dict[int, KnownBoard],
         here: set[str],
     ) -> GpuReading:
         """Return a reading with the remembered identity, if it has none of its own."""
@@ -89,7 +91,7 @@ class Identities:
         )
 
 
-def _reason(reason: str, board: Board) -> str:
+def _reason(reason: str, board: KnownBoard) -> str:
     """Return why a GPU is not read, and that who it is is remembered."""
     if not reason or reason == NOT_ANSWERED_YET or not board.identity.pci_bus_id:
         return reason

@@ -29,7 +29,7 @@ _FACTS = (
 _INSERT = "INSERT OR REPLACE INTO boards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-class Board(NamedTuple):
+class KnownBoard(NamedTuple):
     """A GPU as it was last seen, and when that was (unix seconds)."""
 
     identity: GpuIdentity
@@ -42,7 +42,7 @@ class KnownBoards:
     def __init__(self, state: StateFile) -> None:
         """Take up those that earlier agents saw."""
         self._state = state
-        self._boards: dict[str, Board] = state.load(_load, {})
+        self._boards: dict[str, KnownBoard] = state.load(_load, {})
 
     def saw(self, gpus: Iterable[GpuIdentity], time: float) -> None:
         """Take note of GPUs that have just said who they are (unix seconds)."""
@@ -52,7 +52,7 @@ class KnownBoards:
                 continue
             known = self._boards.get(gpu.pci_bus_id)
             if known is None or known.identity != gpu or time - known.seen >= SEEN_EVERY:
-                changed.append(Board(gpu, time))
+                changed.append(KnownBoard(gpu, time))
         if not changed:
             return
         uuids = {board.identity.uuid for board in changed}
@@ -70,22 +70,22 @@ class KnownBoards:
 
         self._state.save(write)
 
-    def at(self, pci_bus_id: str) -> Board | None:
+    def at(self, pci_bus_id: str) -> KnownBoard | None:
         """Return who was last seen at an address; None if nobody ever was."""
         return self._boards.get(pci_bus_id)
 
-    def all(self) -> tuple[Board, ...]:
+    def all(self) -> tuple[KnownBoard, ...]:
         """Return all that were ever seen, each with its last address."""
         return tuple(self._boards.values())
 
 
-def _load(db: sqlite3.Connection) -> dict[str, Board]:
+def _load(db: sqlite3.Connection) -> dict[str, KnownBoard]:
     rows = db.execute(
         "SELECT pci_bus_id, uuid, gpu, name, architecture, serial, module_id, board_part_number, "
         "vbios_version, minor_number, platform, seen FROM boards"
     )
     return {
-        facts[0]: Board(
+        facts[0]: KnownBoard(
             GpuIdentity(**dict(zip(_FACTS, facts, strict=True)), platform=_platform(place)), seen
         )
         for *facts, place, seen in rows
@@ -96,6 +96,6 @@ def _platform(text: str | None) -> Platform | None:
     return None if text is None else Platform(**json.loads(text))
 
 
-def as_seen(board: Board, index: int) -> GpuIdentity:
+def as_seen(board: KnownBoard, index: int) -> GpuIdentity:
     """Return the identity of a board with the index that it has now."""
     return dataclasses.replace(board.identity, index=index)

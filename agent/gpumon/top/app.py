@@ -19,8 +19,8 @@ from textual.widgets import DataTable, Footer, Input, Static, TabbedContent, Tab
 
 from gpumon.errors import GpumonError, UnavailableError
 from gpumon.model import Snapshot
+from gpumon.top.curves import NODE, History
 from gpumon.top.graph import Graph
-from gpumon.top.history import NODE, History
 from gpumon.top.ink import inked
 from gpumon.top.keys import KeysScreen
 from gpumon.top.looking import Looking

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from gpumon.top.history import QUANTITIES, History, columns
+from gpumon.top.curves import QUANTITIES, History, columns
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 

@@ -14,8 +14,8 @@ from textual.widgets import Footer, Static
 
 from gpumon.model import GpuReading, Kind, Snapshot
 from gpumon.model.origins import Origins
+from gpumon.top.curves import QUANTITIES, History
 from gpumon.top.graph import Graph
-from gpumon.top.history import QUANTITIES, History
 from gpumon.top.ink import inked
 from gpumon.top.tables import LiveTable, Row
 from gpumon.views.diagnosis import STYLES, Diagnosis

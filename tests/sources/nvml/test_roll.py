@@ -8,7 +8,7 @@ import pytest
 
 from gpumon.model import GpuIdentity, GpuReading, GpuState, PassedThrough
 from gpumon.model.terms import unknown_uuid
-from gpumon.sources.nvml.bus import Board, boards
+from gpumon.sources.nvml.bus import BusGpu, boards
 from gpumon.sources.nvml.library import FaultError
 from gpumon.sources.nvml.roll import LOOK_SECONDS, RENEW_SECONDS, Roll
 from tests.support.clock import FakeClock
@@ -87,10 +87,10 @@ def test_the_bus_has_gpus_and_their_drivers(bus: Bus) -> None:
     bus.put("0001:01:00.0", driver="vfio-pci", kind="0x030000")
     bus.put("0000:c0:00.0", driver="")
     assert boards(bus.folder) == (
-        Board("00000000:18:00.0", "nvidia"),
-        Board("00000000:2A:00.0", "nvidia"),
-        Board("00000000:C0:00.0", ""),
-        Board("00000001:01:00.0", "vfio-pci"),
+        BusGpu("00000000:18:00.0", "nvidia"),
+        BusGpu("00000000:2A:00.0", "nvidia"),
+        BusGpu("00000000:C0:00.0", ""),
+        BusGpu("00000001:01:00.0", "vfio-pci"),
     )
     assert boards(bus.folder / "none") == ()
 

@@ -18,14 +18,14 @@ _NVIDIA, _DISPLAY = "0x10de", "0x03"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Board:
+class BusGpu:
     """A GPU on the bus: its address as NVML writes it, and its driver, empty if it has none."""
 
     pci_bus_id: str
     driver: str
 
 
-def boards(folder: Path = DEVICES) -> tuple[Board, ...]:
+def boards(folder: Path = DEVICES) -> tuple[BusGpu, ...]:
     """Return NVIDIA's GPUs in the order of their addresses; none if the bus cannot be seen."""
     try:
         found = [board for device in folder.iterdir() if (board := _board(device)) is not None]
@@ -34,7 +34,7 @@ def boards(folder: Path = DEVICES) -> tuple[Board, ...]:
     return tuple(sorted(found, key=lambda board: board.pci_bus_id))
 
 
-def _board(device: Path) -> Board | None:
+def _board(device: Path) -> BusGpu | None:
     try:
         vendor, kind = ((device / name).read_text("ascii") for name in ("vendor", "class"))
         if vendor.strip() != _NVIDIA or not kind.startswith(_DISPLAY):
@@ -42,6 +42,6 @@ def _board(device: Path) -> Board | None:
         domain, _, rest = device.name.partition(":")
         address = f"{int(domain, 16):08X}:{rest.upper()}"
         link = device / "driver"
-        return Board(address, link.readlink().name if link.is_symlink() else "")
+        return BusGpu(address, link.readlink().name if link.is_symlink() else "")
     except (OSError, ValueError):  # unplugged while it was looked at
         return None

@@ -184,7 +184,7 @@ class _Round:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Refusals:
+class Unanswered:
     """What a GPU did not answer when it was probed.
 
     ``passing``: an origin was refused for a reason that may pass, so the GPU is worth probing
@@ -207,7 +207,7 @@ class Plan:
         links: int,
         gpm: GpmReader | None,
         lowest_threshold: int | None,
-        refusals: Refusals = Refusals(),
+        refusals: Unanswered = Unanswered(),
     ) -> None:
         """Keep what the probe found."""
         self.slots = tuple(slots)
@@ -316,7 +316,7 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
         links=links,
         gpm=gpm,
         lowest_threshold=lowest if isinstance(lowest, int) else None,
-        refusals=Refusals(
+        refusals=Unanswered(
             passing,
             tuple(denied),
             tuple(field for field in rows if field not in {*denied, *answered}),

@@ -25,8 +25,8 @@ from gpumon.sources.replay.cells import CellError, state_of, value_of, word_of
 from gpumon.sources.replay.frame import Frame, cut_off, numbered_lines
 from gpumon.sources.replay.header import TIME, Header, parse_header
 from gpumon.sources.replay.messages import PassedOver, is_message, loses_the_driver, lost_gpu
-from gpumon.sources.replay.order import Order
 from gpumon.sources.replay.roster import Roster, TwoOfOneIndexError
+from gpumon.sources.replay.roworder import RowOrder
 from gpumon.times import format_time
 
 HEADER_LINES = 100
@@ -96,7 +96,7 @@ class _Pass:
         self._count = 0
         self._time: float | None = None
         self._cut = ""
-        self._order = Order()
+        self._order = RowOrder()
 
     @property
     def remarks(self) -> tuple[str, ...]:

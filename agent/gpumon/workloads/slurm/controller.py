@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from gpumon.workloads.slurm.scontrol import STATES, ask_text
 from gpumon.workloads.slurm.slurmcommand import SlurmError, run_command, run_for_job
-from gpumon.workloads.slurm.squeue import Records, Told, parse_squeue, told_of
+from gpumon.workloads.slurm.squeue import ControllerJob, Records, parse_squeue, told_of
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Controller:
         )
         return sorted({word for word in listed.split() if word.isascii() and word.isdigit()})
 
-    async def ask(self, job_ids: Iterable[str], node: str) -> dict[str, Told]:
+    async def ask(self, job_ids: Iterable[str], node: str) -> dict[str, ControllerJob]:
         """Return what is known of those of the jobs that still run, by their id.
 
         SlurmError if Slurm does not say.
@@ -50,7 +50,7 @@ class Controller:
         self._without_json = 1 if problem else self._without_json + 1
         return told
 
-    async def _by_json(self, wanted: list[str], node: str) -> dict[str, Told]:
+    async def _by_json(self, wanted: list[str], node: str) -> dict[str, ControllerJob]:
         """Ask for each job; up to 22.05 squeue prints all jobs, whichever are asked for."""
         found: Records = {}
         for job_id in wanted:
@@ -63,9 +63,9 @@ class Controller:
         told = {job_id: told_of(found[job_id], node) for job_id in wanted if job_id in found}
         return _known(told)
 
-    async def _by_text(self, wanted: list[str], node: str) -> dict[str, Told]:
+    async def _by_text(self, wanted: list[str], node: str) -> dict[str, ControllerJob]:
         return _known({job_id: await ask_text(job_id, node) for job_id in wanted})
 
 
-def _known(told: dict[str, Told | None]) -> dict[str, Told]:
+def _known(told: dict[str, ControllerJob | None]) -> dict[str, ControllerJob]:
     return {job_id: one for job_id, one in told.items() if one is not None}

@@ -27,7 +27,7 @@ from gpumon.workloads.held import Name
 from gpumon.workloads.knowngpus import Instance
 from gpumon.workloads.slurm.devicefiles import gpu_names
 from gpumon.workloads.slurm.gres import GPU, SHARED, NotKnownError, parse_gres
-from gpumon.workloads.slurm.gresconf import GresConf, Record, read_gres_conf
+from gpumon.workloads.slurm.gresconf import GresConf, GresRecord, read_gres_conf
 from gpumon.workloads.slurm.hostlist import HostlistError, expand
 from gpumon.workloads.slurm.slurmcommand import environment
 
@@ -173,12 +173,12 @@ def _types(conf: GresConf) -> list[str]:
     return [record.type for record in conf.gpus]
 
 
-def _kinds(records: Sequence[Record]) -> int:
+def _kinds(records: Sequence[GresRecord]) -> int:
     return len({(r.name, r.type.lower()) for r in records if r.name in {GPU, *SHARED}})
 
 
 def _by_records(
-    records: Sequence[Record], kinds: int, source: str, *, others: bool, node: str
+    records: Sequence[GresRecord], kinds: int, source: str, *, others: bool, node: str
 ) -> Devices:
     names = tuple(gpu_names(files) for record in records for files in record.devices)
     if not names:
@@ -188,7 +188,7 @@ def _by_records(
     return Devices(names, max(1, kinds), source)
 
 
-def _in_order(records: Sequence[Record], configured: str) -> list[Record]:
+def _in_order(records: Sequence[GresRecord], configured: str) -> list[GresRecord]:
     """Return the devices as slurm.conf has them for the node: its types, of each its number."""
     wanted = [gres for gres in parse_gres(configured) if gres.name == GPU]
     if not wanted or not all(gres.type for gres in wanted):
@@ -197,11 +197,11 @@ def _in_order(records: Sequence[Record], configured: str) -> list[Record]:
     for gres in wanted:
         of_type = (r.devices for r in records if r.type.lower() == gres.type.lower())
         devices = tuple(itertools.chain.from_iterable(of_type))[: gres.count]
-        found.append(Record(GPU, gres.type, devices))
+        found.append(GresRecord(GPU, gres.type, devices))
     return found
 
 
-def _slurmd_says(node: str) -> tuple[list[Record], str]:
+def _slurmd_says(node: str) -> tuple[list[GresRecord], str]:
     """Return the records of ``slurmd -G``, and why there are none."""
     program = shutil.which("slurmd") or shutil.which("slurmd", path=SBIN)
     where = folder()
@@ -258,7 +258,7 @@ def _complaint(text: str) -> str:
     return f"slurmd -G says: {lines[-1][:200]}" if lines else "slurmd -G says nothing"
 
 
-def parse_slurmd(text: str) -> list[Record]:
+def parse_slurmd(text: str) -> list[GresRecord]:
     """Return the records that ``slurmd -G`` prints; NotKnownError if one contradicts itself."""
     records = []
     for name, kind, count, files in _GRES.findall(text):
@@ -273,5 +273,5 @@ def parse_slurmd(text: str) -> list[Record]:
         # Of one device several files are those of MultipleFiles.
         one = int(count) == 1
         devices = (tuple(expanded),) if one else tuple((file,) for file in expanded)
-        records.append(Record(name, "" if kind == "(null)" else kind, devices))
+        records.append(GresRecord(name, "" if kind == "(null)" else kind, devices))
     return records

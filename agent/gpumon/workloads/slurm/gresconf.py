@@ -27,7 +27,7 @@ _OFF = frozenset({"", "off"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Record:
+class GresRecord:
     """One resource of a node; ``devices`` are the files of each of its devices."""
 
     name: str
@@ -42,12 +42,12 @@ class GresConf:
     ``others`` is whether it names devices of other nodes.
     """
 
-    records: tuple[Record, ...] = ()
+    records: tuple[GresRecord, ...] = ()
     detected: bool = False
     others: bool = False
 
     @property
-    def gpus(self) -> list[Record]:
+    def gpus(self) -> list[GresRecord]:
         """The records of GPUs with files; Slurm gives out no others."""
         return [record for record in self.records if record.name == GPU and record.devices]
 
@@ -82,8 +82,8 @@ def read_gres_conf(path: Path, node: str) -> GresConf | None:
 
 def parse_gres_conf(text: str, node: str, folder: Path, depth: int = 0) -> GresConf:
     """Return what a text says of a node; ``folder`` is where its includes are."""
-    named: list[Record] = []
-    by_node: list[Record] = []
+    named: list[GresRecord] = []
+    by_node: list[GresRecord] = []
     everywhere, here, others = "", None, False
     for pairs in _lines(text, folder, depth):
         first, words = next(iter(pairs)), pairs
@@ -101,12 +101,12 @@ def parse_gres_conf(text: str, node: str, folder: Path, depth: int = 0) -> GresC
     return GresConf((*named, *by_node), detected, others)
 
 
-def _record(words: dict[str, str]) -> Record:
+def _record(words: dict[str, str]) -> GresRecord:
     name, kind = words["name"].lower(), words.get("type", "")
     if "multiplefiles" in words:
-        return Record(name, kind, (tuple(expand(words["multiplefiles"])),))
+        return GresRecord(name, kind, (tuple(expand(words["multiplefiles"])),))
     files = expand(words.get("file", words.get("files", "")))
-    return Record(name, kind, tuple((file,) for file in files))
+    return GresRecord(name, kind, tuple((file,) for file in files))
 
 
 def _lines(text: str, folder: Path, depth: int) -> Iterator[dict[str, str]]:

@@ -22,7 +22,7 @@ from gpumon.workloads.labels import plain
 from gpumon.workloads.slurm.gres import NotKnownError, gpu_numbers
 from gpumon.workloads.slurm.hostlist import HostlistError, names_node
 from gpumon.workloads.slurm.slurmcommand import run_for_job
-from gpumon.workloads.slurm.squeue import ENDED, MANAGER, Told
+from gpumon.workloads.slurm.squeue import ENDED, MANAGER, ControllerJob
 
 WHOSE = (("JobID", 32), ("UserName", 64), ("Account", 64), ("Partition", 64))
 WHEN = (("JobID", 32), ("State", 32), ("StartTime", 32))
@@ -44,7 +44,7 @@ class _Run:
     listed: frozenset[str]
 
 
-async def ask_text(job_id: str, node: str) -> Told | None:
+async def ask_text(job_id: str, node: str) -> ControllerJob | None:
     """Return what Slurm's texts say of a job on a node; None if it has ended since.
 
     SlurmError if a command fails.
@@ -68,8 +68,8 @@ async def ask_text(job_id: str, node: str) -> Told | None:
     try:
         numbers = parse_scontrol(text, job_id, node, before.listed)
     except NotKnownError as error:
-        return Told(job=job, started=started, problem=str(error))
-    return Told(job=job, started=started, numbers=numbers)
+        return ControllerJob(job=job, started=started, problem=str(error))
+    return ControllerJob(job=job, started=started, numbers=numbers)
 
 
 async def _run(job_id: str) -> _Run | None:

@@ -21,11 +21,11 @@ from gpumon.workloads.held import HeldJob, Holders, Name
 from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.cgroup import job_of_process
 from gpumon.workloads.slurm.controller import Controller
+from gpumon.workloads.slurm.deviceorder import DeviceOrder
 from gpumon.workloads.slurm.devices import Devices, node_name
 from gpumon.workloads.slurm.gres import NotKnownError
-from gpumon.workloads.slurm.order import Order
 from gpumon.workloads.slurm.slurmcommand import SlurmError
-from gpumon.workloads.slurm.squeue import MANAGER, Told
+from gpumon.workloads.slurm.squeue import MANAGER, ControllerJob
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ class Slurm:
         self._silence = ""
         self._holders = Holders()
         self._controller = Controller()
-        self._order = Order(clock)
+        self._order = DeviceOrder(clock)
         self._asked: dict[str, HeldJob] | None = None
-        self._told: dict[_Run, Told | None] = {}
+        self._told: dict[_Run, ControllerJob | None] = {}
         self._without: set[str] = set()
         self._pids: dict[int, str | None] = {}
         self._news: asyncio.Event | None = None
@@ -248,7 +248,7 @@ def _run(held: HeldJob) -> _Run:
     return (held.job.cluster, held.job.job_id, held.since)
 
 
-def _of_cluster(told: Mapping[str, Told], held: HeldJob) -> Told | None:
+def _of_cluster(told: Mapping[str, ControllerJob], held: HeldJob) -> ControllerJob | None:
     """Return what the controller says of a job, unless that is another cluster's of its number."""
     one = told.get(held.job.job_id)
     clusters = {held.job.cluster, one.job.cluster} - {""} if one else set()

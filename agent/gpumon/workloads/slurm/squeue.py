@@ -21,7 +21,7 @@ MANAGER = "slurm"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class ControllerJob:
     """What the controller says of a job on one node; ``started`` in unix seconds.
 
     ``numbers`` are Slurm's own of its GPUs there. If those are not known, ``problem`` says why.
@@ -86,7 +86,7 @@ def _described(errors: Any) -> str:
     return plain(first)
 
 
-def told_of(records: list[dict[str, Any]], node: str) -> Told | None:
+def told_of(records: list[dict[str, Any]], node: str) -> ControllerJob | None:
     """Return what the records of one id say of a node; None if that job holds nothing."""
     records = [record for record in records if not _ended(record)]
     if not records:
@@ -104,12 +104,12 @@ def told_of(records: list[dict[str, Any]], node: str) -> Told | None:
     started = _integer(record.get("start_time")) or None
     if len(records) > 1:
         problem = f"squeue lists {len(records)} jobs of this number"
-        return Told(job=job, started=started, problem=problem)
+        return ControllerJob(job=job, started=started, problem=problem)
     try:
         numbers = _numbers(record, node)
     except NotKnownError as error:
-        return Told(job=job, started=started, problem=str(error))
-    return Told(job=job, started=started, numbers=numbers)
+        return ControllerJob(job=job, started=started, problem=str(error))
+    return ControllerJob(job=job, started=started, numbers=numbers)
 
 
 def _ended(record: dict[str, Any]) -> bool:

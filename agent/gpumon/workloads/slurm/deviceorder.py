@@ -13,7 +13,7 @@ AGAIN_SECONDS = 600.0
 """How soon ``slurmd -G`` is asked again if it said nothing: it may have to start the GPUs."""
 
 
-class Order:
+class DeviceOrder:
     """The devices of this machine, by the names that Slurm has for it: as a rule one."""
 
     def __init__(self, clock: Clock = SYSTEM) -> None:

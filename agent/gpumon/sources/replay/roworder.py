@@ -14,7 +14,7 @@ ALL_BACKWARDS = 10
 """A file with this many steps back, and none forward, was turned round."""
 
 
-class Order:
+class RowOrder:
     """Counts the rows that are earlier than the row before them of the same GPU."""
 
     def __init__(self) -> None:

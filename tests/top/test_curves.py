@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from gpumon.model import Snapshot
+from gpumon.top.curves import NODE, History, columns
 from gpumon.top.graph import bars
-from gpumon.top.history import NODE, History, columns
 from tests.top.conftest import node
 
 

@@ -16,7 +16,7 @@ NODE = -1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Drawn:
+class Curve:
     """Something that is drawn over time: its title and unit, and what it is of a GPU and a node.
 
     ``value`` and ``most`` are of one GPU, ``most`` being the end of its scale; ``together`` makes
@@ -47,10 +47,10 @@ def _memory(gpu: GpuReading) -> float | None:
 
 
 QUANTITIES = {
-    "power": Drawn("power", "W", lambda g: g.power_watts, lambda g: g.power_limit_watts, sum),
-    "margin": Drawn("margin", "°C", lambda g: g.temperature_margin_celsius, lambda _: 60.0, min),
-    "activity": Drawn("activity", "%", _activity, lambda _: 1.0, _mean, 100.0),
-    "memory": Drawn("memory", "%", _memory, lambda _: 1.0, _mean, 100.0),
+    "power": Curve("power", "W", lambda g: g.power_watts, lambda g: g.power_limit_watts, sum),
+    "margin": Curve("margin", "°C", lambda g: g.temperature_margin_celsius, lambda _: 60.0, min),
+    "activity": Curve("activity", "%", _activity, lambda _: 1.0, _mean, 100.0),
+    "memory": Curve("memory", "%", _memory, lambda _: 1.0, _mean, 100.0),
 }
 """What is drawn. No GPU slows down before its margin is used up; sixty degrees are a cool one."""
 
@@ -96,7 +96,7 @@ class History:
         return self._scales.get((index, name), 1.0)
 
 
-def _together(quantity: Drawn, values: Iterable[float | None]) -> float | None:
+def _together(quantity: Curve, values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return quantity.together(known) if known else None
 
