@@ -17,6 +17,7 @@ import pytest
 from gpumon.cli import run
 from gpumon.grafana.login import GrafanaLogin
 from gpumon.grafana.shipped import load
+from gpumon.thresholds import load_thresholds
 from tests.support.certificates import Authority
 from tests.support.grafana import (
     EDITOR,
@@ -74,6 +75,14 @@ def gpumon(
     return gpumon
 
 
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A site's thresholds."""
+    file = tmp_path / "own.toml"
+    file.write_text("[heat]\nmargin_low_celsius = 8\n")
+    return file
+
+
 def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command as a process of its own."""
     argv = [sys.executable, "-m", "gpumon", *arguments]
@@ -101,6 +110,21 @@ class TestFiles:
         written = {path.name: path.read_bytes() for path in folder.iterdir()}
         committed = ROOT / "dashboards" / "json"
         assert written == {path.name: path.read_bytes() for path in committed.iterdir()}
+
+    def test_a_sites_own_numbers_are_not_replaced_silently(
+        self, gpumon: Command, tmp_path: Path, own: Path
+    ) -> None:
+        """An export that names no thresholds leaves the files as they are; /dev/null takes them."""
+        to = ("export", "--to", str(tmp_path / "json"))
+        assert gpumon(*to, "--thresholds", str(own)).code == 0
+        before = {path: path.read_bytes() for path in (tmp_path / "json").iterdir()}
+        refused = gpumon(*to)
+        assert refused.code == 2
+        assert "has a site's own thresholds (digest " in refused.err
+        assert "--thresholds /dev/null" in refused.err
+        assert {path: path.read_bytes() for path in (tmp_path / "json").iterdir()} == before
+        assert gpumon(*to, "--thresholds", "/dev/null").code == 0
+        assert gpumon(*to).code == 0
 
     def test_export_prints_one(self, gpumon: Command) -> None:
         """By uid, with another data source where it is asked for."""
@@ -149,6 +173,23 @@ class TestPush:
         assert (second.code, second.err) == (0, "")
         assert second.out.splitlines() == [f"{uid}: unchanged" for uid in UIDS]
         assert len(grafana.writes) == before
+
+    def test_a_sites_own_numbers_are_not_replaced_silently(
+        self, gpumon: Command, grafana: FakeGrafana, own: Path
+    ) -> None:
+        """A push that names no thresholds is refused before it writes; a tag says why."""
+        assert gpumon("push", "--thresholds", str(own)).code == 0
+        tags = {tag for saved in grafana.dashboards.values() for tag in saved[-1].document["tags"]}
+        assert tags == {"gpumon", f"thresholds: {load_thresholds(own).digest}"}
+        before = len(grafana.writes)
+        for more in ((), ("--dry-run",), ("--force",)):
+            refused = gpumon("push", *more)
+            assert refused.code == 2
+            assert "has a site's own thresholds (digest " in refused.err
+        assert len(grafana.writes) == before
+        assert gpumon("push", "--thresholds", str(own)).out.count("unchanged") == len(UIDS)
+        assert gpumon("push", "--thresholds", "/dev/null").code == 0
+        assert gpumon("push").out.count("unchanged") == len(UIDS)
 
     def test_it_pushes_all_where_nobody_reads(self, grafana: FakeGrafana) -> None:
         """What is done is not for a pipe to decide: none is missing after ``| head -1``."""

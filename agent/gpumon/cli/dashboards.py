@@ -115,7 +115,9 @@ def export(
 ) -> None:
     """Write the dashboards to files, for Grafana's provisioning or an import by hand.
 
-    Existing files of the same names are replaced.
+    Existing files of the same names are replaced. Those that were written with a site's own
+    thresholds are not replaced by those that ship unless thresholds are named; --thresholds
+    /dev/null names those that ship.
     """
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.grafana.shipped import load
@@ -131,6 +133,9 @@ def export(
             )
         click.echo(chosen[0].text, nl=False)
         return
+    if thresholds is None:
+        for dashboard in chosen:
+            _must_ship(folder / f"{dashboard.uid}.json")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for dashboard in chosen:
@@ -142,6 +147,30 @@ def export(
             f"cannot write to {folder} ({error.strerror})", "name another with --to"
         ) from None
     click.echo(f"{folder}: {len(chosen)} files", err=True)
+
+
+def _must_ship(file: Path) -> None:
+    """Raise UsageError if a file holds a site's own thresholds."""
+    import json
+
+    from gpumon.grafana.shipped import own_thresholds
+
+    try:
+        document = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    _refuse_own(str(file), own_thresholds(document) if isinstance(document, dict) else "")
+
+
+def _refuse_own(where: str, digest: str) -> None:
+    """Raise UsageError if something has a site's own thresholds, by their digest."""
+    from gpumon.errors import UsageError
+
+    if digest:
+        raise UsageError(
+            f"{where} has a site's own thresholds (digest {digest})",
+            "name them with --thresholds; --thresholds /dev/null takes those that ship",
+        )
 
 
 @dashboards.command("push")
@@ -161,19 +190,23 @@ def push(
     """Put the dashboards into a running Grafana of 9.5 or later.
 
     A second push changes nothing. A dashboard that somebody edited in Grafana is left alone, and
-    the difference is shown. Exits with 1 if some were left alone, and 3 if Grafana cannot be
-    reached or refuses.
+    the difference is shown. If dashboards there hold a site's own thresholds, a push must name
+    thresholds too; --thresholds /dev/null names those that ship. Exits with 1 if some were left
+    alone, and 3 if Grafana cannot be reached or refuses.
     """
     from gpumon.grafana.api import connect
     from gpumon.grafana.login import read_access
     from gpumon.grafana.push import Action, apply, changes_in
-    from gpumon.grafana.shipped import load
+    from gpumon.grafana.shipped import load, own_thresholds
     from gpumon.views.dashboards import place, tell
 
     ours = load(names, thresholds)
     alone = 0
     with connect(read_access(url, token_file)) as grafana:
         folder, changes = changes_in(grafana, ours, title, source)
+        for change in changes if thresholds is None else ():
+            if change.stored:
+                _refuse_own(f"{change.ours.uid} in {url}", own_thresholds(change.stored.document))
         for change in changes:
             if change.kind is Action.EDITED:
                 say(place(change, folder, title) + change.difference, nl=False)

@@ -98,6 +98,20 @@ def digest_in(message: str) -> str | None:
     return found[1] if found else None
 
 
+_OWN = "thresholds: "
+"""How the tag begins of dashboards that hold a site's own thresholds."""
+
+
+def own_thresholds(document: Mapping[str, Any]) -> str:
+    """Return the digest of the site's own thresholds that a dashboard holds; empty if none.
+
+    It is a tag: people see it in Grafana, and Grafana keeps it.
+    """
+    tags = document.get("tags")
+    found = [tag for tag in tags if str(tag).startswith(_OWN)] if isinstance(tags, list) else []
+    return str(found[0]).removeprefix(_OWN) if found else ""
+
+
 FOLDER = "gpumon"
 """Their place in a Grafana, unless somebody chooses another."""
 
@@ -137,12 +151,18 @@ def _with_thresholds(
     """Return dashboards with a site's thresholds; UnavailableError if it is not known where."""
     try:
         templates = json.loads(asset(limits.FILE).read_text("utf-8"))
-        return [
-            limits.with_thresholds(document, templates[document["uid"]], thresholds)
-            for document in documents
-        ]
+        return [_tagged(document, templates[document["uid"]], thresholds) for document in documents]
     except (OSError, ValueError, LookupError):
         raise UnavailableError(f"cannot use {limits.FILE}", "install gpumon again") from None
+
+
+def _tagged(
+    document: Mapping[str, Any], templates: Mapping[str, str], thresholds: Thresholds
+) -> dict[str, Any]:
+    made = limits.with_thresholds(document, templates, thresholds)
+    if made != document:
+        made["tags"] = [*made["tags"], f"{_OWN}{thresholds.digest}"]
+    return made
 
 
 def _source_variables(document: Mapping[str, Any]) -> list[dict[str, Any]]:
