@@ -104,9 +104,11 @@ def doubled() -> Thresholds:
 
 
 def test_every_place_changes_with_its_threshold_and_no_other_does() -> None:
-    """Numbers, queries and prose: no more and no less than the templates say."""
+    """Numbers, queries and prose: no more and no less than the templates say, and one tag."""
     for usual, own in zip(load(), load((), doubled()), strict=True):
         before, after = dict(leaves(usual.document)), dict(leaves(own.document))
+        added = [after.pop(place) for place in after.keys() - before.keys()]
+        assert added == [f"thresholds: {doubled().digest}"]
         assert before.keys() == after.keys()
         changed = {place for place in before if before[place] != after[place]}
         assert changed == TEMPLATES[usual.uid].keys()

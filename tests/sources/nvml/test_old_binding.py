@@ -29,6 +29,9 @@ import pynvml
 for name in {NEWER}:
     if hasattr(pynvml, name):
         delattr(pynvml, name)
+pynvml.nvmlDeviceGetInforomImageVersion = lambda handle, another, argument: None
+newest = pynvml.nvmlDeviceGetGspFirmwareVersion
+pynvml.nvmlDeviceGetGspFirmwareVersion = lambda handle, version: newest(handle, version)
 from gpumon.clock import SYSTEM
 from gpumon.documents.snapshot import to_document
 from gpumon.model import Tier
@@ -55,3 +58,5 @@ def test_each_gpu_is_read_without_what_the_binding_lacks(tmp_path: Path, library
     assert all(gpu["power_watts"] and gpu["temperature_celsius"] for gpu in gpus)
     assert gpus[0]["throttle_reasons"] is not None
     assert gpus[0]["temperature_margin_celsius"] is None
+    assert gpus[0]["firmware"]["gsp_version"]
+    assert not gpus[0]["firmware"]["inforom_version"]

@@ -124,6 +124,9 @@ MOST_PROCESSES = 100_000
 
 _NOT_IN_BINDING = "not in this version of nvidia-ml-py"
 
+_GSP_VERSION_BYTES = 0x40
+"""NVML_GSP_FIRMWARE_VERSION_BUF_SIZE of nvml.h."""
+
 
 class Library:
     """NVML, initialized once."""
@@ -186,6 +189,11 @@ class Door(Calls):
             if code:
                 raise FaultError(code, function, pynvml.nvmlErrorString(code))
             return buffer.value
+        elif function == "nvmlDeviceGetGspFirmwareVersion":
+            # Older bindings (12.535) make no buffer of their own.
+            text = ctypes.create_string_buffer(_GSP_VERSION_BYTES)
+            self.call(function, handle, text)
+            return text.value
         elif function in _STRUCTS:
             known = (getattr(pynvml, name, None) for name in _STRUCTS[function])
             return self._filled(
@@ -315,6 +323,9 @@ def _guard(target: Any, *args: Any) -> Any:
     except pynvml.NVMLError as error:
         raise FaultError(error.value, target.__name__, str(error)) from None
     except _MISMATCH as error:
+        raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
+    except TypeError as error:
+        # An older binding wants other arguments: that costs this value, and not the GPU.
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
     except UnicodeDecodeError as error:
         # The binding decodes names, serials and the like; a board whose InfoROM is damaged may
