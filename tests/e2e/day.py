@@ -72,6 +72,7 @@ class HalfHours:
 
     name = "slurm"
     errors = 0
+    unresolved = 0
     success = True
 
     def __init__(self, clock: AheadClock) -> None:
@@ -95,16 +96,18 @@ def read(sock: socket.socket, ticks: int, interval: float) -> None:
     clock = AheadClock()
     source = NvmlSource(clock, Tier.FULL)
     due = HALF_HOUR
-    for _ in range(ticks):
-        frames.send(sock, source.read())
-        clock.now += interval
-        if clock.now >= due:
-            due += HALF_HOUR
-            _give_back()
-            say(f"{clock.now}")
-            sys.stdin.readline()
-    sock.close()
-    source.close()
+    try:
+        for _ in range(ticks):
+            frames.send(sock, source.read())
+            clock.now += interval
+            if clock.now >= due:
+                due += HALF_HOUR
+                _give_back()
+                say(f"{clock.now}")
+                sys.stdin.readline()
+    finally:  # the other process may have ended; threads that go on would keep this one
+        sock.close()
+        source.close()
 
 
 def serve(sock: socket.socket, state: Path) -> None:

@@ -98,8 +98,12 @@ def test_alerts_that_cannot_fire_are_listed(prometheus: Prometheus) -> None:
     }
     needs = "7 of 7 nodes: it needs gpumon_gpu_sram_threshold_exceeded"
     assert listed["GpuSramThresholdExceeded"] == needs
-    recorded = prometheus.query("alert:gpumon_nodes_deaf:count")
-    assert {each["metric"]["alert"] for each in recorded} == listed.keys()
+
+    def recorded() -> set[str]:
+        found = prometheus.query("alert:gpumon_nodes_deaf:count")
+        return {each["metric"]["alert"] for each in found}
+
+    wait_for(lambda: recorded() == listed.keys(), 90, "the rules record them too")
 
 
 def test_what_a_fleet_is_not_is_said(prometheus: Prometheus) -> None:
