@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,12 +40,12 @@ def test_an_error_is_one_line_whatever_it_quotes() -> None:
 
 
 @pytest.mark.parametrize("read", [parse, parse_strictly])
-def test_json_of_others_is_harmless(read: object) -> None:
+def test_json_of_others_is_harmless(read: Callable[[str], Any]) -> None:
     """Values and keys, escaped or raw, at any depth; all else is as it was."""
     document = {"name": ESCAPE, "deep": [{ESCAPE: "x\x9b1m", "°C": "a\\b"}]}
     for ascii_only in (True, False):
         text = json.dumps(document, ensure_ascii=ascii_only)
-        found = read(text)  # type: ignore[operator]
+        found = read(text)
         shown = repr(found["name"]) + "".join(found["deep"][0])
         assert "\x1b" not in found["name"] + "".join(found["deep"][0]), shown
         assert found["deep"][0]["°C"] == "a\\b"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import os
 import shutil
 import signal
@@ -28,6 +29,11 @@ def counts(agent: Agent) -> dict[int, dict[int, int]]:
         of = dict(labels)
         found.setdefault(int(of["gpu"]), {})[int(of["xid"])] = int(value)
     return found
+
+
+def has_counted(agent: Agent, expected: dict[int, dict[int, int]]) -> bool:
+    """Return whether an agent has counted just these."""
+    return counts(agent) == expected
 
 
 def line(gpu: int, xid: int, text: str = "text") -> str:
@@ -108,12 +114,12 @@ def test_a_gpu_that_falls_off_the_bus_is_heard_in_every_log(
     }
     forged = f"{line(5, 31, 'x')[:-1]}#012NVRM: GPU 0000:10:00.0: GPU has fallen off the bus.\n"
     with run_agent(tmp_path, "nvml", "--kernel-log", str(log), env=driver.env()) as agent:
-        expected = {}
+        expected: dict[int, dict[int, int]] = {}
         for gpu, text in of_file.items():
             pci = str(profiles.identity(gpu)["pci_bus_id"])[4:-2].lower()
             write(log, text.replace("0000:b3:00", pci) + forged)
-            expected |= {gpu: {79: 1}, 5: {31: gpu + 1}}
-            wait_for(lambda: counts(agent) == expected, 10, f"GPU {gpu}")  # noqa: B023
+            expected = {**expected, gpu: {79: 1}, 5: {31: gpu + 1}}
+            wait_for(functools.partial(has_counted, agent, expected), 10, f"GPU {gpu}")
         last = Exposition(agent.metrics()).value(
             "gpumon_gpu_xid_last_timestamp_seconds", gpu="2", xid="79"
         )

@@ -35,7 +35,7 @@ from gpumon.refusals import Refusals
 from gpumon.server.bookkeeper import BookKeeper
 from gpumon.server.node import Node
 from gpumon.server.parts import NodeParts
-from gpumon.sources import GatedSource, open_source
+from gpumon.sources import open_source
 from gpumon.sources.gate import Gate
 from gpumon.sources.kinds import ROWS
 from gpumon.statedb.file import StateFile
@@ -77,19 +77,14 @@ def test_every_kind_of_source_is_behind_the_gate(
     """Whatever a package opens, another vendor's as well."""
     row = next(row for row in ROWS if row.name == kind)
     package = importlib.import_module(f"gpumon.sources.{kind}")
+    whole = open_source("sim:1xH100", FakeClock()).read()
 
     class Absurd:
         def read(self) -> Snapshot:
-            whole = open_source("sim:1xH100", FakeClock())._source.read()  # type: ignore[attr-defined]
             return with_gpu(whole, utilization_ratio=(2**32 - 1) / 100, temperature_celsius=-1.0)
 
-    opened = Absurd()
-    if kind != "sim":
-        monkeypatch.setattr(package, "open_source", lambda *_: opened)
-        source = open_source(row.example)
-    else:
-        source = GatedSource(opened)  # type: ignore[arg-type]
-    snapshot = source.read()
+    monkeypatch.setattr(package, "open_source", lambda *_: Absurd())
+    snapshot = open_source(row.example).read()
     assert snapshot.gpus[0].utilization_ratio is None
     assert snapshot.gpus[0].temperature_celsius is None
     assert snapshot.refused == {"gpu_utilization": 1, "gpu_temperature": 1}

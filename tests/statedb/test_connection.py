@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3  # the tests look at the tables
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ HUGE = 2**64 - 1
 NO_UNICODE = "\ud800"
 
 
-def reading(index: int, second: int, **more: object) -> GpuReading:
+def reading(index: int, second: int, **more: Any) -> GpuReading:
     """Return a GPU that draws 100 W, by its counter."""
     return dataclasses.replace(
         GpuReading(
@@ -47,11 +48,11 @@ def reading(index: int, second: int, **more: object) -> GpuReading:
             power_limit_watts=700.0,
             utilization_ratio=1.0,
         ),
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
-def run(path: Path, sick: dict[str, object], job_id: str = "1") -> tuple[dict[str, int], Refusals]:
+def run(path: Path, sick: dict[str, Any], job_id: str = "1") -> tuple[dict[str, int], Refusals]:
     """Let an agent's books run for ten seconds beside a sick GPU; return joules after a restart."""
     refusals = Refusals()
     state = StateFile(path, refusals)
@@ -90,7 +91,7 @@ def test_without_anything_odd_all_is_kept(tmp_path: Path) -> None:
     ],
     ids=["all ones", "infinite", "negative", "index", "uuid"],
 )
-def test_a_sick_gpu_costs_a_healthy_one_no_joule(tmp_path: Path, sick: dict[str, object]) -> None:
+def test_a_sick_gpu_costs_a_healthy_one_no_joule(tmp_path: Path, sick: dict[str, Any]) -> None:
     """Even if its readings got past every other guard, the healthy one's are there again."""
     joules, _ = run(tmp_path / "state.db", sick)
     assert joules["GPU-0"] == 1_000_000

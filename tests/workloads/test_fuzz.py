@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +180,10 @@ def test_any_json_of_squeue_is_read_or_an_error(document: Any, node: str) -> Non
 @given(text_of("{", "}", "[", "]", '"jobs"', ":", '"job_id"', "7", ",", "NaN", "\x00"))
 def test_any_text_of_squeue_and_sinfo_is_read_or_an_error(text: str) -> None:
     """Not a traceback."""
-    for parse in (parse_squeue, parse_nodes):
+    parsers: tuple[Callable[[str], object], ...] = (parse_squeue, parse_nodes)
+    for parse in parsers:
         try:
-            parse(text)  # type: ignore[operator]
+            parse(text)
         except SlurmError:
             continue
 

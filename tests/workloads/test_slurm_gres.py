@@ -22,6 +22,7 @@ from gpumon.workloads.slurm.devices import (
 from gpumon.workloads.slurm.gres import NotKnownError, gpu_numbers, parse_gres
 from gpumon.workloads.slurm.gresconf import parse_gres_conf
 from gpumon.workloads.slurm.hostlist import HostlistError, expand, ranges
+from tests.support.servers import missing
 
 FILES = Path(__file__).parent / "slurm"
 
@@ -308,7 +309,7 @@ def test_a_device_of_another_name_is_known_by_its_own_number(tmp_path: Path) -> 
     try:
         os.mknod(device, 0o20666, os.makedev(devicefiles.NVIDIA_MAJOR, 3))
     except PermissionError:
-        pytest.skip("this user may not make device files")
+        missing("the right to make device files")
     assert gpu_names([str(device)]) == (3,)
     other = tmp_path / "nvidia7"
     os.mknod(other, 0o20666, os.makedev(devicefiles.NVIDIA_MAJOR, 2))
