@@ -56,6 +56,8 @@ PROMETHEUS_3 = (
         ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily", PLAIN),
         ("application/json", PLAIN),
         ("*/*;q=0", PLAIN),
+        # Longer than any that a scraper sends: as if there were none.
+        ("application/openmetrics-text" + ' ;"' + '\\"' * 8000, PLAIN),
         # Malformed: that element is passed over.
         ("application/openmetrics-text;q=high,text/plain;q=0.1", PLAIN),
         ("application/openmetrics-text;q=1.5,text/plain;q=0.1", PLAIN),

@@ -35,6 +35,11 @@ _OFFERS = (
 )
 """Formats, what their answers say, media types and versions; the first is for who does not care."""
 
+LONGEST = 1024
+"""Characters of a header that are read; the longest that is known, Prometheus 3's, has 260.
+
+One whose quotes do not end takes time with the square of its length."""
+
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*")+')
 _PART = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*")+')
 _WEIGHT = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
@@ -49,7 +54,12 @@ class Element(NamedTuple):
 
 
 def elements(header: str) -> Iterator[Element]:
-    """Yield the elements of a header in its order; one with a malformed weight is passed over."""
+    """Yield the elements of a header in its order; one with a malformed weight is passed over.
+
+    One that is longer than LONGEST has none, as if it had not been sent.
+    """
+    if len(header) > LONGEST:
+        return
     for text in _ELEMENT.findall(header):
         if text.strip()[:1] in ("", ";"):
             continue
