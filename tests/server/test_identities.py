@@ -82,6 +82,19 @@ class Machine:
         return [f"{e.kind} {e.gpus} {e.text}" for e in load_events(self.path, 0, 1e12)]
 
 
+def test_another_board_at_the_same_place_is_not_taken_for_it(tmp_path: Path) -> None:
+    """One that has no uuid to say, but a serial of its own: its joules are not the old board's."""
+    machine = Machine(tmp_path, FakeClock())
+    before = well(0)
+    machine.see(before)
+    nameless = dataclasses.replace(before.identity, uuid=unknown_uuid(before.identity.pci_bus_id))
+    other = dataclasses.replace(nameless, name="NVIDIA A100", serial="222")
+    (found,) = machine.see(before.changed(identity=other))
+    assert (found.identity.uuid, found.identity.serial) == (nameless.uuid, "222")
+    (found,) = machine.see(before.changed(identity=nameless))
+    assert found.identity == before.identity
+
+
 def uuids(gpus: Sequence[GpuReading]) -> list[str]:
     """Return who they are."""
     return [gpu.identity.uuid for gpu in gpus]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
+
+import pytest
 
 from gpumon.model import GpuIdentity, Platform
 from gpumon.statedb.boards import SEEN_EVERY, KnownBoard, KnownBoards
@@ -49,6 +52,19 @@ def test_a_board_that_moved_is_no_longer_where_it_was(tmp_path: Path) -> None:
     state.close()
     for known in (boards, KnownBoards(StateFile(tmp_path / "state.db"))):
         assert known.all() == (KnownBoard(board("a", "2A"), NOW + 1),)
+
+
+@pytest.mark.parametrize("place", ["{", "[]", "7", '{"orbit": 3}', '{"slot": 1, "orbit": 3}'])
+def test_a_place_that_cannot_be_read_costs_the_place_only(tmp_path: Path, place: str) -> None:
+    """Damaged, or of a later version that says more: the board is known all the same."""
+    state = StateFile(tmp_path / "state.db")
+    KnownBoards(state).saw([board("a", "18")], NOW)
+    state.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as db, db:
+        db.execute("UPDATE boards SET platform = ?", (place,))
+    known = KnownBoards(StateFile(tmp_path / "state.db")).at("18")
+    assert known is not None
+    assert (known.identity.uuid, known.identity.platform) == ("GPU-a", None)
 
 
 def test_one_that_does_not_say_who_it_is_is_not_remembered() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from gpumon.derive.seats import seats
-from gpumon.model import NOT_ANSWERED_YET, GpuReading, GpuState, Snapshot
+from gpumon.model import NOT_ANSWERED_YET, GpuIdentity, GpuReading, GpuState, Snapshot
 from gpumon.server.lastword import without_readings
 from gpumon.statedb.boards import KnownBoard, KnownBoards, as_seen
 from gpumon.statedb.file import StateFile
@@ -84,11 +84,21 @@ class Identities:
             return gpu
         address = identity.pci_bus_id or places.get(identity.index, "")
         board = self._boards.at(address) or last.get(identity.index)
-        if board is None or board.identity.uuid in here:
+        if board is None or board.identity.uuid in here or _is_another(identity, board):
             return gpu
         return gpu.changed(
             identity=as_seen(board, identity.index), reason=_reason(gpu.reason, board)
         )
+
+
+_OWN = ("name", "serial", "board_part_number")
+"""What a board may say of itself that has no uuid to say, as one with a damaged InfoROM may."""
+
+
+def _is_another(identity: GpuIdentity, board: KnownBoard) -> bool:
+    """Return whether a board says of itself what the one that was seen there last does not."""
+    pairs = ((getattr(identity, fact), getattr(board.identity, fact)) for fact in _OWN)
+    return any(now and before and now != before for now, before in pairs)
 
 
 def _reason(reason: str, board: KnownBoard) -> str:

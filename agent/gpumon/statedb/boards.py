@@ -93,7 +93,11 @@ def _load(db: sqlite3.Connection) -> dict[str, KnownBoard]:
 
 
 def _platform(text: str | None) -> Platform | None:
-    return None if text is None else Platform(**json.loads(text))
+    """Return a board's place; None if there is none, or none that this version can read."""
+    try:
+        return None if text is None else Platform(**json.loads(text))
+    except (TypeError, ValueError):
+        return None
 
 
 def as_seen(board: KnownBoard, index: int) -> GpuIdentity:
