@@ -121,10 +121,11 @@ def alerts() -> tuple[Panel, ...]:
         tables.listing(
             Text(
                 "Alerts that cannot fire",
-                "On how many nodes: their drivers do not report what the alert reads. That is "
-                "as it should be for hardware that is not there (no NVLink, no HBM); else the "
-                "driver is too old, or the agent may not read it. gpumon doctor on a node says "
-                "what is missing. Looked at every ten minutes. Normal: none but for such hardware.",
+                "On how many nodes: their agents do not export what the alert reads. That is "
+                "right for hardware that is not there (no NVLink, no HBM); else the driver is "
+                "too old, a right or a workload manager is missing, or the tier is too low. "
+                "gpumon doctor on a node says what is missing. Looked at every ten minutes. "
+                "Normal: none but for such hardware.",
             ),
             Size(24, 9),
             (Key("alert", "Alert"), keys.CLUSTER),

@@ -25,7 +25,7 @@ class TestAgent:
             ("clock", {"clock_offset_seconds": 59.0}, "pass", "synchronized", ""),
             ("clock", {"clock_synchronized": None}, "skip", "whether its clock", ""),
             ("xid-address", {"unattributed_xids": 2}, "warn", "2 Xids", "XidUnattributed"),
-            ("xid-address", {"unattributed_xids": None}, "skip", "keeps Xids", ""),
+            ("xid-address", {"unattributed_xids": None}, "skip", "agent was not asked", ""),
             ("collectors", {"collectors": {"ipmi": False}}, "warn", "ipmi", "CollectorFailing"),
             (
                 "collectors",
@@ -61,6 +61,16 @@ class TestAgent:
         (found,) = judge(seen, chosen([check], [])).verdicts[:1]
         assert (found.level.value, found.gpu, found.alert) == (level, None, alert)
         assert words in found.evidence
+
+    @pytest.mark.parametrize("collectors", [{}, {"kernel_log": False}])
+    def test_without_a_kernel_log_nobody_knows_of_nvswitches(
+        self, collectors: dict[str, bool]
+    ) -> None:
+        """As the alert cannot fire there; with one, no SXid is good news."""
+        for known, level in ((collectors, Level.SKIP), ({"kernel_log": True}, Level.PASS)):
+            agent = dataclasses.replace(AGENT, collectors=known)
+            report = judge(observed(agent=agent), chosen(["nvswitch"], []))
+            assert [v.level for v in report.verdicts] == [level]
 
     @pytest.mark.parametrize("check", ["clock", "xid-address", "collectors", "nvswitch", "stray"])
     def test_without_an_agent_it_is_not_known(self, check: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from gpumon.checks import CHECKS, Judgement, Level, Observation, Verdict, chosen, judge
 from gpumon.checks.judgement import Selection
+from gpumon.checks.model import NO_AGENT
 from gpumon.errors import UsageError
 from gpumon.model import (
     NOT_ANSWERED_YET,
@@ -40,7 +41,7 @@ AGENT = AgentFacts(
     clock_synchronized=True,
     clock_offset_seconds=0.001,
     unattributed_xids=0,
-    collectors={"reader": True, "ipmi": True, "slurm": True},
+    collectors={"reader": True, "ipmi": True, "slurm": True, "kernel_log": True},
     manager="slurm",
 )
 """What the agent of a healthy node says."""
@@ -267,7 +268,7 @@ def test_what_is_wrong_is_found(
 UNTOLD: list[tuple[str, dict[str, Any], str]] = [
     ("age", {"read_at": 0.0}, "reports no age"),
     ("recovery", {"recovery_action": None}, "by name"),
-    ("xid", {"xid_events": None}, "only an agent keeps Xids"),
+    ("xid", {"xid_events": None}, NO_AGENT),
     ("ecc", {"ecc_errors": None}, "does not count memory errors"),
     ("remap", {"row_remap_failed": None, "row_remap_pending": None}, "nothing about its rows"),
     ("nvlink", {"nvlink_links": None}, "no NVLink"),

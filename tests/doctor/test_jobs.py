@@ -60,7 +60,7 @@ def test_a_manager_that_reports_is_well() -> None:
         (
             Jobs(manager="slurm", success=True, unresolved=2),
             Level.WARN,
-            "of 2 jobs it is not known",
+            "2 jobs whose GPUs are not all known",
         ),
     ],
 )

@@ -171,7 +171,7 @@ class TestFleet:
             ("GpuMemoryHot", 2),
         ]
         assert found.found[1].needs == "gpumon_gpu_memory_temperature_celsius"
-        assert found.verdict.endswith("12 nodes: 2 cannot fire on all of them")
+        assert found.verdict.endswith("2 cannot fire on one or more of them")
 
     def test_without_nodes_nothing_is_known(self) -> None:
         """An empty Prometheus has no deaf alert, and no other either."""

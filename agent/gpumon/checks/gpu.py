@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gpumon.checks.model import Finding, Level, Observation, gpu_check, passed, skipped
+from gpumon.checks.model import NO_AGENT, Finding, Level, Observation, gpu_check, passed, skipped
 from gpumon.model import NOT_ANSWERED_YET, GpuReading, GpuState
 from gpumon.sources.kinds import has_xids
 from gpumon.times import format_age
@@ -133,7 +133,7 @@ def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield skipped("GPUs of this kind have no Xids")
         return
     if gpu.xid_events is None or seen.snapshot is None:
-        yield skipped("only an agent keeps Xids, and none was asked")
+        yield skipped(NO_AGENT)
         return
     window = seen.seconds("xid.recent")
     fresh = {

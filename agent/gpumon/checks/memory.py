@@ -74,7 +74,7 @@ _ECC_ODD = {
 
 @gpu_check(
     name="ecc-mode",
-    title="errors of its memory are corrected: ECC is on",
+    title="ECC is on",
     warns="ECC is off although the board comes with it on; or it changes with the next reset",
     alerts=("GpuEccOff",),
 )

@@ -31,6 +31,10 @@ class Level(str, enum.Enum):
     PASS = "pass"  # noqa: S105 - a verdict
 
 
+NO_AGENT = "the node's agent was not asked, or does not report it"
+"""Why nothing is said of what only an agent knows."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found: a level, the evidence with its numbers, and what to do next.

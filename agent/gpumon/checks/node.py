@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gpumon.checks.model import (
+    NO_AGENT,
     Finding,
     Level,
     Observation,
@@ -106,7 +107,7 @@ def _elsewhere(snapshot: Snapshot) -> str:
 
 @node_check(
     name="xid-address",
-    title="no Xid of a GPU that was never seen",
+    title="every Xid belongs to a known GPU",
     warns="Xids at a PCI address at which no GPU was ever seen",
     alerts=("XidUnattributed",),
 )
@@ -114,7 +115,7 @@ def xid_address(seen: Observation) -> Iterator[Finding]:
     """Judge whether all Xids are those of GPUs that are known."""
     agent = _agent(seen)
     if agent is None or agent.unattributed_xids is None:
-        yield skipped("only an agent keeps Xids, and none was asked")
+        yield skipped(NO_AGENT)
     elif agent.unattributed_xids:
         yield Finding(
             Level.WARN,
@@ -137,7 +138,10 @@ def nvswitch(seen: Observation) -> Iterator[Finding]:
     """Judge the fatal errors of NVSwitches, on which all GPUs of a node depend."""
     agent = _agent(seen)
     if agent is None or seen.snapshot is None:
-        yield skipped("only an agent keeps SXids, and none was asked")
+        yield skipped(NO_AGENT)
+        return
+    if not agent.nvswitches and not agent.collectors.get("kernel_log"):
+        yield skipped("the agent reads no kernel log, which alone has SXids")
         return
     window = seen.seconds("xid.recent")
     for switch in agent.nvswitches:
@@ -196,7 +200,7 @@ def clock(seen: Observation) -> Iterator[Finding]:
     agent = _agent(seen)
     offset = agent.clock_offset_seconds if agent is not None else None
     if agent is None:
-        yield skipped("only an agent watches the clock, and none was asked")
+        yield skipped(NO_AGENT)
     elif agent.clock_synchronized is False:
         yield _wrong_clock("nothing synchronizes its clock")
     elif offset is not None and abs(offset) > seen.number("monitor.clock_seconds"):
@@ -232,7 +236,7 @@ def collectors(seen: Observation) -> Iterator[Finding]:
     """Judge the parts of the agent beyond its reader, which the check ``driver`` judges."""
     agent = _agent(seen)
     if agent is None:
-        yield skipped("there are none without an agent, and none was asked")
+        yield skipped(NO_AGENT)
         return
     for name in sorted(name for name, works in agent.collectors.items() if not works):
         if name in _MANAGERS:

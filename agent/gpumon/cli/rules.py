@@ -152,7 +152,7 @@ def check(files: tuple[str, ...], thresholds: Thresholds | None) -> int:
     """Check rule files, or without files the rules that ship; uses promtool if it is installed.
 
     With prom:URL, list the alerts that cannot fire on some nodes of this Prometheus, because
-    their drivers do not report what the alert reads.
+    their agents do not export what the alert reads (hardware, driver, rights, tier).
 
     Exits with 1 if something is wrong with the rules, and 3 if a file or Prometheus cannot be read.
     """

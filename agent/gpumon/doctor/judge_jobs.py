@@ -33,8 +33,8 @@ def _reported(facts: Jobs) -> Finding:
     if facts.unresolved:
         return odd(
             "jobs",
-            f"of {facts.unresolved} jobs it is not known which GPUs they hold, so nobody pays for "
-            "those",
+            f"{facts.unresolved} jobs whose GPUs are not all known; energy on those is charged to "
+            "nobody",
             f"see the agent's log for each reason, and {GUIDE}",
         )
     return good("jobs", f"{manager} reports which job holds which GPU")
@@ -45,7 +45,7 @@ def _commands(slurm: SlurmHere) -> Finding:
     if slurm.problem:
         return odd(
             "slurm",
-            f"its commands say nothing ({slurm.problem}): jobs are known by their hooks only, "
+            f"its commands failed ({slurm.problem}): jobs are known by their hooks only, "
             "without a name",
             "give this user Slurm's commands and slurm.conf, or see whether slurmctld runs",
         )

@@ -33,7 +33,7 @@ def judge(facts: Readings) -> Iterator[Finding]:
         return
     refused = {quantity: count for quantity, count in facts.refused.items() if count}
     if not refused:
-        yield good("readings", "none was refused: all of them are possible")
+        yield good("readings", "no impossible readings")
         return
     words = ", ".join(f"{quantity} ({count})" for quantity, count in sorted(refused.items()))
     yield odd(

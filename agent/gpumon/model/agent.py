@@ -131,7 +131,7 @@ class AgentReading:
     )
     workload_manager_unresolved_jobs: int | None = gauge(
         "Jobs here of which it is not known which GPUs they hold, or not of all; nobody pays for "
-        "those. gpumon doctor says why.",
+        "those. the agent's log gives the reason for each.",
     )
     ledger_info: LedgerRule | None = info(
         "How several holders of one GPU share its joules, and who gets those of a gap.",

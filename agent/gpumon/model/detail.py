@@ -28,8 +28,8 @@ class GpuDetail:
         tier=Tier.FULL,
     )
     power_profiles: Mapping[tuple[str, str], bool] | None = gauge(
-        "1 for each workload power profile that was requested, and that is in force (enforced), of "
-        "those that this GPU has.",
+        "1 for each workload power profile that is requested (how=requested) or in force "
+        "(how=enforced).",
         tier=Tier.FULL,
         labels=["profile", "how"],
     )

@@ -314,7 +314,7 @@ class GpuReading(GpuDetail):
     )
     fabric_unhealthy: Mapping[str, bool] | None = gauge(
         "1 for a condition that makes the fabric unhealthy (its health mask and summary, or that "
-        "joining failed); what is incorrect in a configuration is there while it is so.",
+        "joining failed); those of an incorrect configuration are exported only while they hold.",
         labels=["condition"],
     )
 
@@ -415,7 +415,9 @@ class GpuReading(GpuDetail):
         return self.state is GpuState.OK
 
     @derived_info(
-        "What this GPU is, and how it is set; join on uuid.",
+        "What this GPU is, and how it is set; join on uuid. ecc is on, off, off_by_default (the "
+        "board comes so), on_until_reset (off after the next reset) or off_until_reset; "
+        "persistence is on or off; each is empty if it is not reported.",
         labels=(
             *("name", "architecture", "serial", "pci_bus_id", "module_id"),
             *("board_part_number", "vbios_version", "ecc", "persistence"),

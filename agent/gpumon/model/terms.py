@@ -111,7 +111,7 @@ class GpuIdentity:
     """What does not change while a GPU stays in its slot.
 
     ``uuid`` is the identity; ``index`` is NVML's, for people, and may change over a reboot.
-    ``minor_number`` is N of /dev/nvidiaN, which is what Slurm counts by.
+    ``minor_number`` is N of /dev/nvidiaN; Slurm counts otherwise.
     """
 
     index: int

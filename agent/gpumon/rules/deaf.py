@@ -35,8 +35,8 @@ class Deafness:
     def verdict(self) -> str:
         """One line on what was looked at."""
         return (
-            f"{self.alerts} alerts looked at on {self.nodes} nodes: {len(self.found)} cannot fire"
-            " on all of them"
+            f"{self.alerts} alerts checked on {self.nodes} nodes: {len(self.found)} cannot fire on"
+            " one or more of them"
         )
 
 
