@@ -15,17 +15,16 @@ from dashboards.kit.fleet_series import (
     MISSING,
     SICK,
     UP,
-    total,
 )
 from dashboards.kit.frame import Row
 from dashboards.kit.panels import LIMIT, Size, Text
-from dashboards.kit.promql import FLEET, Expr, aggregate, fleet, select, where, worst
+from dashboards.kit.promql import FLEET, SITE, Expr, aggregate, fleet, select, where, worst
 from dashboards.kit.tables import Key
 
-DRAWN = total("gpumon_known_power_watts:sum")
+DRAWN = aggregate("sum", fleet("site:gpumon_known_power_watts:sum"))
 BUDGET = where(
-    "sum(max by (cluster, level, name) ({0}))",
-    select("gpumon_site_power_budget_watts", FLEET, level="site"),
+    "sum(max by (site, level, name) ({0}))",
+    select("gpumon_site_power_budget_watts", SITE, level="site"),
 )
 USED = aggregate("max", fleet("budget:gpumon_power_used:ratio"), "level", "name")
 

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.resources
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,8 +28,21 @@ else:
 MOST = 1e15
 """No threshold is as large; beyond it a number is a mistake."""
 
+_LABEL = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
+
 Value = float | int | str
 """A number, or a duration as text (``15m``)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OwnLevels:
+    """A site's own levels (``[levels]``), which are target labels such as ``pod``.
+
+    Series of nodes carry those in ``extra``; sums are made by those in ``aggregate``.
+    """
+
+    extra: tuple[str, ...] = ()
+    aggregate: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,6 +53,7 @@ class Thresholds:
     """
 
     values: Mapping[str, Value]
+    levels: OwnLevels = OwnLevels()
     digest: str = dataclasses.field(init=False, compare=False)
     """Sixteen hexadecimal digits: the same for what judges the same, however it is written.
 
@@ -53,9 +68,9 @@ class Thresholds:
         )
         object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:16])
 
-    def __reduce__(self) -> tuple[type[Thresholds], tuple[dict[str, Value]]]:
+    def __reduce__(self) -> tuple[type[Thresholds], tuple[dict[str, Value], OwnLevels]]:
         """Go to another process as a plain dict: a read-only view cannot be pickled."""
-        return Thresholds, (dict(self.values),)
+        return Thresholds, (dict(self.values), self.levels)
 
     def number(self, name: str) -> float:
         """Return a threshold that is a number."""
@@ -84,7 +99,9 @@ def load_thresholds(path: Path) -> Thresholds:
     threshold that does not exist or gives it another kind of value.
     """
     try:
-        own = _flat(read_toml(path))
+        tables = dict(read_toml(path))
+        levels = tables.pop("levels", {})
+        own = _flat(tables)
     except FileNotFoundError:
         raise UsageError(f"no file of thresholds {path}", "check its name") from None
     except OSError as error:
@@ -105,12 +122,43 @@ def load_thresholds(path: Path) -> Thresholds:
         wanted = wrong(name, value)
         if wanted:
             raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}")
-    return with_own(own)
+    return with_own(own, _levels(levels, path))
 
 
-def with_own(own: Mapping[str, Value]) -> Thresholds:
+def with_own(own: Mapping[str, Value], levels: OwnLevels = OwnLevels()) -> Thresholds:
     """Return the shipped thresholds with some in their place, which are known to be right."""
-    return Thresholds(MappingProxyType({**shipped().values, **own}))
+    return Thresholds(MappingProxyType({**shipped().values, **own}), levels)
+
+
+def _levels(table: object, path: Path) -> OwnLevels:
+    """Return a site's own levels; UsageError, which says what is wrong with them."""
+    where = f"{path}: [levels]"
+    known = [field.name for field in dataclasses.fields(OwnLevels)]
+    if not isinstance(table, dict):
+        raise UsageError(f"{where} is not a section", 'write [levels] and extra = ["pod"] below it')
+    found: dict[str, tuple[str, ...]] = {}
+    for key, names in table.items():
+        if key not in known:
+            raise UsageError(f"{where}: unknown name {key}", f"use {' or '.join(known)}")
+        if not isinstance(names, list) or not all(map(_is_label, names)):
+            raise UsageError(f"{where}: {key} = {names!r}", 'write labels, such as ["pod"]')
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise UsageError(f"{where}: {key} has {twice[0]} twice", "name it once")
+        found[key] = tuple(names)
+    levels = OwnLevels(**found)
+    for name in levels.aggregate:
+        if name not in levels.extra:
+            raise UsageError(
+                f"{where}: aggregate has {name}, which extra does not have",
+                f"put it into extra too{hint(name, levels.extra)}",
+            )
+    return levels
+
+
+def _is_label(name: object) -> bool:
+    # Prometheus keeps labels with two underscores in front for itself.
+    return isinstance(name, str) and bool(_LABEL.fullmatch(name)) and not name.startswith("__")
 
 
 def wrong(name: str, value: object) -> str:

@@ -20,7 +20,7 @@ def dashboard() -> Dashboard:
             "tables are of now, graphs of the time shown."
         )
         .time("now-7d", "now")
-        .variables(frame.fleet_variables())
+        .variables(frame.fleet_variables(places=False))
     )
     return frame.assemble(
         built,

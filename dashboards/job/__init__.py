@@ -29,7 +29,7 @@ def dashboard() -> Dashboard:
         .time("now-3h", "now")
         .variables(
             [
-                *frame.fleet_variables(),
+                *frame.fleet_variables(places=False),
                 frame.choose("job_id", f"job_id:gpumon_job_info:group{{{FLEET}}}", "Job"),
                 frame.behind(
                     "nodes", "instance", f"gpumon_job_gpu_share{{{CLUSTER},{JOB}}}", "Nodes"

@@ -10,9 +10,9 @@ from dashboards.kit import limits, panels, style, tables
 from dashboards.kit.panels import Size, Text
 from dashboards.kit.promql import (
     CLUSTER,
-    FLEET,
     Expr,
     aggregate,
+    fleet,
     kilowatt_hours,
     rate,
     select,
@@ -260,14 +260,18 @@ def _held_for(every: Expr) -> Panel:
 
 
 def _cost() -> Expr:
-    """Return the money by currency: PUE belongs on whole nodes, so the host must be known."""
+    """Return the money by currency: PUE belongs on whole nodes, so the host must be known.
+
+    What a kilowatt hour of nodes costs, PUE included, is what its cluster pays for all of them.
+    """
     return where(
-        "sum by (currency) (({0} + {1}) * on (cluster) max by (cluster) ({2})"
-        " * on (cluster) group_left (currency) max by (cluster, currency) ({3}))",
+        "sum by (currency) (({0} + {1}) * on (cluster) group_right ()"
+        " sum by (cluster, currency) ({2})"
+        " / on (cluster) group_left () (sum by (cluster) ({3}) / 1000))",
         kilowatt_hours(counted(GPU_JOULES, "cluster")),
         kilowatt_hours(counted(HOST_JOULES, "cluster")),
-        select("gpumon_site_pue_ratio", FLEET),
-        select("gpumon_site_energy_price_per_kilowatt_hour", FLEET),
+        fleet("cluster:gpumon_cost:rate_per_hour"),
+        fleet("cluster:gpumon_node_power_watts:sum"),
         unit=units.Short,
     )
 

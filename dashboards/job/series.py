@@ -7,6 +7,7 @@ are many, and Grafana sends a query along with each series of its answer: name t
 
 from __future__ import annotations
 
+from dashboards.kit.metrics import known
 from dashboards.kit.promql import CLUSTER, FLEET, Expr, aggregate, select, where
 
 NODES = f'{CLUSTER},instance=~"$nodes"'
@@ -35,8 +36,8 @@ DRAWN = f"topk(20, {_FAR})"
 LISTED = f"topk(50, {_FAR})"
 
 
-OF_TARGETS = "gpu, job, node, rack, row, hall, node_partition"
-"""Labels that may change while a series goes on: it must not be counted twice."""
+OF_TARGETS = {"gpu"}
+"""Labels that may change while a series goes on, as those of a target: it is counted once."""
 
 
 def recorded(name: str) -> Expr:
@@ -47,7 +48,8 @@ def recorded(name: str) -> Expr:
 def counted(name: str, *by: str, **labels: str) -> Expr:
     """Return a counter of the job's, summed over its nodes, also where they have gone since."""
     counter = select(name, f"{CLUSTER},{JOB}", **labels)
-    last = where(f"max without ({OF_TARGETS}) (last_over_time({{0}}[$__range]))", counter)
+    own = ", ".join(("cluster", "instance", *sorted(known(name).labels - OF_TARGETS)))
+    last = where(f"max by ({own}) (last_over_time({{0}}[$__range]))", counter)
     return aggregate("sum", last, *by)
 
 

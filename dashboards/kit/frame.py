@@ -53,10 +53,11 @@ class Source:
     marks: Expr
 
 
-def fleet_variables() -> list[Builder[VariableModel]]:
-    """Return the variables that choose clusters: data source, and one cluster, several or all.
+def fleet_variables(*, places: bool = True) -> list[Builder[VariableModel]]:
+    """Return the variables that choose clusters and sites: one, several or all.
 
-    Targets need not have a ``cluster``, so its "All" matches everything.
+    Targets need have neither, so "All" matches everything. What is recorded by place follows the
+    site, all else the cluster. Without ``places`` nothing is, and there is no site to choose.
     """
     cluster = (
         _label_values("cluster", "cluster:gpumon_gpus:count")
@@ -66,7 +67,8 @@ def fleet_variables() -> list[Builder[VariableModel]]:
         .all_value(".*")
         .current(VariableOption(text="All", value="$__all"))
     )
-    return [_data_source(), cluster]
+    site = choose("site", "site:gpumon_gpus:count", "Site", several=True)
+    return [_data_source(), cluster, *([site] if places else [])]
 
 
 def node_variables() -> list[Builder[VariableModel]]:

@@ -10,6 +10,9 @@ from dashboards.kit.tables import Key
 CLUSTER = Key("cluster", "Cluster", width=75)
 """Beside every node and job: two clusters may give theirs equal names."""
 
+SITE = Key("site", "Site", width=75)
+"""Beside every rack and budget: two sites may give theirs equal names."""
+
 HIDDEN_CLUSTER = Key("cluster", "Cluster", hidden=True)
 """For links alone, where all rows are of one cluster."""
 

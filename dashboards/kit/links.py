@@ -10,12 +10,12 @@ TIME = "${__url_time_range}"
 """What every link carries: data source and the time shown, and clusters in one way or another."""
 
 ANY = "All"
-"""What stands for the cluster or hall of a series that has none: Grafana's word for all of them.
+"""What stands for the cluster, hall or site of a series that has none: Grafana's word for all.
 
 Without a label or a column there would be no word, and Grafana would leave the link's own text.
 """
 
-MAY_BE_ALL = ("cluster", "hall")
+MAY_BE_ALL = ("cluster", "hall", "site")
 """Variables whose labels targets need not have."""
 
 
@@ -92,4 +92,4 @@ GPU_OF_A_NODE = Link(
 )
 """From where GPUs of several nodes are shown; a table needs columns ``Node`` and ``Cluster``."""
 
-POWER = Link("Power of this hall", "gpumon-power", "hall", "hall")
+POWER = Link("Power of this hall", "gpumon-power", "hall", "hall", carries=("site",))

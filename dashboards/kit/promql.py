@@ -17,10 +17,17 @@ from dashboards.kit.metrics import PER_SECOND, UnknownMetricError, known
 JOB = 'job="gpumon"'
 FLEET = 'cluster=~"$cluster"'
 CLUSTER = f"{JOB},{FLEET}"
+SITE = 'site=~"$site"'
+"""Of the chosen sites: what is recorded by place knows no cluster, for a rack may hold two."""
+
+PLACES = ("site", "hall", "row", "rack", "budget")
+"""Levels of recorded series that are of a place."""
+
 ANYWHERE = 'cluster=~"$cluster|"'
 """Of the chosen clusters, or of none: what Prometheus says of itself need not have a cluster."""
 
 NODE = f'{CLUSTER},instance="$instance"'
+RECORDED_NODE = f'{FLEET},instance="$instance"'
 
 JOULES_PER_KILOWATT_HOUR = 3_600_000
 
@@ -55,12 +62,16 @@ def node(name: str, **labels: str | tuple[str, ...]) -> Expr:
 
     Raises UnknownMetricError for a metric, a label or a value that the catalogue does not have.
     """
-    return select(name, NODE, **labels)
+    # No recorded series has the scrape job's name.
+    return select(name, RECORDED_NODE if ":" in name else NODE, **labels)
 
 
 def fleet(name: str, **labels: str | tuple[str, ...]) -> Expr:
-    """Return a recorded series of the chosen clusters, with labels of one value or of several."""
-    return select(name, FLEET, **labels)
+    """Return a recorded series of what is chosen, with labels of one value or of several.
+
+    That is the clusters, and for series of a place the sites.
+    """
+    return select(name, SITE if name.partition(":")[0] in PLACES else FLEET, **labels)
 
 
 def select(name: str, matchers: str, **labels: str | tuple[str, ...]) -> Expr:

@@ -7,22 +7,22 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.kit import frame
 from dashboards.kit.frame import Row
-from dashboards.kit.promql import FLEET
+from dashboards.kit.promql import SITE
 from dashboards.power import budget, heat, nodes
 from dashboards.power.series import HALLS
 
 
 def dashboard() -> Dashboard:
     """Return the dashboard."""
-    halls = f"hall:gpumon_known_power_watts:sum{{{FLEET}}}"
+    halls = f"hall:gpumon_known_power_watts:sum{{{SITE}}}"
     racks = f"rack:gpumon_known_power_watts:sum{{{HALLS}}}"
     built = (
         builders.Dashboard("GPU power and heat")
         .uid("gpumon-power")
         .description(
             "Power of site, halls, rows and racks against their budgets, caps in force, and how "
-            "near GPUs are to slowing down. Choose halls at the top; racks narrow the tables of "
-            "nodes at the end."
+            "near GPUs are to slowing down. Choose sites and halls at the top; racks and "
+            "clusters narrow the tables of nodes at the end."
         )
         .time("now-6h", "now")
         .variables(

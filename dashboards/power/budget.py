@@ -120,14 +120,14 @@ def _pue() -> Panel:
             "that is cooled well is near 1.1.",
         ),
         Size(2, 4),
-        {"{{cluster}}": PUE},
+        {"{{site}}": PUE},
         absent="no PUE",
     )
 
 
 def budgets() -> tuple[Panel, ...]:
     """Return power over time against the budget, and who is near to one."""
-    key = ("cluster", "level", "hall", "row", "rack")
+    key = ("site", "level", "hall", "row", "rack")
     by = f"on ({', '.join(key)})"
 
     def of_budgets(name: str) -> Expr:
@@ -146,7 +146,7 @@ def budgets() -> tuple[Panel, ...]:
             ),
             Size(10, 9),
             (
-                keys.CLUSTER,
+                keys.SITE,
                 Key("level", "Level"),
                 Key("hall", "Hall", links.POWER),
                 Key("row", "Row"),
@@ -223,7 +223,7 @@ def swings() -> tuple[Panel, ...]:
             ),
             Size(7, 9),
             "{{rack}}",
-            worst(10, aggregate("max", swing, "cluster", "hall", "row", "rack")),
+            worst(10, aggregate("max", swing, "site", "hall", "row", "rack")),
             style.thresholds(style.FINE),
             link=RACK,
         ),

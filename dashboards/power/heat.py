@@ -114,7 +114,7 @@ def heat() -> tuple[Panel, ...]:
 
 def racks() -> tuple[Panel, ...]:
     """Return the racks with the lowest margins."""
-    key = ("cluster", "hall", "row", "rack")
+    key = ("site", "hall", "row", "rack")
     by = f"on ({', '.join(key)})"
     margin = "rack:gpumon_gpu_temperature_margin_celsius:min"
     coolest = worst(10, aggregate("min", of_halls(margin), *key), lowest=True)
@@ -133,7 +133,7 @@ def racks() -> tuple[Panel, ...]:
             ),
             Size(12),
             (
-                keys.CLUSTER,
+                keys.SITE,
                 Key("hall", "Hall", links.POWER),
                 Key("row", "Row"),
                 Key("rack", "Rack", RACK),

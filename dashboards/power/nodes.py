@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.kit import keys, limits, panels, style, tables
 from dashboards.kit.panels import Size, Text
-from dashboards.kit.promql import Expr, aggregate, select, where, worst
+from dashboards.kit.promql import FLEET, Expr, aggregate, select, where, worst
 from dashboards.kit.tables import Column, Key
 from dashboards.power.heat import BY_HEAT, BY_HEAT_OR_BRAKE, HBM, LOSS, MARGIN
 from dashboards.power.series import HALLS
@@ -15,13 +15,15 @@ from dashboards.power.series import HALLS
 KEY = ("cluster", "rack", "instance")
 KEYS = (keys.NODE, keys.CLUSTER, Key("rack", "Rack"))
 
+CHOSEN = f'{FLEET},{HALLS},rack=~"$rack"'
+
 CAPPED = limits.limit("power.cap_ratio")
 """Of the limit as built: what the alert on caps calls lowered."""
 
 
 def _of_nodes(function: str, name: str, **labels: str | tuple[str, ...]) -> Expr:
     """Return a recorded series of the nodes of the chosen racks."""
-    chosen = select(f"instance:{name}", f'{HALLS},rack=~"$rack"', **labels)
+    chosen = select(f"instance:{name}", CHOSEN, **labels)
     return aggregate(function, chosen, *KEY)
 
 
@@ -114,7 +116,7 @@ def _capped() -> Panel:
 def _held_down() -> Panel:
     chosen = select(
         "instance:gpumon_gpu_throttle_seconds:rate5m",
-        f'{HALLS},rack=~"$rack"',
+        CHOSEN,
         reason=BY_HEAT_OR_BRAKE,
     )
     lost = aggregate("sum", chosen, *KEY, "reason")

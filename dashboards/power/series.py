@@ -5,17 +5,17 @@ from __future__ import annotations
 from grafana_foundation_sdk.models import units
 
 from dashboards.kit.links import Beside, Link
-from dashboards.kit.promql import FLEET, Expr, aggregate, select, where
+from dashboards.kit.promql import SITE, Expr, aggregate, select, where
 
-HALLS = f'{FLEET},hall=~"$hall"'
-"""Matchers of the chosen halls; All is also what has no hall."""
+HALLS = f'{SITE},hall=~"$hall"'
+"""Matchers of the chosen sites' halls; All is also what has no hall."""
 
 RACK = Link(
     "Nodes of this rack",
     "gpumon-power",
     "rack",
     "rack",
-    also=(Beside("hall", "hall", "Hall"),),
+    also=(Beside("hall", "hall", "Hall"), Beside("site", "site", "Site")),
 )
 
 TOP = ("site", "hall")
@@ -43,9 +43,9 @@ GPUS = aggregate("sum", of_halls("hall:gpumon_gpu_power_watts:sum"))
 WHOLE_NODES = aggregate("sum", of_halls("hall:gpumon_node_power_watts:sum"))
 LIMITS = aggregate("sum", of_halls("hall:gpumon_gpu_power_limit_watts:sum"))
 AS_BUILT = aggregate("sum", of_halls("hall:gpumon_gpu_power_limit_default_watts:sum"))
-PUE = where("max by (cluster) ({0})", select("gpumon_site_pue_ratio", FLEET), unit=units.Short)
+PUE = where("max by (site) ({0})", select("gpumon_site_pue_ratio", SITE), unit=units.Short)
 FACILITY = where(
-    "sum({0} * on (cluster) group_left () {1})",
+    "sum({0} * on (site) group_left () {1})",
     of_halls("hall:gpumon_node_power_watts:sum"),
     PUE,
 )

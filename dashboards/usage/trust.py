@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Panel
 
 from dashboards.kit import limits, panels, style, tables
 from dashboards.kit.panels import Size, Text
-from dashboards.kit.promql import FLEET, Expr, aggregate, fleet, select, where
+from dashboards.kit.promql import SITE, Expr, aggregate, fleet, select, where
 from dashboards.kit.tables import Column, Key
 from dashboards.usage.now import NO_PRICE, energy
 
@@ -116,7 +116,7 @@ def _what_cost_is_made_of() -> Panel:
             "site tells them now. Normal: as your contract, meters and grid have them.",
         ),
         Size(7),
-        (Key("cluster", "Cluster"), Key("currency", "Currency")),
+        (Key("site", "Site"), Key("cluster", "Cluster"), Key("currency", "Currency")),
         (
             Column("Price", _fact("energy_price_per_kilowatt_hour", units.Short, "currency")),
             Column("PUE", _fact("pue_ratio", units.Short)),
@@ -130,6 +130,6 @@ def _what_cost_is_made_of() -> Panel:
 
 
 def _fact(name: str, unit: str, *more: str) -> Expr:
-    """Return what gpumon site tells, by cluster."""
-    told = select(f"gpumon_site_{name}", FLEET)
-    return where("{0}", aggregate("max", told, "cluster", *more), unit=unit)
+    """Return what gpumon site tells, for a site or for one of its clusters."""
+    told = select(f"gpumon_site_{name}", SITE)
+    return where("{0}", aggregate("max", told, "site", "cluster", *more), unit=unit)

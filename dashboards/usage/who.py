@@ -39,7 +39,7 @@ def _cost(watts: Expr, *by: str) -> Expr:
     """Return the part of the clusters' cost by the hour that falls to somebody's GPU watts."""
     of_each = where(
         "{0} / on (cluster) group_left () {1} * on (cluster) group_left (currency) "
-        "max by (cluster, currency) ({2})",
+        "sum by (cluster, currency) ({2})",
         watts,
         GPU_WATTS,
         COST,
@@ -51,7 +51,7 @@ def _cost(watts: Expr, *by: str) -> Expr:
 def _carbon(watts: Expr, *by: str) -> Expr:
     """Return the part of the clusters' carbon by the hour, likewise."""
     of_each = where(
-        "{0} / on (cluster) group_left () {1} * on (cluster) group_left () max by (cluster) ({2})",
+        "{0} / on (cluster) group_left () {1} * on (cluster) group_left () sum by (cluster) ({2})",
         watts,
         GPU_WATTS,
         CARBON,

@@ -126,9 +126,10 @@ class Site(Asked):
         """Keep where to look: an agent that is well, a job that trains, and one that is idle."""
         super().__init__(prometheus)
         chosen = {"cluster": ".*", "hall": ".*", "rack": ".*", "nodes": ".*", "gpu": "0"}
+        chosen["site"] = ".*"
         self.selections = [
             {**chosen, "cluster": "sim|other", "instance": SICK, "job_id": jobs[0]},
-            {**chosen, "cluster": "sim", "instance": agent, "job_id": jobs[1]},
+            {**chosen, "cluster": "sim", "site": "lab", "instance": agent, "job_id": jobs[1]},
             {**chosen, "instance": SICK, "gpu": "1", "job_id": jobs[0]},
         ]
 
@@ -159,6 +160,8 @@ def run_site(folder: Path) -> Iterator[Site]:
                 "static_configs": [{"targets": [ITSELF], "labels": {"cluster": "sim"}}],
             }
         )
+        for scrape in config["scrape_configs"]:
+            scrape["relabel_configs"] = [{"target_label": "site", "replacement": "lab"}]
         with run_prometheus(folder, yaml.safe_dump(config)) as prometheus:
             up = 'count(up{job="gpumon"} == 1)'
             wait_for(lambda: prometheus.value(up) == NODES + 1, 180, "the nodes")

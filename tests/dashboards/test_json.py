@@ -127,6 +127,10 @@ def test_queries_ask_for_what_there_is(query: Query) -> None:
     assert query.metrics <= exposed | metrics.recorded() | metrics.OTHERS.keys()
 
 
+PLACES = ("site:", "hall:", "row:", "rack:", "budget:")
+"""What is recorded by place has no cluster, for a rack may hold nodes of two."""
+
+
 @pytest.mark.parametrize("query", QUERIES, ids=NAMES)
 def test_queries_are_of_the_chosen(query: Query) -> None:
     """Every series is selected by the dashboard's variables."""
@@ -134,8 +138,11 @@ def test_queries_are_of_the_chosen(query: Query) -> None:
     for metric, selector in query.selected:
         # What Prometheus says of itself, or by an alert like the Watchdog, need not have a cluster.
         own = metric.startswith("prometheus_") or 'cluster=~"$cluster|"' in selector
-        of_agents = not metric.startswith("ALERTS")  # they are the rules' own
-        wanted = begin if of_agents else begin.removeprefix('job="gpumon",')
+        of_rules = metric.startswith("ALERTS") or ":" in metric
+        wanted = begin.removeprefix('job="gpumon",') if of_rules else begin
+        of_site = metric.startswith("gpumon_site_") and "site=~" in selector
+        if of_site or metric.startswith(PLACES):
+            wanted = 'site=~"$site"'
         assert own or wanted in selector, f"{metric}{{{selector}}}"
 
 

@@ -173,8 +173,8 @@ def test_the_rules_are_written_by_it(site: Path) -> None:
     """What alerts, what is recorded, and what both say; and ``explain`` shows the same rule."""
     own, usual = (gpumon("rules", "export", config=config) for config in (site, None))
     for there, text in (("40", own), ("5", usual)):
-        assert f"expr: gpumon_gpu_temperature_margin_celsius < {there}\n" in text
-        assert f"gpumon_gpu_temperature_margin_celsius < bool {there}\n" in text
+        assert f"  gpumon_gpu_temperature_margin_celsius < {there}\n" in text
+        assert f"gpumon_gpu_temperature_margin_celsius < bool {there})\n" in text
     assert ">= 0.99" in own
     assert "< 172800" in own
     shown = gpumon("explain", "GpuMarginLow", config=site)

@@ -149,7 +149,9 @@ class TestElsewhere:
         add(client, "unlisted@n0003")
         names = [target["labels"]["node"] for target in client("GET", "/sd").json()]
         assert "n0003" not in names
-        assert 'gpumon_site_node_info{node="n0003"' in client("GET", "/site/metrics").text
+        assert (
+            'gpumon_site_node_info{cluster="",node="n0003"' in client("GET", "/site/metrics").text
+        )
 
     @pytest.mark.parametrize(
         ("fault", "state"),
@@ -157,7 +159,7 @@ class TestElsewhere:
     )
     def test_the_scheduler_says_so(self, client: Client, fault: str, state: str) -> None:
         """A node's state is what the fault makes it, else by its jobs."""
-        line = 'gpumon_site_node_info{node="n0001",rack="r001",row="row1",hall="h1"'
+        line = 'gpumon_site_node_info{cluster="",node="n0001",rack="r001",row="row1",hall="h1"'
         assert f'{line},node_partition="train",state="allocated"}} 1' in self.site(client)
         add(client, fault)
         assert f'{line},node_partition="train",state="{state}"}} 1' in self.site(client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from gpumon.errors import GpumonError
 from gpumon.site.config import Site, load_site
-from gpumon.site.nodes import of_slurm
+from gpumon.site.nodes import merge, of_slurm
+from gpumon.site.service import readings_of
 from gpumon.workloads.slurm.sinfo import parse_nodes, state_of
 from gpumon.workloads.slurm.slurmcommand import SlurmError
 from tests.support.servers import ROOT
@@ -50,6 +52,40 @@ def test_the_example_that_ships_is_read() -> None:
     assert site.carbon is not None
     assert (site.zone, site.carbon.at(0)) == ("DE", 380)
     assert "2023" in site.carbon.source
+
+
+def test_one_site_may_have_several_clusters(tmp_path: Path) -> None:
+    """Equal names in two clusters are two nodes; budgets and name are of the site."""
+    site = load(
+        tmp_path,
+        'site = "north"\ncluster = "alpha"\n[[nodes]]\nnames = "n[1-2]"\nrack = "r1"\n'
+        '[[nodes]]\nnames = "n1"\nrack = "r1"\ncluster = "beta"\n[budgets]\nrack.r1 = 100e3\n',
+    )
+    labels = [node.target_labels(site.cluster, site.name) for node in site.nodes]
+    assert labels == [
+        {"site": "north", "cluster": "alpha", "node": "n1", "rack": "r1"},
+        {"site": "north", "cluster": "alpha", "node": "n2", "rack": "r1"},
+        {"site": "north", "cluster": "beta", "node": "n1", "rack": "r1"},
+    ]
+    assert site.budgets == {("rack", "r1"): 100e3}
+    told = [(one.cluster, one.node) for one in readings_of(site, site.nodes)]
+    assert told == [("alpha", "n1"), ("alpha", "n2"), ("beta", "n1")]
+
+
+def test_of_a_single_cluster_the_scrape_says_which_it_is(tmp_path: Path) -> None:
+    """As before there was a second: the label is empty, which to Prometheus is none."""
+    text = 'cluster = "alpha"\n[[nodes]]\nnames = "n1"\ncluster = "alpha"\n'
+    site = load(tmp_path, text)
+    assert [one.cluster for one in readings_of(site, site.nodes)] == [""]
+
+
+def test_slurms_nodes_are_of_the_first_cluster(tmp_path: Path) -> None:
+    """The other cluster's node of the same name keeps what was declared of it."""
+    text = 'cluster = "alpha"\n[[nodes]]\nnames = "n1"\n[[nodes]]\nnames = "n1"\ncluster = "beta"\n'
+    site = load(tmp_path, text)
+    told = dataclasses.replace(site.nodes[0], state="idle", expected_gpus=8)
+    found = {node.cluster: node.state for node in merge(site.nodes, {"n1": told})}
+    assert found == {"": "idle", "beta": ""}
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,9 @@ def check(text: str) -> None:
     exposition = Exposition(text)
     info = exposition.all("gpumon_site_node_info")
     assert [dict(labels)["rack"] for labels in info] == ["r1"]
-    assert exposition.all("gpumon_site_expected_gpus") == {(("node", "localhost"),): 4}
+    assert exposition.all("gpumon_site_expected_gpus") == {
+        (("cluster", ""), ("node", "localhost")): 4
+    }
     budgets = {
         (dict(k)["level"], dict(k)["name"]): v
         for k, v in exposition.all("gpumon_site_power_budget_watts").items()

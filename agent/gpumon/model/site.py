@@ -20,12 +20,13 @@ class NodePlace:
     state: str
 
 
-@metric_group(prefix="gpumon_site", labels=("node",))
+@metric_group(prefix="gpumon_site", labels=("cluster", "node"))
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SiteNodeReading:
-    """One node."""
+    """One node; ``cluster`` is empty unless the site has several."""
 
     node: str
+    cluster: str = ""
     node_info: NodePlace | None = info(
         "A node of the site; drained and down ones are listed too.",
         labels=("rack", "row", "hall", "node_partition", "state"),
@@ -35,8 +36,8 @@ class SiteNodeReading:
 
     @property
     def label_values(self) -> tuple[str, ...]:
-        """The node's name."""
-        return (self.node,)
+        """The node's cluster and name."""
+        return self.cluster, self.node
 
 
 @metric_group(prefix="gpumon_site")

@@ -126,7 +126,11 @@ _ALERTS = (
     "count by (alertname, severity, cluster, hall, rack, node, instance, job_id) "
     '(ALERTS{alertstate="firing",alertname!="Watchdog"})'
 )
-_BUDGETS = 'max by (cluster) (budget:gpumon_power_used:ratio{level="site"})'
+_BUDGETS = (
+    'max by (cluster) (budget:gpumon_power_used:ratio{level="site"}'
+    " * on (site) group_right () group by (site, cluster) (instance:gpumon_gpus:count))"
+)
+"""How much of its site's budget is used, for each cluster: no budget is a cluster's own."""
 
 
 def _select(level: str) -> str:
@@ -143,8 +147,7 @@ def _places(found: Iterable[Series], level: str) -> list[PlaceSummary]:
     words_of = {f"{level}:{name}": word for word, name in QUANTITIES.items()}
     places: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
     for series in found:
-        # The job is the same for all; the site's own series have none.
-        where = {k: v for k, v in series.labels.items() if k not in ("__name__", "job")}
+        where = {k: v for k, v in series.labels.items() if k != "__name__"}
         values = places.setdefault(tuple(sorted(where.items())), {})
         values[words_of[series.labels["__name__"]]] = _value(series)
     return [PlaceSummary(dict(where), values) for where, values in places.items()]
@@ -164,7 +167,7 @@ def _nodes(scores: Iterable[Series], counts: Iterable[Series]) -> tuple[Troubled
         troubles.setdefault(key(series), {})[series.labels["trouble"]] = _value(series)
     nodes = [
         TroubledNode(
-            {k: v for k, v in series.labels.items() if k not in ("__name__", "job")},
+            {k: v for k, v in series.labels.items() if k != "__name__"},
             _value(series),
             troubles.get(key(series), {}),
         )

@@ -8,7 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from gpumon.rules.levels import TARGET as LABELS
+
 TARGET = ("cluster", "instance")
+GPU = ("gpu", "uuid")
 PLACE = ("node", "rack", "row", "hall", "node_partition")
 FACTS = ("job_id", "user", "account", "partition", "name", "manager")
 
@@ -31,13 +34,20 @@ class Quantity:
 
     @property
     def rule(self) -> str:
-        """The expression of the recording rule."""
-        return f"sum without (gpu, uuid) ({self.metric})"
+        """The expression of the recording rule: each GPU once, however many scrape it."""
+        kept = ", ".join((*LABELS, *self.labels))
+        each = ", ".join((*LABELS, *GPU, *self.labels))
+        return f"sum by ({kept}) (\n  max by ({each}) ({self.metric})\n)"
 
     def query(self, metric: str, window: str, labels: Iterable[str] = ()) -> str:
-        """Return a query for the highest value in a window, by target and labels."""
-        by = ", ".join((*TARGET, *self.labels, *labels))
-        return f"sum by ({by}) (max_over_time({metric}[{window}]))"
+        """Return a query for the highest value in a window, by target and labels.
+
+        Replicas, and a target that got other labels within the window, are counted once.
+        """
+        by = (*TARGET, *self.labels, *labels)
+        each = by if ":" in metric else (*by, *GPU)
+        highest = f"max by ({', '.join(each)}) (max_over_time({metric}[{window}]))"
+        return highest if each == by else f"sum by ({', '.join(by)}) ({highest})"
 
 
 UNALLOCATED = Quantity(

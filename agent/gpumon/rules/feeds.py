@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from gpumon.model import Kind
 from gpumon.model.catalogue import rows
 from gpumon.model.metric import Metric, Tier
+from gpumon.rules.levels import TARGET
 from gpumon.rules.model import Alert, RecordingRule, RuleGroup
 
 DEAF = "alert:gpumon_nodes_deaf:count"
@@ -45,7 +46,7 @@ _BORN_LATER = {
 """Series that there are only once something has happened, or that say nothing by themselves, and
 what shows that they would come."""
 
-_TARGET = frozenset({"job", "instance", "cluster", "node", "rack", "row", "hall", "node_partition"})
+_TARGET = frozenset({"job", *TARGET})
 """Labels of the target: no matter of what a node serves."""
 
 _TOKEN = re.compile(
@@ -239,7 +240,7 @@ def _deaf(need: Sequence[Need]) -> str:
         f" unless on (cluster, instance) ({' and on (cluster, instance) '.join(all_of)})"
         for all_of in (sorted(map(str, one)) for one in need)
     )
-    return f"count by (cluster) (gpumon_gpus > 0{met})"
+    return f"count by (cluster) (max by (cluster, instance) (gpumon_gpus) > 0{met})"
 
 
 def words(need: Sequence[Need]) -> str:

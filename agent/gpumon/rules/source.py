@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
-import itertools
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from gpumon.rules.feeds import DEAF, deaf_nodes
+from gpumon.rules.levels import NODE, Level, Levels
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
 from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
 from gpumon.xids import FOLLOWING, Xid, xids
-
-LEVELS = (
-    ("instance", ""),
-    ("rack", "instance, node, node_partition"),
-    ("row", "rack"),
-    ("hall", "row"),
-    ("cluster", "hall"),
-)
-"""The levels of a fleet, from below, with the labels that the step to each leaves out."""
 
 PLACES = {
     "gpu": (
@@ -51,7 +43,7 @@ PLACES = {
 
 _PLACEHOLDER = re.compile(
     r"<<(?P<name>[a-z_]+\.[a-z_0-9]+)(?P<seconds>\|seconds)?>>"
-    r"|(?P<range>(?<=\[)\d+[smhd](?=\])|(?<=offset )\d+[smhd])"
+    r"|(?P<range>(?<=\[)\d+[smhd](?=[\]:])|(?<=:)\d+[smhd](?=\])|(?<=offset )\d+[smhd])"
 )
 """What is replaced in a text: a name, and, so that a drill can scale it, a range or an offset."""
 
@@ -105,6 +97,12 @@ class _Fill:
     def __init__(self, thresholds: Thresholds, time_scale: float) -> None:
         self._values = thresholds.values
         self._scale = time_scale
+        self.levels = Levels(thresholds.levels)
+        self._words: Mapping[str, Mapping[str, str]] = {
+            "place": PLACES,
+            "xids": _codes(),
+            "by": self.levels.lists,
+        }
 
     def text(self, text: str) -> str:
         """Return words or PromQL with everything in place."""
@@ -118,7 +116,7 @@ class _Fill:
         if match["range"]:
             return scaled(match["range"], self._scale)
         section, _, name = match["name"].partition(".")
-        words = {"place": PLACES, "xids": _codes()}.get(section)
+        words = self._words.get(section)
         value = self._values.get(match["name"]) if words is None else words.get(name)
         if value is None:
             raise RuleError(f"no threshold {match['name']}")
@@ -159,14 +157,14 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     name = entry["alert"]
     texts = ("severity", "team", "summary", "description", "action", "why")
     other = ("check", "no_check")
-    _known(entry, {"alert", "expr", "for", "keep_firing_for", *texts, *other}, name)
+    _known(entry, {"alert", "expr", "by", "for", "keep_firing_for", *texts, *other}, name)
     if entry["severity"] not in SEVERITIES or entry["team"] not in TEAMS:
         raise RuleError(f"{name}: severity or team")
     if ("check" in entry) is ("no_check" in entry):
         raise RuleError(f"{name}: either its check, or why there is none")
     return Alert(
         alert=name,
-        expr=fill.text(entry["expr"].strip()),
+        expr=fill.text(_once(entry)),
         hold=fill.duration(entry.get("for", "")),
         keep=fill.duration(entry.get("keep_firing_for", "")),
         **{text: words.text(entry[text].strip()) for text in texts},
@@ -174,42 +172,53 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     )
 
 
+def _once(entry: Mapping[str, Any]) -> str:
+    """Return an alert's expression with each of its things once.
+
+    ``by`` says what the alert is about (``gpu`` or ``node``), and which labels it has besides. Who
+    scrapes a node, and how often, is none of it.
+    """
+    expr: str = entry["expr"].strip()
+    if "by" not in entry:
+        return expr
+    of, *labels = entry["by"]
+    by = ", ".join((f"<<by.{of}>>", *labels))
+    return f"max by ({by}) (\n{textwrap.indent(expr, '  ')}\n)"
+
+
 def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[RecordingRule]:
-    """Yield a rule, and where it goes up, that of each higher level."""
+    """Yield a rule, and if it goes up, that of each higher level.
+
+    ``labels`` are those of its series beside the node's; ``also`` the levels that not every
+    quantity has.
+    """
     name = entry["record"]
-    _known(entry, {"record", "expr", "up"}, name)
+    _known(entry, {"record", "expr", "up", "labels", "also"}, name)
     yield RecordingRule(record=name, expr=fill.text(entry["expr"].strip()))
     if "up" not in entry:
         return
-    level, _, quantity = name.partition(":")
-    if level != LEVELS[0][0]:
+    at, _, quantity = name.partition(":")
+    if at != NODE:
         raise RuleError(f"{name}: only a node's series go up")
-    aggregate = {"sum": _sum, "min": _min, "max": _max, "mean": _mean}[entry["up"]]
-    for (below, _), (above, without) in itertools.pairwise(LEVELS):
-        yield RecordingRule(
-            record=f"{above}:{quantity}", expr=aggregate(f"{below}:{quantity}", without, below)
-        )
+    for level in fill.levels.levels:
+        if level.always or level.name in entry.get("also", ()):
+            yield RecordingRule(
+                record=f"{level.name}:{quantity}",
+                expr=_at(level, quantity, entry["up"], entry.get("labels", ())),
+            )
 
 
-def _sum(series: str, without: str, _below: str) -> str:
-    return f"sum without ({without}) ({series})"
-
-
-def _min(series: str, without: str, _below: str) -> str:
-    return f"min without ({without}) ({series})"
-
-
-def _max(series: str, without: str, _below: str) -> str:
-    return f"max without ({without}) ({series})"
-
-
-def _mean(series: str, without: str, below: str) -> str:
-    """Return the mean over GPUs, not over racks of different sizes."""
-    gpus = f"({below}:gpumon_gpus_up:sum > 0)"
-    return (
-        f"sum without ({without}) ({series} * {gpus})\n"
-        f"/ sum without ({without}) ({gpus} and {series})"
-    )
+def _at(level: Level, quantity: str, how: str, labels: Sequence[str]) -> str:
+    """Return what is recorded at a level, from the level below."""
+    by = ", ".join((*level.labels, *labels))
+    below = f"{level.below}:{quantity}"
+    if how in ("sum", "min", "max"):
+        return f"{how} by ({by}) ({below})"
+    if how != "mean":
+        raise RuleError(f"{quantity}: up is {how}")
+    # Over GPUs, not over racks of different sizes.
+    gpus = f"({level.below}:gpumon_gpus_up:sum > 0)"
+    return f"sum by ({by}) ({below} * {gpus})\n/ sum by ({by}) ({gpus} and {below})"
 
 
 def _known(entry: Mapping[str, Any], keys: Iterable[str], where: str) -> None:

@@ -16,7 +16,7 @@ from gpumon.simulate.jobs import Timeline, shifts, slots_of
 from gpumon.simulate.node import FleetNode
 from gpumon.simulate.surroundings import Lane
 from gpumon.site.nodes import SiteNode
-from gpumon.site.service import node_reading, site_reading
+from gpumon.site.service import readings_of, site_reading
 from gpumon.sources.sim.physics import STRIDE, WIDEST_STRIDE
 from gpumon.thresholds import Thresholds
 
@@ -134,7 +134,8 @@ class SimFleet:
 
     def node_readings(self) -> list[SiteNodeReading]:
         """Return what the site's service would say of each node."""
-        return [node_reading(self._scheduled(node)) for node in self.nodes.values()]
+        nodes = [self._scheduled(node) for node in self.nodes.values()]
+        return readings_of(self.plan.site, nodes)
 
     def targets(self, address: str) -> list[dict[str, object]]:
         """Return what to scrape, as ``http_sd_configs`` wants it; all of it at one address."""
@@ -142,7 +143,7 @@ class SimFleet:
             {
                 "targets": [address],
                 "labels": {
-                    **node.place.target_labels(self.plan.site.cluster),
+                    **node.place.target_labels(self.plan.site.cluster, self.plan.site.name),
                     "instance": f"{name}:9842",
                     "__metrics_path__": f"/nodes/{name}/metrics",
                 },

@@ -32,11 +32,13 @@ MOST_NODES = 100_000
 class Site:
     """What the file says.
 
-    ``budgets`` are watts by (level, name); ``files`` the further files that facts come from, by
-    fact. A fact that is not declared is None. ``thresholds`` are those that ship unless ``files``
-    has the site's own.
+    ``name`` is the label ``site`` of its agents; ``cluster`` that of nodes without one of their
+    own. ``budgets`` are watts by (level, name), of all clusters together; ``files`` the further
+    files that facts come from, by fact. A fact that is not declared is None. ``thresholds`` are
+    those that ship unless ``files`` has the site's own.
     """
 
+    name: str = ""
     cluster: str = ""
     nodes: tuple[SiteNode, ...] = ()
     budgets: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
@@ -83,6 +85,7 @@ class _Reader:
         price, carbon = top.table("price"), top.table("carbon")
         slurm = top.table("slurm")
         site = Site(
+            name=top.text("site"),
             cluster=top.text("cluster"),
             nodes=self._nodes(top, port),
             budgets=_budgets(top.table("budgets")),
@@ -111,9 +114,12 @@ class _Reader:
             raise type(error)(named, error.next_step) from None
 
     def _nodes(self, top: Table, port: int) -> tuple[SiteNode, ...]:
-        found: dict[str, SiteNode] = {}
+        found: dict[tuple[str, str], SiteNode] = {}
+        first = top.text("cluster")
         for table in top.tables("nodes"):
             names = _names(table)
+            cluster = table.text("cluster")
+            cluster = "" if cluster == first else cluster
             gpus = int(table.number("gpus")) if table.has("gpus") else None
             places = {place: table.text(place) for place in PLACES}
             partition, domain = table.text("partition"), table.text("domain")
@@ -121,10 +127,11 @@ class _Reader:
             if not names:
                 raise table.wrong("names", 'names such as "gpu[0001-0016]"')
             for name in names:
-                if name in found:
+                if (cluster, name) in found:
                     raise UsageError(f"{table.where}: {name} is there twice", "list it once")
-                found[name] = SiteNode(
+                found[cluster, name] = SiteNode(
                     node=name,
+                    cluster=cluster,
                     address=f"{name}{'.' + domain.lstrip('.') if domain else ''}:{port}",
                     node_partition=partition,
                     expected_gpus=gpus,

@@ -14,11 +14,13 @@ PLACES = ("rack", "row", "hall")
 class SiteNode:
     """A node by its short name; what is not known is empty, or None.
 
-    ``address`` is HOST:PORT of its agent; ``state`` what the scheduler says of it.
+    ``address`` is HOST:PORT of its agent; ``state`` what the scheduler says of it. ``cluster`` is
+    empty for the site's first, or only, one.
     """
 
     node: str
     address: str
+    cluster: str = ""
     rack: str = ""
     row: str = ""
     hall: str = ""
@@ -26,10 +28,11 @@ class SiteNode:
     state: str = ""
     expected_gpus: int | None = None
 
-    def target_labels(self, cluster: str) -> dict[str, str]:
-        """Return the labels of its target that are known."""
+    def target_labels(self, cluster: str, site: str = "") -> dict[str, str]:
+        """Return the labels of its target that are known, of the site's cluster if it has none."""
         labels = {
-            "cluster": cluster,
+            "site": site,
+            "cluster": self.cluster or cluster,
             "node": self.node,
             "rack": self.rack,
             "row": self.row,
@@ -56,12 +59,13 @@ def of_slurm(nodes: Mapping[str, SlurmNode], port: int) -> dict[str, SiteNode]:
 def merge(declared: Iterable[SiteNode], scheduled: Mapping[str, SiteNode]) -> tuple[SiteNode, ...]:
     """Return the nodes of both: their places as declared, the rest as the scheduler says.
 
-    A node that is drained or down is one of them: it draws power all the same.
+    A node that is drained or down is one of them: it draws power all the same. The scheduler is
+    that of the site's first cluster.
     """
-    nodes = {node.node: node for node in declared}
+    nodes = {(node.cluster, node.node): node for node in declared}
     for name, told in scheduled.items():
-        known = nodes.get(name)
-        nodes[name] = (
+        known = nodes.get(("", name))
+        nodes["", name] = (
             told
             if known is None
             else dataclasses.replace(

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -113,12 +113,15 @@ class SiteFacts:
 
     def node_readings(self) -> list[SiteNodeReading]:
         """Return what is served for each node."""
-        return [node_reading(node) for node in self.nodes]
+        return readings_of(self.site, self.nodes)
 
     def targets(self) -> list[dict[str, object]]:
         """Return all nodes' agents as Prometheus's ``http_sd_configs`` wants them."""
         return [
-            {"targets": [node.address], "labels": node.target_labels(self.site.cluster)}
+            {
+                "targets": [node.address],
+                "labels": node.target_labels(self.site.cluster, self.site.name),
+            }
             for node in self.nodes
         ]
 
@@ -177,10 +180,19 @@ def site_reading(
     )
 
 
-def node_reading(node: SiteNode) -> SiteNodeReading:
-    """Return what is served for a node."""
+def readings_of(site: Site, nodes: Sequence[SiteNode]) -> list[SiteNodeReading]:
+    """Return what is served for each node of a site.
+
+    Of a single cluster the scrape says which it is, as it does for the agents.
+    """
+    several = any(node.cluster for node in nodes)
+    return [_reading(node, site.cluster if several else "") for node in nodes]
+
+
+def _reading(node: SiteNode, cluster: str) -> SiteNodeReading:
     return SiteNodeReading(
         node=node.node,
+        cluster=node.cluster or cluster,
         node_info=NodePlace(
             node.rack, node.row, node.hall, node.node_partition, node.state or "unknown"
         ),
