@@ -27,9 +27,11 @@ VALUES = st.recursive(
 
 
 def known(value: Any) -> Any:
-    """Return what a reader gets for a value: no tuple, and nothing for what is not a number."""
+    """Return what a reader gets: no tuple, no half of a character, nothing for no number."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {key: known(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -415,9 +415,8 @@ class GpuReading(GpuDetail):
         return self.state is GpuState.OK
 
     @derived_info(
-        "What this GPU is, and how it is set; join on uuid. ecc is on, off, off_by_default (the "
-        "board comes so), on_until_reset (off after the next reset) or off_until_reset; "
-        "persistence is on or off; each is empty if it is not reported.",
+        "What this GPU is and how it is set; join on uuid. ecc: on, off, off_by_default (as "
+        "delivered), on_until_reset or off_until_reset; persistence: on or off; empty if not known.",
         labels=(
             *("name", "architecture", "serial", "pci_bus_id", "module_id"),
             *("board_part_number", "vbios_version", "ecc", "persistence"),
