@@ -124,6 +124,7 @@ class _Parts:
             books,
             LedgerFile(self.state),
             active_ratio=active,
+            idle_seconds=options.thresholds.seconds("activity.idle_window"),
             steady=real,
             epoch=counter_epoch if real else Epoch,
         )
