@@ -58,11 +58,12 @@ class GpuReading(GpuDetail):
 
     identity: GpuIdentity
     state: GpuState = gauge(
-        "1 for the state this GPU is in.",
+        "1 for the state this GPU is in; ok is there always, 0 or 1.",
         tier=Tier.CORE,
         required=True,
         labels=("state",),
         states=GPU_STATES,
+        good=GpuState.OK.value,
     )
     time: float = 0.0
     read_at: float = 0.0
@@ -243,6 +244,7 @@ class GpuReading(GpuDetail):
         tier=Tier.CORE,
         labels=["reason"],
         states=THROTTLE_REASONS,
+        full=["applications_clocks", "sync_boost", "display_clocks"],
         name="throttled",
     )
 
@@ -297,7 +299,8 @@ class GpuReading(GpuDetail):
 
     # The NVLink fabric (NVSwitch of Hopper and later): nothing runs before it is completed.
     fabric_state: str | None = gauge(
-        "1 for how far this GPU has come in joining its NVLink fabric; completed is there always.",
+        "1 for how far this GPU has come in joining its NVLink fabric; completed is there always, "
+        "0 or 1.",
         labels=["state"],
         states=FABRIC_STATES,
         good="completed",
@@ -367,10 +370,12 @@ class GpuReading(GpuDetail):
         "Share of its life that the power-smoothing circuit has left (GB200 and later).",
     )
     recovery_action: str | None = gauge(
-        "1 for the action the driver asks for to make this GPU healthy.",
+        "1 for the action the driver asks for to make this GPU healthy; none is there always, 0 or "
+        "1, if the driver reports it at all.",
         tier=Tier.CORE,
         labels=["action"],
         states=RECOVERY_ACTIONS,
+        good="none",
     )
 
     persistence_mode: bool | None = gauge(
