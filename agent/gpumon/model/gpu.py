@@ -224,6 +224,7 @@ class GpuReading(GpuDetail):
         "Highest clock this GPU has.",
         labels=["clock"],
         keys=["sm", "memory"],
+        full=["memory"],
     )
     throttle_seconds: Mapping[str, float] | None = counter(
         "Time the clocks were throttled, by reason, since the driver was loaded; thermal is heat "
@@ -237,6 +238,7 @@ class GpuReading(GpuDetail):
             "hw_power_brake",
             "thermal",
         ],
+        full=["sync_boost"],
     )
     throttle_reasons: frozenset[str] | None = gauge(
         "1 for each reason why the clocks are throttled now; hw_slowdown comes with either of the "

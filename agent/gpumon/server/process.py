@@ -146,7 +146,7 @@ class _Parts:
         self.release = Release(self.supervisor, self.node, self.state)
         self.app: App = make_app(
             self.node,
-            SelfMetrics(lambda: self.supervisor.pid),
+            SelfMetrics(lambda: self.supervisor.pid, options.tier),
             options.tier,
             options.telemetry_path,
             expose_users=options.expose_users,
