@@ -53,10 +53,7 @@ def _gpus() -> tuple[Panel, ...]:
                 "graph of repairs below.",
             ),
             Size(6, 4),
-            {
-                todo: total("gpumon_gpus_to_repair:count", action=actions)
-                for todo, actions in REPAIRS.items()
-            },
+            {todo: _to_repair(actions) for todo, actions in REPAIRS.items()},
             thresholds=style.ANY_WARNING,
         ),
         panels.value(
@@ -86,6 +83,12 @@ def _gpus() -> tuple[Panel, ...]:
             {"released": total("gpumon_gpus_in_state:count", state="released")},
         ),
     )
+
+
+def _to_repair(actions: tuple[str, ...]) -> Expr:
+    """Return how many wait for some actions: 0 if the drivers ask for none of them."""
+    every = "gpumon_gpus_to_repair:count"
+    return where("{0} or 0 * {1}", total(every, action=actions), total(every))
 
 
 def _parts() -> tuple[Panel, ...]:

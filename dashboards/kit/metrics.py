@@ -49,6 +49,7 @@ class Known:
     unit: str
     labels: frozenset[str] = frozenset()
     values: frozenset[str] = frozenset()
+    good: str = ""
 
 
 OTHERS = {
@@ -137,7 +138,9 @@ def known(name: str) -> Known:
         return _recorded(name)
     for labels, metric in rows(Tier.STANDARD):
         if metric.name == name:
-            return Known(name, metric.help, _unit(metric), frozenset(labels), _values(metric))
+            return Known(
+                name, metric.help, _unit(metric), frozenset(labels), _values(metric), metric.good
+            )
     raise UnknownMetricError(f"{name} is not exposed by default: see gpumon metrics")
 
 
@@ -178,5 +181,6 @@ def _unit(metric: Metric) -> str:
 
 
 def _values(metric: Metric) -> frozenset[str]:
-    """Return the values that the metric's own labels can have, where the catalogue knows them."""
-    return frozenset(metric.states) | {value for key in metric.keys for value in key}
+    """Return what the metric's own labels can be by default, where the catalogue knows that."""
+    keys = [*((state,) for state in metric.states), *metric.keys]
+    return frozenset(value for key in keys if key not in metric.full for value in key)

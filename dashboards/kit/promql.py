@@ -157,9 +157,13 @@ def coded(
     """Return a state metric as the highest number among the states that hold; 0 where none does.
 
     ``codes`` gives the states their numbers; those numbered 0 and those left out count as none.
-    ``of`` selects the metric's series: a node's, where nothing else is said.
+    ``of`` selects the metric's series: a node's, where nothing else is said. Of an enumeration the
+    good state alone is always there: it stands for itself, with whatever number it has.
     """
-    numbers = sorted({number for number in codes.values() if number}, reverse=True)
+    good = known(name).good
+    numbers = sorted(
+        {number for state, number in codes.items() if number or state == good}, reverse=True
+    )
     groups = {n: tuple(state for state in codes if codes[state] == n) for n in numbers}
     first, *rest = (n * of(name, **{label: states}) for n, states in groups.items())
     every = first

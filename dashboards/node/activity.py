@@ -13,9 +13,6 @@ from dashboards.kit.style import State
 GPU = "GPU {{gpu}}"
 
 THROTTLED = {
-    "applications_clocks": 1,
-    "display_clocks": 1,
-    "sync_boost": 1,
     "sw_power_cap": 1,
     "sw_thermal": 2,
     "hw_slowdown": 3,
@@ -26,7 +23,7 @@ THROTTLED = {
 
 THROTTLED_STATES = {
     0: State("free", style.NEUTRAL),
-    1: State("power cap or set clocks", style.WELL),
+    1: State("power cap", style.WELL),
     2: State("too hot (software)", style.WARNING),
     3: State("hardware slowdown", style.BAD),
 }

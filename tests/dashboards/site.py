@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from tests.dashboards.committed import Query
-from tests.support.fleet import fleet_config, run_fleet
+from tests.support.fleet import fleet_config, run_fleet, scaled
 from tests.support.servers import ITSELF, Prometheus, get, run_agent, run_prometheus, wait_for
 
 NODES = 40
@@ -148,7 +148,11 @@ def run_site(folder: Path) -> Iterator[Site]:
     ]
     subprocess.run(export, check=True, capture_output=True)
     with (
-        run_fleet(folder, "--nodes", str(NODES), "--gpus", "4", "--seed", "3") as fleet,
+        run_fleet(
+            folder,
+            *("--nodes", str(NODES), "--gpus", "4", "--seed", "3"),
+            *("--thresholds", str(scaled(folder, TIME_SCALE))),
+        ) as fleet,
         run_agent(folder, "sim:8xH100,workload=mixed") as agent,
     ):
         config = yaml.safe_load(fleet_config(fleet, cluster="sim", rules=folder / "rules"))

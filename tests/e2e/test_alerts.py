@@ -25,7 +25,7 @@ from tests.e2e.drills import (
     table,
 )
 from tests.support.alerting import Told, at_a_drills_pace, run_alertmanager, run_operator
-from tests.support.fleet import RunningFleet, fleet_config, run_fleet
+from tests.support.fleet import RunningFleet, fleet_config, run_fleet, scaled
 from tests.support.servers import ROOT, Prometheus, run_prometheus, wait_for
 
 DRILLS = drills()
@@ -77,7 +77,11 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     with (
         run_operator() as (operator, webhook),
         run_alertmanager(folder, at_a_drills_pace(webhook)) as alertmanager,
-        run_fleet(folder, "--site", str(SITE), "--seed", "7", "--gpus", "4") as fleet,
+        run_fleet(
+            folder,
+            *("--site", str(SITE), "--seed", "7", "--gpus", "4"),
+            *("--thresholds", str(scaled(folder, TIME_SCALE))),
+        ) as fleet,
         run_prometheus(
             folder,
             fleet_config(fleet, cluster="drill", rules=folder / "rules", alertmanager=alertmanager),

@@ -513,6 +513,22 @@ def test_what_is_not_supported_is_absent(tmp_path: Path, library: Path) -> None:
     assert exposition.value("gpumon_gpu_energy_joules_total", gpu="1") is not None
 
 
+MOST_SAMPLES = 80
+"""Samples of one scrape of an idle node with eight H100s at the standard tier, divided by 8."""
+
+
+def test_a_scrape_of_an_idle_node_keeps_to_its_budget(tmp_path: Path, driver: FakeDriver) -> None:
+    """All samples count: of GPUs, the node, the agent itself and its processes."""
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        wait_for(
+            lambda: "gpumon_gpu_sm_active_ratio" in agent.metrics(), 10, "the second GPM sample"
+        )
+        text = agent.metrics()
+    samples = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert any("gpumon_reader_process_cpu" in line for line in samples)
+    assert len(samples) / driver.gpus <= MOST_SAMPLES
+
+
 def test_an_a100_answers_in_its_own_way(tmp_path: Path, library: Path) -> None:
     """No average power, no margin, no GPM: a sample, thresholds, and nothing."""
     driver = FakeDriver(tmp_path / "driver", profiles.a100(1), library=library)

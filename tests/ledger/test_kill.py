@@ -101,6 +101,7 @@ def test_killed_a_hundred_times_nothing_is_lost_and_nothing_counted_twice(tmp_pa
     assert account.mark.counter is not None
     assert account.total == account.mark.counter - round(first.energy_joules * 1000)
     assert account.jobs["1"].millijoules == account.total == hours
+    assert books.node_millijoules == account.total
     assert (account.ended, account.unallocated) == (0, 0)
     assert account.total > KILLS * 0.01 * WATTS * 1000
     # Each entry of time is rounded to a millisecond.

@@ -17,7 +17,7 @@ from gpumon.model import (
     group_of,
 )
 from gpumon.model.catalogue import METRICS
-from gpumon.model.metric import UNITS
+from gpumon.model.metric import UNITS, Tier
 
 FIXED_NAMES = [
     "gpumon_build_info",
@@ -135,18 +135,32 @@ def test_a_zero_is_a_sample() -> None:
     assert samples("power_watts", reading(power_watts=0.0)) == {(): 0.0}
 
 
-def test_a_state_exports_all_its_values() -> None:
-    """One series each, of which those that hold are 1."""
+def test_an_enumeration_exports_the_value_that_holds() -> None:
+    """As 1; its good value always, as 0 or 1; and nothing if the driver does not report it."""
     lost = dataclasses.replace(reading(), state=GpuState.LOST)
-    assert samples("state", lost) == {
-        ("ok",): 0, ("lost",): 1, ("hung",): 0, ("reset_required",): 0, ("error",): 0,
-        ("released",): 0,
-    }  # fmt: skip
+    assert samples("state", lost) == {("ok",): 0, ("lost",): 1}
+    assert samples("state", reading()) == {("ok",): 1}
     assert samples("up", lost) == {(): 0}
+    assert samples("recovery_action", reading(recovery_action="none")) == {("none",): 1}
+    demanded = samples("recovery_action", reading(recovery_action="gpu_reset"))
+    assert demanded == {("none",): 0, ("gpu_reset",): 1}
+    assert samples("recovery_action", reading()) == {}
+    stuck = samples("fabric_state", reading(fabric_state="in_progress"))
+    assert stuck == {("completed",): 0, ("in_progress",): 1}
+
+
+def test_a_set_exports_all_its_values() -> None:
+    """As 0 or 1, for several may hold; those that nothing reads in the full tier only."""
     throttled = samples("throttle_reasons", reading(throttle_reasons=frozenset({"sw_thermal"})))
     assert throttled["sw_thermal",] == 1
     assert sum(throttled.values()) == 1
     assert len(throttled) == 8
+    metric = group_of(GpuReading)["throttle_reasons"]
+    held = reading(throttle_reasons=frozenset({"sync_boost", "prochot", "sw_power_cap"}))
+    assert dict(metric.samples(held, Tier.STANDARD)) == {
+        ("sw_power_cap",): 1, ("hw_slowdown",): 0, ("sw_thermal",): 0, ("hw_thermal",): 0,
+        ("hw_power_brake",): 0, ("prochot",): 1,
+    }  # fmt: skip
 
 
 def test_labels_become_keys() -> None:

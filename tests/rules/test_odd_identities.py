@@ -33,6 +33,7 @@ from gpumon.model import (
     LedgerState,
     Metric,
     NodeReading,
+    NodeTotals,
     Snapshot,
     SourceInfo,
     Tier,
@@ -110,6 +111,7 @@ def exposition(uuids: Sequence[str]) -> str:
         source=SourceInfo("nvml", driver_version="580"),
         gpus=gpus,
         power=NodeReading(1.0, 1.0, 1.0, 1.0),
+        totals=NodeTotals(**{m.field: filled(m) for m in group_of(NodeTotals).metrics}),
         ledger=LedgerState(
             jobs=(JobReading(job=job, gpu_seconds={"active": 1.0, "idle": 1.0}),),
             shares=tuple(

@@ -66,6 +66,23 @@ def test_what_was_read_is_told(node: Node, clock: FakeClock) -> None:
     assert agent.collector_duration_seconds == {"reader": 0.25}
 
 
+def test_what_the_gpus_add_up_to_is_told_of_the_moment_of_asking(
+    node: Node, clock: FakeClock
+) -> None:
+    """While they answer; of a silent reader only that they hang, and without books no holders."""
+    node.snapshot(snapshot(clock))
+    now = node.now()
+    assert now is not None
+    assert now.totals.gpus is not None
+    assert now.totals.gpus["ok"] == 2
+    assert (now.totals.gpus_held, now.totals.gpu_energy_joules) == (None, None)
+    clock.pass_(60)
+    now = node.now()
+    assert now is not None
+    assert now.totals.gpus is not None
+    assert (now.totals.gpus["ok"], now.totals.gpus["hung"]) == (0, 2)
+
+
 def test_a_silent_reader_means_that_nothing_is_known(node: Node, clock: FakeClock) -> None:
     """Past its patience every GPU hangs, without a reading, and the source is down."""
     node.snapshot(snapshot(clock))

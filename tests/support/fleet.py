@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from gpumon.thresholds import shipped
 from tests.support.servers import answers, free_port, get, run, wait_for
 
 
@@ -58,6 +59,17 @@ def run_fleet(folder: Path, *args: str) -> Iterator[RunningFleet]:
     with run(argv, folder / "simulate.log", env={"COLUMNS": os.environ.get("COLUMNS", "80")}) as p:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/healthy"), 60, "the fleet")
         yield RunningFleet(port, p.pid)
+
+
+def scaled(folder: Path, scale: int) -> Path:
+    """Write thresholds for agents under rules whose times are so many times shorter.
+
+    The window in which a job's GPU is idle is the agents' as well as the rules'.
+    """
+    file = folder / "agents.toml"
+    window = shipped().seconds("activity.idle_window") / scale
+    file.write_text(f'[activity]\nidle_window = "{window:g}s"\n', "utf-8")
+    return file
 
 
 def fleet_config(

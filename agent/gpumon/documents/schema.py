@@ -22,6 +22,7 @@ def schema() -> dict[str, Any]:
         "mig": definitions["mig"],
         "job": definitions["job"],
         "node_power": node["node_power"],
+        "node_totals": node["node_totals"],
         "host": node["host"],
     }
     for name, place in places.items():

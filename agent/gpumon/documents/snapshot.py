@@ -36,6 +36,7 @@ from gpumon.model import (
     MigIdentity,
     MigReading,
     NodeReading,
+    NodeTotals,
     NvswitchReading,
     PassedThrough,
     Platform,
@@ -84,6 +85,7 @@ def to_document(
         **{fact: getattr(snapshot.source, fact) for fact in _FACTS},
         "node": snapshot.node,
         "node_power": {m.field: getattr(snapshot.power, m.field) for m in _NODE_METRICS},
+        "node_totals": {m.field: _plain(getattr(snapshot.totals, m.field)) for m in _TOTALS},
         "host": {m.field: _plain(getattr(snapshot.host, m.field)) for m in _HOST_METRICS},
         "gpus_expected": snapshot.gpus_expected,
         "gpus": [_gpu_document(gpu, now, samples=samples) for gpu in snapshot.gpus],
@@ -122,6 +124,7 @@ def from_document(document: Document) -> Snapshot:
             power=NodeReading(
                 **{m.field: document.get("node_power", {}).get(m.field) for m in _NODE_METRICS}
             ),
+            totals=_totals_from(document.get("node_totals", {})),
             host=_host_from(document.get("host", {})),
             ledger=_ledger_from(document),
             errors=tuple(document.get("errors", ())),
@@ -136,6 +139,7 @@ def from_document(document: Document) -> Snapshot:
 
 
 _NODE_METRICS = group_of(NodeReading).metrics
+_TOTALS = group_of(NodeTotals).metrics
 _HOST_METRICS = group_of(HostReading).metrics
 _JOB_METRICS = [m for m in group_of(JobReading).metrics if m.kind is not Kind.INFO]
 _AGENT = ("clock_synchronized", "clock_offset_seconds", "unattributed_xids", "manager")
@@ -149,6 +153,7 @@ METRICS: Mapping[str, Sequence[Metric]] = {
     "mig": _MIG_METRICS,
     "job": _JOB_METRICS,
     "node_power": _NODE_METRICS,
+    "node_totals": _TOTALS,
     "host": _HOST_METRICS,
 }
 """The metrics whose fields are keys, by the object they are in."""
@@ -286,6 +291,10 @@ def _origins_from(document: Document) -> dict[int, Origins]:
         int(number): {str(name): str(words) for name, words in table.items()}
         for number, table in document.items()
     }
+
+
+def _totals_from(document: Document) -> NodeTotals:
+    return NodeTotals(**{m.field: _checked(m, document.get(m.field)) for m in _TOTALS})
 
 
 def _host_from(document: Document) -> HostReading:

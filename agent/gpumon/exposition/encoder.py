@@ -50,7 +50,7 @@ class _Instance:
         start = self.starts[metric.name] = self._prepare(metric, ())
         return start
 
-    def block(self, metric: Metric, owner: object, value: Any) -> str:
+    def block(self, metric: Metric, owner: object, value: Any, tier: Tier) -> str:
         """Return all lines of a metric that has several; they are kept while its value stays.
 
         Of those of a GPU (errors by kind, states) most stay for days.
@@ -59,23 +59,30 @@ class _Instance:
         if held is not None and held[0] == value:
             return held[1]
         if metric.kind is Kind.INFO or metric.states:
-            text = "".join(f"{self._prepare(metric, v)}{n}\n" for v, n in metric.samples(owner))
+            lines = metric.samples(owner, tier)
+            text = "".join(f"{self._prepare(metric, v)}{n}\n" for v, n in lines)
         else:
-            text = self._numbers(metric, value)
+            text = self._numbers(metric, value, tier)
             value = dict(value)  # what is held does not change with what it was
         self._blocks[metric.name] = (value, text)
         return text
 
-    def _numbers(self, metric: Metric, value: Mapping[Any, float]) -> str:
+    def _numbers(self, metric: Metric, value: Mapping[Any, float], tier: Tier) -> str:
         starts = self._keyed.setdefault(metric.name, {})
+        if metric.full and tier < Tier.FULL:
+            value = {key: n for key, n in value.items() if metric.shows(_key(key), tier)}
         for key in value.keys() - starts.keys():
-            starts[key] = self._prepare(metric, key if isinstance(key, tuple) else (key,))
+            starts[key] = self._prepare(metric, _key(key))
         return "".join([f"{starts[k]}{+number}\n" for k, number in value.items()])  # + True is 1
 
     def _prepare(self, metric: Metric, values: tuple[str, ...]) -> str:
         pairs = zip(metric.labels, values, strict=True)
         labels = self._labels + [f'{name}="{escape(value)}"' for name, value in pairs]
         return metric.name + ("{" + ",".join(labels) + "} " if labels else " ")
+
+
+def _key(key: str | tuple[str, ...]) -> tuple[str, ...]:
+    return key if isinstance(key, tuple) else (key,)
 
 
 class Encoder:
@@ -121,7 +128,7 @@ class Encoder:
             if value is None:
                 continue
             if several:
-                lines.append(known.block(metric, instance, value))
+                lines.append(known.block(metric, instance, value, self._tier))
             else:
                 start = known.starts.get(name) or known.start(metric)
                 lines.append(f"{start}{+value}\n")  # + makes a truth 0 or 1

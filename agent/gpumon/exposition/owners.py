@@ -14,6 +14,7 @@ from gpumon.model import (
     LedgerReading,
     MigReading,
     NodeReading,
+    NodeTotals,
     Snapshot,
 )
 
@@ -23,6 +24,7 @@ def owners_of(snapshot: Snapshot, monotonic: float) -> dict[type, Sequence[Label
     gpus = snapshot.gpus
     return {
         NodeReading: [snapshot.power],
+        NodeTotals: [snapshot.totals],
         HostReading: [snapshot.host],
         GpuReading: gpus,
         MigReading: [instance for gpu in gpus for instance in gpu.mig],

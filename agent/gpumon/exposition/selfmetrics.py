@@ -8,13 +8,15 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import Metric as Family
 
 from gpumon.exposition.negotiation import Format
+from gpumon.model import Tier
 
 
 class SelfMetrics:
     """``process_*`` for the server, ``gpumon_reader_process_*`` for the reader."""
 
-    def __init__(self, reader_pid: Callable[[], int | None]) -> None:
+    def __init__(self, reader_pid: Callable[[], int | None], tier: Tier = Tier.STANDARD) -> None:
         """``reader_pid`` returns the reader's process id, or None while there is none."""
+        self._tier = tier
         nowhere = CollectorRegistry()  # a collector wants one; scrapes ask it directly
         self._collectors = (
             ProcessCollector(registry=nowhere),
@@ -30,7 +32,18 @@ class SelfMetrics:
             _family(family, format_)
             for collector in self._collectors
             for family in collector.collect()
+            if self._tier is Tier.FULL or family.name not in _FULL
         )
+
+
+_FULL = frozenset(
+    (
+        *("process_virtual_memory_bytes", "process_max_fds"),
+        *("gpumon_reader_process_virtual_memory_bytes", "gpumon_reader_process_max_fds"),
+        *("gpumon_reader_process_open_fds", "gpumon_reader_process_start_time_seconds"),
+    )
+)
+"""What nobody reads: at the full tier only."""
 
 
 def _family(family: Family, format_: Format) -> str:

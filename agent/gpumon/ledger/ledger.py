@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gpumon.derive.mig_energy import divide
+from gpumon.derive.totals import activity
 from gpumon.ledger.account import HOUR, QUARTER, Account, JobAccount, pieces_of
 from gpumon.ledger.future import Future
+from gpumon.ledger.idleness import Idleness
 from gpumon.ledger.measure import Epoch, Mark, drawn
 from gpumon.ledger.shares import NOBODY, Part, Tick, parts_of_gap, parts_of_tick, weights_of
-from gpumon.model import Allocation, GpuReading, Holding, Job, Snapshot
+from gpumon.model import NOT_ANSWERED_YET, Allocation, GpuReading, Holding, Job, Snapshot
 from gpumon.model.jobs import UNKNOWN
 from gpumon.model.ledger import (
     JobGpuReading,
@@ -100,6 +102,9 @@ class Journal(Protocol):
     def active_line(self, time: float, ratio: float) -> None:
         """Keep from which activity on a held GPU is active, from a time (unix seconds) on."""
 
+    def node(self, millijoules: int) -> None:
+        """Keep what was ever entered of all GPUs, those that are gone among them."""
+
     def commit(self, time: float) -> None:
         """Write all that was kept since, as one."""
 
@@ -109,22 +114,25 @@ class Books:
     """What a ledger goes on from.
 
     ``active_ratio`` is from which activity on a held GPU was active, as far as that is known.
+    ``node_millijoules`` is what was ever entered of all GPUs.
     """
 
     accounts: dict[str, Account] = dataclasses.field(default_factory=dict)
     jobs: dict[str, OpenJob] = dataclasses.field(default_factory=dict)
     active_ratio: float | None = None
+    node_millijoules: int = 0
 
 
 class Ledger:
     """Belongs to the agent's event loop; pure arithmetic but for its journal."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a rule of the books
         self,
         books: Books,
         journal: Journal,
         *,
         active_ratio: float,
+        idle_seconds: float | None = None,
         steady: bool = False,
         gap_seconds: float = GAP_SECONDS,
         epoch: Callable[[], Epoch] = Epoch,
@@ -132,13 +140,16 @@ class Ledger:
         """Go on from what an earlier ledger left.
 
         ``active_ratio``: from this activity on a held GPU is active. What was entered by another
-        line stays as it was; the journal keeps which one held when. ``gap_seconds``: longer without
-        a reading is a gap. ``steady`` if readings are taken in this machine's own time: how long a
-        tick was is then measured by the monotonic clock, which nobody sets, and the source's time
-        only says when. ``epoch`` returns since when the devices' counters count.
+        line stays as it was; the journal keeps which one held when. ``idle_seconds``: so long
+        without activity a job's GPU is idle for good, None if nobody asks. ``gap_seconds``: longer
+        without a reading is a gap. ``steady`` if readings are taken in this machine's own time: how
+        long a tick was is then measured by the monotonic clock, which nobody sets, and the source's
+        time only says when. ``epoch`` returns since when the devices' counters count.
         """
         self._accounts = books.accounts
         self._jobs = books.jobs
+        self._node = books.node_millijoules
+        self._caught_up = False
         self._journal = journal
         self._active_ratio = active_ratio
         self._journaled_ratio = books.active_ratio
@@ -152,6 +163,7 @@ class Ledger:
         self._corrections = dict.fromkeys(CORRECTIONS, 0)
         self._corrected: list[tuple[str, int, str]] = []
         self._shares: dict[tuple[str, str], float] = {}
+        self._idleness = Idleness(idle_seconds)
         self._present: tuple[str, ...] = ()
 
     @property
@@ -191,11 +203,17 @@ class Ledger:
         for gpu in counted:
             holdings = [h for h in allocation.holdings if h.uuid == gpu.identity.uuid]
             longest = max(longest, self._enter(gpu, holdings, allocation.pids))
+        self._idleness.forget_others({*self._shares})
         self._present = tuple(gpu.identity.uuid for gpu in snapshot.gpus)
         held = {h.job_id for h in allocation.holdings if h.until is None or h.until > time}
         if host is not None and counted and longest <= self._gap_seconds:
             self._enter_host(host, held, len(counted), (time - longest, time))
         self._end(held, allocation, time)
+        if counted:
+            self._journal.node(self._node)
+            # Killed, an agent may have shown a second more than it wrote: that is made up for once
+            # every GPU was read. Until then the counter would fall, which is taken for a reset.
+            self._caught_up |= all(gpu.reason != NOT_ANSWERED_YET for gpu in snapshot.gpus)
         self._journal.commit(time)
 
     def state(self) -> LedgerState:
@@ -209,11 +227,13 @@ class Ledger:
                     gpu=account.gpu,
                     uuid=account.uuid,
                     share=self._shares.get((job_id, account.uuid)),
+                    idle=self._idleness.of((job_id, account.uuid), self._moment(account)),
                     energy_joules=job.millijoules / 1000,
                 )
                 for account in here
                 for job_id, job in account.jobs.items()
             ),
+            node_energy_joules=self._node / 1000 if self._caught_up else None,
             gpus=tuple(
                 LedgerReading(
                     gpu=account.gpu,
@@ -263,14 +283,25 @@ class Ledger:
         if now != account.mark:
             self._book(account, now, tick, holders)
         account.mark, account.holders, account.gpu = now, holders, gpu.identity.index
+        watched = uuid in self._read_at
         self._read_at[uuid] = gpu.read_at
         if holders:
+            act = activity(gpu)
             for owner, weight in weights_of(tick.holders(), tick).items():
-                if owner != NOBODY:
-                    self._shares[owner, uuid] = weight
-                    account.jobs.setdefault(owner, JobAccount())
+                if owner == NOBODY:
+                    continue
+                self._shares[owner, uuid] = weight
+                account.jobs.setdefault(owner, JobAccount())
+                if act is not None:
+                    busy = act >= self._active_ratio
+                    moment = self._moment(account)
+                    self._idleness.enter((owner, uuid), moment, active=busy, watched=watched)
         self._journal.account(account)
         return seconds
+
+    def _moment(self, account: Account) -> float:
+        """Return when a GPU was last read: seconds of the clock that ticks are measured by."""
+        return self._read_at.get(account.uuid, 0.0) if self._steady else account.mark.time
 
     def _book(self, account: Account, now: Mark, tick: Tick, holders: tuple[str, ...]) -> None:
         """Enter what a GPU drew in a tick, or in a gap."""
@@ -292,7 +323,7 @@ class Ledger:
                 reason = "gap"
                 self._correct(account, "gap")
             parts = [Part(NOBODY, amount.millijoules, tick.seconds)]
-        active = (_activity(gpu) or 0.0) >= self._active_ratio
+        active = (activity(gpu) or 0.0) >= self._active_ratio
         for part in parts:
             self._post(account, part, (tick.begin, tick.end), reason, active=active)
 
@@ -306,6 +337,7 @@ class Ledger:
         """Enter a part in the account, and by the hour in the journal."""
         milliseconds = round(part.seconds * 1000) if part.owner != NOBODY else 0
         account.enter(part.owner, part.millijoules, milliseconds, active=active)
+        self._node += part.millijoules  # a sum of the accounts would fall with a GPU that is lost
         self._demand(part.millijoules, span, host=False)
         hours = list(pieces_of(*span, HOUR))
         lengths = [length for _, length in hours]
@@ -437,11 +469,6 @@ class Ledger:
 def _long_over(holding: Holding, time: float) -> bool:
     """Return whether a holding ended before any tick that is still to be entered."""
     return holding.until is not None and time - holding.until > OVER_SECONDS
-
-
-def _activity(gpu: GpuReading) -> float | None:
-    """Return SM activity, else utilization: what decides between active and idle."""
-    return gpu.utilization_ratio if gpu.sm_active_ratio is None else gpu.sm_active_ratio
 
 
 def _each_once(gpus: Iterable[GpuReading]) -> list[GpuReading]:

@@ -30,6 +30,7 @@ from gpumon.model.terms import (
     Platform,
     PowerSample,
 )
+from gpumon.model.totals import NodeTotals
 
 __all__ = [
     "GPU_STATES",
@@ -62,6 +63,7 @@ __all__ = [
     "MigIdentity",
     "MigReading",
     "NodeReading",
+    "NodeTotals",
     "NvswitchReading",
     "PassedThrough",
     "Platform",

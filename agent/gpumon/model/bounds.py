@@ -19,6 +19,7 @@ from gpumon.model.mig import MigReading
 from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.model.snapshot import NodeReading
+from gpumon.model.totals import NodeTotals
 
 MOST_GPU_WATTS = 10_000.0
 """More than a GPU or a Grace module draws: a GB200 superchip draws 2.7 kW, and the largest package
@@ -152,6 +153,7 @@ _FIELDS: Mapping[type, Mapping[str, Bound]] = {
 _MADE_HERE: Mapping[type, str] = {
     GpuAge: "measured by gpumon's own clock",
     NodeReading: "the sum of readings that passed",
+    NodeTotals: "the sum of readings that passed",
     NvswitchReading: "counted by gpumon; the kernel log's parser takes nine digits at most",
     JobReading: "booked by gpumon of readings that passed",
     JobGpuReading: "booked by gpumon of readings that passed",

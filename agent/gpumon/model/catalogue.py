@@ -13,6 +13,7 @@ from gpumon.model.mig import MigReading
 from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.site import SiteNodeReading, SiteReading
 from gpumon.model.snapshot import NodeReading
+from gpumon.model.totals import NodeTotals
 
 OWNERS = (
     GpuReading,
@@ -20,6 +21,7 @@ OWNERS = (
     MigReading,
     NvswitchReading,
     NodeReading,
+    NodeTotals,
     HostReading,
     JobReading,
     JobGpuReading,

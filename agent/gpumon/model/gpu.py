@@ -58,11 +58,12 @@ class GpuReading(GpuDetail):
 
     identity: GpuIdentity
     state: GpuState = gauge(
-        "1 for the state this GPU is in.",
+        "1 for the state this GPU is in; ok is there always, 0 or 1.",
         tier=Tier.CORE,
         required=True,
         labels=("state",),
         states=GPU_STATES,
+        good=GpuState.OK.value,
     )
     time: float = 0.0
     read_at: float = 0.0
@@ -223,6 +224,7 @@ class GpuReading(GpuDetail):
         "Highest clock this GPU has.",
         labels=["clock"],
         keys=["sm", "memory"],
+        full=["memory"],
     )
     throttle_seconds: Mapping[str, float] | None = counter(
         "Time the clocks were throttled, by reason, since the driver was loaded; thermal is heat "
@@ -236,6 +238,7 @@ class GpuReading(GpuDetail):
             "hw_power_brake",
             "thermal",
         ],
+        full=["sync_boost"],
     )
     throttle_reasons: frozenset[str] | None = gauge(
         "1 for each reason why the clocks are throttled now; hw_slowdown comes with either of the "
@@ -243,6 +246,7 @@ class GpuReading(GpuDetail):
         tier=Tier.CORE,
         labels=["reason"],
         states=THROTTLE_REASONS,
+        full=["applications_clocks", "sync_boost", "display_clocks"],
         name="throttled",
     )
 
@@ -297,7 +301,8 @@ class GpuReading(GpuDetail):
 
     # The NVLink fabric (NVSwitch of Hopper and later): nothing runs before it is completed.
     fabric_state: str | None = gauge(
-        "1 for how far this GPU has come in joining its NVLink fabric; completed is there always.",
+        "1 for how far this GPU has come in joining its NVLink fabric; completed is there always, "
+        "0 or 1.",
         labels=["state"],
         states=FABRIC_STATES,
         good="completed",
@@ -367,10 +372,12 @@ class GpuReading(GpuDetail):
         "Share of its life that the power-smoothing circuit has left (GB200 and later).",
     )
     recovery_action: str | None = gauge(
-        "1 for the action the driver asks for to make this GPU healthy.",
+        "1 for the action the driver asks for to make this GPU healthy; none is there always, 0 or "
+        "1, if the driver reports it at all.",
         tier=Tier.CORE,
         labels=["action"],
         states=RECOVERY_ACTIONS,
+        good="none",
     )
 
     persistence_mode: bool | None = gauge(
@@ -416,7 +423,7 @@ class GpuReading(GpuDetail):
 
     @derived_info(
         "What this GPU is and how it is set; join on uuid. ecc: on, off, off_by_default (as "
-        "delivered), on_until_reset or off_until_reset; persistence: on or off; empty if not known.",
+        "delivered), on_until_reset, off_until_reset; persistence: on or off; empty if not known.",
         labels=(
             *("name", "architecture", "serial", "pci_bus_id", "module_id"),
             *("board_part_number", "vbios_version", "ecc", "persistence"),

@@ -35,7 +35,7 @@ class HostReading:
         "add them all up.",
         labels=["package", "domain"],
     )
-    cpus: int | None = gauge("Logical CPUs.")
+    cpus: int | None = gauge("Logical CPUs.", tier=Tier.FULL)
     cpu_utilization_ratio: float | None = gauge(
         "Share of the CPUs' time that was not idle, mean since the last look."
     )

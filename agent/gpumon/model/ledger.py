@@ -41,6 +41,25 @@ class JobReading:
         labels=["method"],
     )
 
+    held_gpus: int | None = gauge(
+        "GPUs of this node that the job holds; absent once it has ended.",
+        tier=Tier.CORE,
+        name="gpus",
+    )
+    idle_gpus: int | None = gauge(
+        "GPUs of this node that the job holds and that have had no activity for "
+        "activity.idle_window; absent while that is not known of each of them.",
+        tier=Tier.CORE,
+    )
+    power_watts: float | None = gauge(
+        "Power of the GPUs of this node that the job holds, by its share of each.", tier=Tier.CORE
+    )
+    activity_ratio: float | None = gauge(
+        "Activity (SM activity, else utilization) of the GPUs of this node that the job holds, "
+        "their mean.",
+        tier=Tier.CORE,
+    )
+
     @property
     def label_values(self) -> tuple[str, ...]:
         """The job's identity."""
@@ -50,11 +69,16 @@ class JobReading:
 @metric_group(prefix="gpumon_job_gpu", labels=("job_id", "gpu", "uuid"))
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class JobGpuReading:
-    """One job on one GPU."""
+    """One job on one GPU.
+
+    ``idle`` is whether the GPU has had no activity for ``activity.idle_window``, None if that is
+    not known.
+    """
 
     job_id: str
     gpu: int
     uuid: str
+    idle: bool | None = None
     share: float | None = gauge(
         "Share of the GPU's energy that the job pays for now, 0 to 1; absent once it has ended.",
         tier=Tier.CORE,
@@ -105,8 +129,13 @@ class LedgerRule:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerState:
-    """The ledger at one tick: its readings belong together."""
+    """The ledger at one tick: its readings belong together.
+
+    ``node_energy_joules`` is what was ever entered of all GPUs, those that are gone among them;
+    None until an agent that starts has read all of them.
+    """
 
     jobs: tuple[JobReading, ...] = ()
     shares: tuple[JobGpuReading, ...] = ()
     gpus: tuple[LedgerReading, ...] = ()
+    node_energy_joules: float | None = None

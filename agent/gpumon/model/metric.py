@@ -52,9 +52,10 @@ class Metric:
     """One row of the catalogue.
 
     ``labels`` are those beyond the group's own. ``states`` are the values of the last label of a
-    state metric, each of which is exported as 0 or 1; if one of them is ``good``, that one, and
-    another only while it holds. ``keys`` are the label values that a metric
-    with labels of its own can have, empty if they are not known beforehand.
+    state metric. If several may hold, each is exported as 0 or 1. If one of them holds, one is
+    ``good``: that one is exported as 0 or 1, another as 1 while it holds. ``keys`` are the label
+    values that a metric with labels of its own can have, empty if they are not known beforehand.
+    ``full`` are those of its ``states`` or ``keys`` that only the full tier exports.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Metric:
     states: tuple[str, ...] = ()
     keys: tuple[tuple[str, ...], ...] = ()
     good: str = ""
+    full: frozenset[tuple[str, ...]] = frozenset()
 
     @property
     def family(self) -> str:
@@ -79,15 +81,24 @@ class Metric:
         last = self.family.rsplit("_", 1)[-1]
         return last if last in UNITS else ""
 
-    def samples(self, owner: object) -> Iterator[tuple[tuple[str, ...], float]]:
+    def shows(self, key: tuple[str, ...], tier: Tier) -> bool:
+        """Return whether the sample with these values of its own labels is exported at a tier."""
+        return tier is Tier.FULL or key not in self.full
+
+    def samples(
+        self, owner: object, tier: Tier = Tier.FULL
+    ) -> Iterator[tuple[tuple[str, ...], float]]:
         """Yield (label values, value) of this metric on its owner; nothing if not known."""
+        yield from (each for each in self._all(owner) if self.shows(each[0], tier))
+
+    def _all(self, owner: object) -> Iterator[tuple[tuple[str, ...], float]]:
         value = getattr(owner, self.field)
         if value is None:
             return
         if self.kind is Kind.INFO:
             yield tuple(_text(getattr(value, label)) for label in self.labels), 1
         elif self.states:
-            holding = value if isinstance(value, frozenset) else {value}
+            holding = set(map(_text, value if isinstance(value, frozenset) else {value}))
             always = (self.good,) if self.good else self.states
             yield from (((state,), int(state in holding)) for state in always)
             # A source's own word (another vendor's reason to throttle) is there while it holds.
@@ -103,6 +114,8 @@ def _key(key: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, enum.Enum):
+        value = value.value
     return "" if value is None else str(value)
 
 
@@ -118,6 +131,7 @@ class _Row:
     keys: tuple[tuple[str, ...], ...]
     name: str | None
     good: str
+    full: frozenset[tuple[str, ...]]
 
     def complete(self, prefix: str, field: str) -> Metric:
         words = (prefix, field if self.name is None else self.name, SUFFIXES[self.kind])
@@ -131,6 +145,7 @@ class _Row:
             states=self.states,
             keys=self.keys,
             good=self.good,
+            full=self.full,
         )
 
 
@@ -144,6 +159,7 @@ def _row(  # noqa: PLR0913 - the columns of the catalogue
     keys: Sequence[str | tuple[str, ...]] = (),
     name: str | None = None,
     good: str = "",
+    full: Sequence[str | tuple[str, ...]] = (),
 ) -> _Row:
     return _Row(
         kind=kind,
@@ -154,6 +170,7 @@ def _row(  # noqa: PLR0913 - the columns of the catalogue
         keys=tuple(_key(key) for key in keys),
         name=name,
         good=good,
+        full=frozenset(_key(key) for key in full),
     )
 
 

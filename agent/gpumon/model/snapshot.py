@@ -13,6 +13,7 @@ from gpumon.model.metric import Tier, gauge, metric_group
 from gpumon.model.nvswitch import NvswitchReading
 from gpumon.model.origins import Origins
 from gpumon.model.terms import Denied, PassedThrough
+from gpumon.model.totals import NodeTotals
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Snapshot:
     gpus: tuple[GpuReading, ...] = ()
     gpus_expected: int | None = None
     power: NodeReading = NodeReading()
+    totals: NodeTotals = dataclasses.field(default_factory=NodeTotals)
     host: HostReading = HostReading()
     ledger: LedgerState = dataclasses.field(default_factory=LedgerState)
     events: tuple[XidEvent, ...] = ()

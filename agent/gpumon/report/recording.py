@@ -118,6 +118,9 @@ class _Journal:
     def active_line(self, time: float, ratio: float) -> None:
         """One line holds for all of it."""
 
+    def node(self, millijoules: int) -> None:
+        """Hours have it."""
+
     def commit(self, time: float) -> None:
         """Nothing is written."""
 

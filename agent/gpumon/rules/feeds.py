@@ -42,6 +42,10 @@ _BORN_LATER = {
     "gpumon_gpu_energy_suspect": 'gpumon_gpu_energy_info{method="counter"}',
     "gpumon_job_gpu_share": _JOBS,
     "gpumon_job_info": _JOBS,
+    "gpumon_job_gpus": _JOBS,
+    "gpumon_job_idle_gpus": _JOBS,
+    "gpumon_job_power_watts": _JOBS,
+    "gpumon_job_activity_ratio": _JOBS,
 }
 """Series that there are only once something has happened, or that say nothing by themselves, and
 what shows that they would come."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.derive import Derivation
+from gpumon.derive.totals import node_totals, with_job_totals
 from gpumon.model import (
     Denied,
     GpuIdentity,
@@ -147,11 +148,14 @@ class Node:
         if now is None:
             return None
         parts = self._parts
+        books = parts.books.state() if parts.books else None
+        active_ratio = self.thresholds.number("activity.idle_ratio")
         return dataclasses.replace(
             now,
             gpus=parts.xids.complete(now.gpus),
+            totals=node_totals(now.gpus, books, active_ratio),
             host=parts.host.reading() if parts.host else now.host,
-            ledger=parts.books.state() if parts.books else now.ledger,
+            ledger=now.ledger if books is None else with_job_totals(now.gpus, books),
             denied=self._denied(),
             origins=self._origins(now),
             agent=selfreport.facts(self.agent_reading(), self.nvswitches()),

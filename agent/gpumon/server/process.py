@@ -124,6 +124,7 @@ class _Parts:
             books,
             LedgerFile(self.state),
             active_ratio=active,
+            idle_seconds=options.thresholds.seconds("activity.idle_window"),
             steady=real,
             epoch=counter_epoch if real else Epoch,
         )
@@ -145,7 +146,7 @@ class _Parts:
         self.release = Release(self.supervisor, self.node, self.state)
         self.app: App = make_app(
             self.node,
-            SelfMetrics(lambda: self.supervisor.pid),
+            SelfMetrics(lambda: self.supervisor.pid, options.tier),
             options.tier,
             options.telemetry_path,
             expose_users=options.expose_users,

@@ -105,6 +105,7 @@ class FleetNode:
                     Books(),
                     Forgetful(),
                     active_ratio=plan.site.thresholds.number("activity.idle_ratio"),
+                    idle_seconds=plan.site.thresholds.seconds("activity.idle_window"),
                     gap_seconds=GAP_SECONDS,
                 ),
                 self._scheduler,

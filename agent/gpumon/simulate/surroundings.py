@@ -66,6 +66,9 @@ class Forgetful:
     def active_line(self, time: float, ratio: float) -> None:
         """Forget it."""
 
+    def node(self, millijoules: int) -> None:
+        """Forget it."""
+
     def commit(self, time: float) -> None:
         """Forget it."""
 

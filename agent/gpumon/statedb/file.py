@@ -123,6 +123,11 @@ MIGRATIONS = (
         CASE length(pci) WHEN 10 THEN '0000' ELSE '' END || upper(pci) || '.0',
         uuid, gpu, '', '', '', NULL, '', '', NULL, NULL, 0 FROM gpu_addresses;
     """,
+    # What was ever entered of all GPUs of this node, in millijoules. It goes on where accounts end.
+    """
+    CREATE TABLE node_energy (id INTEGER PRIMARY KEY CHECK (id = 1), millijoules INTEGER);
+    INSERT INTO node_energy SELECT 1, CAST(total(total) AS INTEGER) FROM ledger_gpus;
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 

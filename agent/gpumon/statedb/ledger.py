@@ -34,6 +34,7 @@ _HOURLY = """
         active_ms = active_ms + excluded.active_ms, idle_ms = idle_ms + excluded.idle_ms
 """
 _ACTIVE_LINE = "INSERT INTO active_lines (time, ratio) VALUES (?, ?)"
+_NODE = "INSERT OR REPLACE INTO node_energy VALUES (1, ?)"
 _QUARTERLY = """
     INSERT INTO quarters VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET millijoules = millijoules + excluded.millijoules,
@@ -137,6 +138,10 @@ class LedgerFile:
         """Keep from which activity on a held GPU is active, from a time on."""
         self._keep(_ACTIVE_LINE, "active line", (time, ratio))
 
+    def node(self, millijoules: int) -> None:
+        """Keep what was ever entered of all GPUs, those that are gone among them."""
+        self._keep(_NODE, "node", (millijoules,))
+
     def commit(self, time: float) -> None:
         """Have all that was kept written as one."""
         with self._lock:
@@ -215,7 +220,8 @@ def _prune(db: sqlite3.Connection, oldest: int) -> None:
 def load_books(db: sqlite3.Connection) -> Books:
     """Return what the last agent left: accounts, and the jobs that are still shown."""
     last = db.execute("SELECT ratio FROM active_lines ORDER BY id DESC LIMIT 1").fetchone()
-    books = Books(active_ratio=last[0] if last else None)
+    node = db.execute("SELECT millijoules FROM node_energy").fetchone()
+    books = Books(active_ratio=last[0] if last else None, node_millijoules=node[0] if node else 0)
     for uuid, gpu, time, counter, watts, holders, total, ended, unallocated, *epoch in db.execute(
         "SELECT uuid, gpu, time, counter, watts, holders, total, ended, unallocated, boot, "
         "driver_load FROM ledger_gpus"

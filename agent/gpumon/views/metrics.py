@@ -52,6 +52,8 @@ def listed(tier: Tier) -> list[dict[str, Any]]:
             "help": metric.help,
             "labels": list(labels),
             "states": list(metric.states),
+            "good": metric.good,
+            "full": sorted(", ".join(key) for key in metric.full),
             "tier": metric.tier.word,
             "sources": sources_of(metric),
         }
@@ -59,7 +61,7 @@ def listed(tier: Tier) -> list[dict[str, Any]]:
     ]
 
 
-KEPT = ("type", "unit", "labels", "states", "tier")
+KEPT = ("type", "unit", "labels", "states", "good", "full", "tier")
 """What queries of a metric rely on; its words and where it is read may change."""
 
 
@@ -106,14 +108,24 @@ def _markdown(tier: Tier) -> str:
     ]
     for _, metric in rows(tier):
         labels = ", ".join(f"`{label}`" for label in metric.labels)
-        if metric.states:
-            labels += " = " + ", ".join(metric.states)
+        labels += values_of(metric)
         sources = ", ".join(sources_of(metric)) or "gpumon"
         lines.append(
             f"| `{metric.name}` | {metric.kind.value} | {metric.tier.word} | {labels} "
             f"| {metric.help} | {sources} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def values_of(metric: Metric) -> str:
+    """Return the values of a state metric's label, and which of them are exported when."""
+    text = f" = {', '.join(metric.states)}" if metric.states else ""
+    if metric.good:
+        text += f" ({metric.good} always, another while it holds)"
+    if metric.full:
+        only = sorted(", ".join(key) for key in metric.full)
+        text += f" ({', '.join(only)} in full)"
+    return text
 
 
 def sources_of(metric: Metric) -> list[str]:

@@ -1,0 +1,1 @@
+"""Expositions of releases, as they were served: what rules must still be able to read."""
