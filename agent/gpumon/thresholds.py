@@ -1,6 +1,7 @@
 """When something is wrong: the numbers of ``thresholds.toml``, in one object for all who judge.
 
-A site puts its own into a file of the same form, of which it names what differs. Code that judges
+A site puts its own into a file of the same form, of which it names what differs; the same file has
+what it sets of its alerts (``gpumon.alerting``). Code that judges
 takes a ``Thresholds``; no second place holds one of these numbers (``tests/thresholds``).
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from gpumon.alerting import SECTION, AlertSettings, parse_alerts
 from gpumon.config import read_toml
 from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.times import parse_duration
@@ -39,6 +41,8 @@ class Thresholds:
     """
 
     values: Mapping[str, Value]
+    alerts: AlertSettings = dataclasses.field(default_factory=AlertSettings)
+    """What the site's file says of its alerts; it changes no judgement, and no digest."""
     digest: str = dataclasses.field(init=False, compare=False)
     """Sixteen hexadecimal digits: the same for what judges the same, however it is written.
 
@@ -53,9 +57,9 @@ class Thresholds:
         )
         object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:16])
 
-    def __reduce__(self) -> tuple[type[Thresholds], tuple[dict[str, Value]]]:
+    def __reduce__(self) -> tuple[type[Thresholds], tuple[dict[str, Value], AlertSettings]]:
         """Go to another process as a plain dict: a read-only view cannot be pickled."""
-        return Thresholds, (dict(self.values),)
+        return Thresholds, (dict(self.values), self.alerts)
 
     def number(self, name: str) -> float:
         """Return a threshold that is a number."""
@@ -84,7 +88,9 @@ def load_thresholds(path: Path) -> Thresholds:
     threshold that does not exist or gives it another kind of value.
     """
     try:
-        own = _flat(read_toml(path))
+        tables = read_toml(path)
+        alerts = tables.pop(SECTION, None)
+        own = _flat(tables)
     except FileNotFoundError:
         raise UsageError(f"no file of thresholds {path}", "check its name") from None
     except OSError as error:
@@ -105,7 +111,8 @@ def load_thresholds(path: Path) -> Thresholds:
         wanted = wrong(name, value)
         if wanted:
             raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}")
-    return with_own(own)
+    settings = AlertSettings() if alerts is None else parse_alerts(alerts, str(path))
+    return dataclasses.replace(with_own(own), alerts=settings)
 
 
 def with_own(own: Mapping[str, Value]) -> Thresholds:

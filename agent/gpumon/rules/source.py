@@ -13,6 +13,7 @@ import yaml
 
 from gpumon.rules.feeds import DEAF, deaf_nodes
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
+from gpumon.rules.own import only_enabled, with_settings
 from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
 from gpumon.xids import FOLLOWING, Xid, xids
@@ -64,17 +65,25 @@ class RuleError(Exception):
 
 
 def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ...]:
-    """Return all groups with a site's thresholds in place.
+    """Return all groups with a site's thresholds in place, and its own alerts, if they are enabled.
 
-    ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
+    ``time_scale`` divides every duration, for drills: 60 makes an hour a minute. Raises UsageError
+    if the site's file sets something of an alert that does not exist.
     """
+    groups = only_enabled(load_all(thresholds, time_scale))
+    return (*groups, _deaf(groups, time_scale))
+
+
+def load_all(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ...]:
+    """Return the groups of all sources, with the alerts that a site has not enabled."""
     groups: list[RuleGroup] = []
     folder = importlib.resources.files("gpumon.rules").joinpath("source")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yml"):
             name = file.name.removesuffix(".yml")
             groups += load_text(name, file.read_text("utf-8"), thresholds, time_scale)
-    return (*groups, _deaf(groups, time_scale))
+    scale = functools.partial(scaled, scale=time_scale)
+    return with_settings(groups, thresholds.alerts, scale)
 
 
 def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
@@ -169,8 +178,14 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
         expr=fill.text(entry["expr"].strip()),
         hold=fill.duration(entry.get("for", "")),
         keep=fill.duration(entry.get("keep_firing_for", "")),
-        **{text: words.text(entry[text].strip()) for text in texts},
-        **{key: entry[key].strip() for key in other if key in entry},
+        severity=entry["severity"],
+        team=entry["team"],
+        summary=words.text(entry["summary"].strip()),
+        description=words.text(entry["description"].strip()),
+        action=words.text(entry["action"].strip()),
+        why=words.text(entry["why"].strip()),
+        check=entry.get("check", "").strip(),
+        no_check=entry.get("no_check", "").strip(),
     )
 
 

@@ -9,12 +9,16 @@ from gpumon.workloads.slurm.sinfo import SlurmNode
 
 PLACES = ("rack", "row", "hall")
 
+OWNERS = ("team", "owner", "pager")
+"""Whose a node is: labels of its target, which its alerts carry."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SiteNode:
     """A node by its short name; what is not known is empty, or None.
 
-    ``address`` is HOST:PORT of its agent; ``state`` what the scheduler says of it.
+    ``address`` is HOST:PORT of its agent; ``state`` what the scheduler says of it. ``team``,
+    ``owner`` and ``pager`` say who gets its alerts, in the site's own words.
     """
 
     node: str
@@ -24,6 +28,9 @@ class SiteNode:
     hall: str = ""
     node_partition: str = ""
     state: str = ""
+    team: str = ""
+    owner: str = ""
+    pager: str = ""
     expected_gpus: int | None = None
 
     def target_labels(self, cluster: str) -> dict[str, str]:
@@ -35,6 +42,9 @@ class SiteNode:
             "row": self.row,
             "hall": self.hall,
             "node_partition": self.node_partition,
+            "team": self.team,
+            "owner": self.owner,
+            "pager": self.pager,
         }
         return {name: value for name, value in labels.items() if value}
 
