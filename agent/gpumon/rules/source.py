@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from gpumon.rules.feeds import DEAF, deaf_nodes
+from gpumon.rules.lasting import outlasting, recorded_name
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
 from gpumon.rules.own import only_enabled, with_settings
 from gpumon.thresholds import Thresholds
@@ -34,6 +35,10 @@ PLACES = {
     ),
     "node": (
         "{{ or $labels.node $labels.instance }}{{ with $labels.rack }} in rack {{ . }}{{ end }}"
+    ),
+    "hall": (
+        "{{ with $labels.hall }}Hall {{ . }}{{ else }}{{ with $labels.cluster }}Cluster {{ . }}"
+        "{{ else }}The cluster{{ end }}{{ end }}"
     ),
     "cluster": "{{ with $labels.cluster }}Cluster {{ . }}{{ else }}The cluster{{ end }}",
     "partition": (
@@ -153,7 +158,7 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Ru
     rules: list[Rule] = []
     for entry in group["rules"]:
         if "alert" in entry:
-            rules.append(_alert(entry, fill, words))
+            rules += _alerts(entry, fill, words)
         else:
             rules += _recordings(entry, fill)
     return RuleGroup(
@@ -164,10 +169,23 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Ru
     )
 
 
+def _alerts(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Iterator[Rule]:
+    """Yield an alert, and before one that outlasts its data the series of its value."""
+    lasts = entry.get("lasts")
+    if isinstance(lasts, Mapping):
+        _known(lasts, {"by", "unless"}, entry["alert"])
+        value = recorded_name(entry["alert"])
+        yield RecordingRule(record=value, expr=fill.text(entry["expr"].strip()))
+        entry = {**entry, "expr": outlasting(entry["alert"], lasts)}
+    elif (lasts is None) is (entry["severity"] == "critical"):
+        raise RuleError(f"{entry['alert']}: a critical one, and no other, says how it lasts")
+    yield _alert(entry, fill, words)
+
+
 def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     name = entry["alert"]
     texts = ("severity", "team", "summary", "description", "action", "why")
-    other = ("check", "no_check")
+    other = ("check", "no_check", "lasts")
     _known(entry, {"alert", "expr", "for", "keep_firing_for", *texts, *other}, name)
     if entry["severity"] not in SEVERITIES or entry["team"] not in TEAMS:
         raise RuleError(f"{name}: severity or team")
