@@ -22,7 +22,7 @@ SEVERITIES = ("critical", "warning", "info")
 
 _OWN_LABELS = ("severity", "team")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
-_NOT_LABELS = frozenset({"alertname", "alertstate", *_OWN_LABELS})
+_NOT_LABELS = frozenset({"alertname", "alertstate", "shadow", "would_page", *_OWN_LABELS})
 _URLS = {"runbook_url": "http://site:9843/runbooks/{alert}", "grafana_url": "http://grafana:3000"}
 
 
@@ -30,13 +30,15 @@ _URLS = {"runbook_url": "http://site:9843/runbooks/{alert}", "grafana_url": "htt
 class AlertSetting:
     """What a site sets of an alert; None is what it does not set.
 
-    ``hold`` is the key ``for``, a duration as text. ``labels`` are pairs in the file's order.
+    ``hold`` is the key ``for``, a duration as text. A ``live`` alert notifies also while all others
+    are exported as shadows. ``labels`` are pairs in the file's order.
     """
 
     severity: str | None = None
     enabled: bool | None = None
     hold: str | None = None
     team: str | None = None
+    live: bool | None = None
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -117,6 +119,7 @@ def _setting(table: Mapping[str, Any], where: str, also: tuple[str, ...] = ()) -
         enabled=table.get("enabled"),
         hold=table.get("for"),
         team=table.get("team"),
+        live=table.get("live"),
         labels=tuple(table.get("labels", {}).items()),
     )
 
@@ -158,6 +161,7 @@ _KEYS = {
     "enabled": _enabled,
     "for": _hold,
     "team": _team,
+    "live": _enabled,
     "labels": _labels,
 }
 """What may be set, with what returns what a value has to be if it is not."""

@@ -67,6 +67,15 @@ def test_each_kind_has_its_receiver(alert: str, receiver: str) -> None:
     assert found == receiver
 
 
+def test_alerts_on_trial_wake_nobody() -> None:
+    """Whatever their severity and team; and none of them holds back a live alert."""
+    for alert in ("RackHot", "JobIdle", "AgentDown", "NodeNotScraped"):
+        labels = [f"severity={ALERTS[alert].severity}", f"team={ALERTS[alert].team}"]
+        test = ("config", "routes", "test", f"--config.file={SHIPPED}", "shadow=true")
+        assert amtool(*test, f"alertname={alert}", *labels) == "shadow"
+    assert all("shadow" in rule["equal"] for rule in CONFIG["inhibit_rules"])
+
+
 def test_no_job_owners_alert_pages() -> None:
     """A program's fault is never for the pager, whatever its severity."""
     assert not [a for a in ALERTS.values() if a.team == "job_owner" and a.severity == "critical"]

@@ -6,6 +6,7 @@ import json
 import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -50,7 +51,7 @@ def alerts_of(thresholds: Thresholds, scale: float = 1.0) -> dict[str, Alert]:
     return {a.alert: a for g in load(thresholds, scale) for a in g.alerts}
 
 
-def written(thresholds: Thresholds, **kind: str) -> dict[str, dict[str, dict[str, str]]]:
+def written(thresholds: Thresholds, **kind: Any) -> dict[str, dict[str, dict[str, str]]]:
     """Return the alerts as a rule engine reads them, by name."""
     texts = render(load(thresholds), Rendering(**kind)).values()
     groups = [group for text in texts for group in yaml.safe_load(text)["groups"]]
@@ -171,6 +172,27 @@ def test_links_lead_to_the_sites_own_servers(tmp_path: Path) -> None:
     for uid, chosen in re.findall(r"(gpumon-[a-z]+)\?([^{]*(?:{{[^}]*}}[^{?]*)*?){{ e", link):
         variables = {v["name"] for v in boards[uid]["templating"]["list"]}
         assert set(re.findall(r"var-(\w+)", chosen)) <= variables
+
+
+def test_a_trial_marks_every_alert_and_what_would_page(tmp_path: Path) -> None:
+    """But the Watchdog, and those that the site has taken live; nothing else changes."""
+    thresholds = own(
+        tmp_path, "[alerts.RackHot]\nlive = true\n[alerts.GpuLost]\nseverity='critical'"
+    )
+    live, trial = written(thresholds), written(thresholds, shadow=True)
+    assert trial.keys() == live.keys()
+    for name, rule in trial.items():
+        added = dict(rule["labels"].items() - live[name]["labels"].items())
+        page = "true" if rule["labels"]["severity"] == "critical" else "false"
+        on_trial = name not in ("RackHot", "Watchdog")
+        assert added == ({"shadow": "true", "would_page": page} if on_trial else {})
+        assert {**rule, "labels": 0} == {**live[name], "labels": 0}
+    assert trial["GpuLost"]["labels"]["would_page"] == "true"
+    file = tmp_path / "own.toml"
+    assert (
+        "would_page: 'true'"
+        in gpumon("rules", "export", "--mode", "shadow", "--thresholds", str(file)).stdout
+    )
 
 
 def test_without_a_grafana_there_is_no_link() -> None:

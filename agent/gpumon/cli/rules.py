@@ -96,6 +96,13 @@ def thresholds_(thresholds: Thresholds | None, form: str) -> None:
     metavar="URL",
     help="URL of the Grafana that has the dashboards; each alert then links to one.",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(("live", "shadow")),
+    default="live",
+    show_default=True,
+    help="Whether alerts notify: in shadow they have the labels shadow and would_page.",
+)
 @_TIME_SCALE
 def export(
     thresholds: Thresholds | None,
@@ -103,6 +110,7 @@ def export(
     folder: Path | None,
     runbook_url: str | None,
     grafana_url: str | None,
+    mode: str,
     time_scale: float,
 ) -> None:
     """Write the rules for Prometheus, vmalert or Kubernetes.
@@ -131,6 +139,7 @@ def export(
         time_scale=time_scale,
         own=own,
         own_alerts=alerts.digest,
+        shadow=mode == "shadow",
     )
     if folder is None:
         click.echo(render_one(groups, rendering), nl=False)

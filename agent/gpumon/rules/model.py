@@ -31,7 +31,7 @@ class Alert:
     is the reason if there is none. One of them is empty.
 
     ``labels`` are further ones that a site puts on it, in pairs; an alert that is not ``enabled``
-    is listed, and not written.
+    is listed, and not written. A ``live`` one notifies also while all others are shadows.
     """
 
     alert: str
@@ -48,6 +48,7 @@ class Alert:
     no_check: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     enabled: bool = True
+    live: bool = False
 
 
 Rule = RecordingRule | Alert

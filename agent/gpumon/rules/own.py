@@ -56,6 +56,7 @@ def _set(alert: Alert, setting: AlertSetting, scale: Scale) -> Alert:
         enabled=alert.enabled if setting.enabled is None else setting.enabled,
         team=setting.team or alert.team,
         hold=hold,
+        live=alert.live if setting.live is None else setting.live,
         labels=tuple({**dict(alert.labels), **dict(setting.labels)}.items()),
     )
 
@@ -97,6 +98,7 @@ def _texts(alert: Alert) -> dict[str, str]:
         "enabled": "true" if alert.enabled else "false",
         "for": alert.hold or "0s",
         "team": alert.team,
+        "live": "true" if alert.live else "false",
         "labels": ", ".join(f"{name}={value}" for name, value in alert.labels) or "none",
         "expr": alert.expr,
     }

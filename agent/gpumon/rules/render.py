@@ -42,12 +42,14 @@ class Rendering:
 
     ``own`` is the digest of the thresholds if they are a site's own, ``own_alerts`` that of what it
     sets of its alerts. ``grafana_url`` is where its Grafana is; without it alerts link to none.
+    With ``shadow`` alerts notify nobody: labels say that they are on trial, and which would page.
     """
 
     form: str = "prometheus"
     runbook_url: str = RUNBOOK_URL
     grafana_url: str = ""
     own_alerts: str = ""
+    shadow: bool = False
     time_scale: float = 1.0
     own: str = ""
 
@@ -125,7 +127,12 @@ def _alert(alert: Alert, rendering: Rendering) -> dict[str, Any]:
         "expr": alert.expr,
         **({"for": alert.hold} if alert.hold else {}),
         **({"keep_firing_for": keep} if keep else {}),
-        "labels": {**dict(alert.labels), "severity": alert.severity, "team": _team(alert)},
+        "labels": {
+            **dict(alert.labels),
+            **_trial(alert, rendering),
+            "severity": alert.severity,
+            "team": _team(alert),
+        },
         "annotations": {
             "summary": alert.summary,
             "description": alert.description,
@@ -134,6 +141,13 @@ def _alert(alert: Alert, rendering: Rendering) -> dict[str, Any]:
             **({"dashboard_url": _dashboard(rendering)} if rendering.grafana_url else {}),
         },
     }
+
+
+def _trial(alert: Alert, rendering: Rendering) -> dict[str, str]:
+    """Return the labels of an alert on trial; none for a live one, and for the Watchdog."""
+    if not rendering.shadow or alert.live or alert.severity == "none":
+        return {}
+    return {"shadow": "true", "would_page": "true" if alert.severity == "critical" else "false"}
 
 
 def _team(alert: Alert) -> str:
