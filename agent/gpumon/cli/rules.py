@@ -218,4 +218,41 @@ def _deaf(targets: tuple[str, ...], thresholds: Thresholds) -> int:
     return 0
 
 
+@rules.command("noise")
+@click.argument("target", metavar="prom:URL")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 365),
+    default=30,
+    show_default=True,
+    help="How many days up to now.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many alerts and nodes to list.",
+)
+def noise(target: str, days: int, top: int) -> None:
+    """Count how often alerts began to fire, and how many of these page, or would page.
+
+    Lists the noisiest alerts and nodes, those with most pages first.
+    """
+    import time
+
+    from gpumon.errors import UsageError
+    from gpumon.prometheus.api import PrometheusApi
+    from gpumon.rules.noise import noise as noise_of
+    from gpumon.views.rules import noise_lines
+
+    if not target.startswith("prom:"):
+        raise UsageError(f"{target!r} is not a Prometheus", "write prom:http://HOST:9090")
+    with PrometheusApi(target.removeprefix("prom:")) as api:
+        found = noise_of(lambda query: api.instant(query, time.time()), days)
+    for line in noise_lines(found, top):
+        say(line)
+    say(found.verdict, err=True)
+
+
 command = rules

@@ -11,6 +11,7 @@ from rich.table import Table
 from gpumon.documents.write import json_text
 from gpumon.rules.deaf import Deafness
 from gpumon.rules.model import Alert
+from gpumon.rules.noise import Noise
 from gpumon.rules.own import differences
 from gpumon.views.console import make_console, text_of
 
@@ -88,3 +89,13 @@ def deaf_lines(found: Deafness) -> list[str]:
         f"{one.alert} cannot fire on {one.nodes} of {found.nodes} nodes: it needs {one.needs}"
         for one in found.found
     ]
+
+
+def noise_lines(found: Noise, top: int) -> list[str]:
+    """Return the noisiest alerts, then the noisiest nodes, a line each under a header."""
+    lines = []
+    for title, all_ in (("alert", found.alerts), ("node", found.nodes)):
+        if all_:
+            lines.append(f"{title:<32} {'fires':>8} {'pages':>8}")
+        lines += [f"{one.name:<32} {one.fires:>8} {one.pages:>8}" for one in all_[:top]]
+    return lines
