@@ -1,6 +1,7 @@
 """When something is wrong: the numbers of ``thresholds.toml``, in one object for all who judge.
 
-A site puts its own into a file of the same form, of which it names what differs. Code that judges
+A site puts its own into a file of the same form, of which it names what differs; the same file has
+what it sets of its alerts (``gpumon.alerting``). Code that judges
 takes a ``Thresholds``; no second place holds one of these numbers (``tests/thresholds``).
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from gpumon.alerting import SECTION, AlertSettings, parse_alerts
 from gpumon.config import read_toml
 from gpumon.errors import UnavailableError, UsageError, hint
 from gpumon.times import parse_duration
@@ -54,6 +56,8 @@ class Thresholds:
 
     values: Mapping[str, Value]
     levels: OwnLevels = OwnLevels()
+    alerts: AlertSettings = dataclasses.field(default_factory=AlertSettings)
+    """What the site's file says of its alerts; it changes no judgement, and no digest."""
     digest: str = dataclasses.field(init=False, compare=False)
     """Sixteen hexadecimal digits: the same for what judges the same, however it is written.
 
@@ -68,9 +72,11 @@ class Thresholds:
         )
         object.__setattr__(self, "digest", hashlib.sha256(text.encode()).hexdigest()[:16])
 
-    def __reduce__(self) -> tuple[type[Thresholds], tuple[dict[str, Value], OwnLevels]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type[Thresholds], tuple[dict[str, Value], OwnLevels, AlertSettings]]:
         """Go to another process as a plain dict: a read-only view cannot be pickled."""
-        return Thresholds, (dict(self.values), self.levels)
+        return Thresholds, (dict(self.values), self.levels, self.alerts)
 
     def number(self, name: str) -> float:
         """Return a threshold that is a number."""
@@ -101,6 +107,7 @@ def load_thresholds(path: Path) -> Thresholds:
     try:
         tables = dict(read_toml(path))
         levels = tables.pop("levels", {})
+        alerts = tables.pop(SECTION, None)
         own = _flat(tables)
     except FileNotFoundError:
         raise UsageError(f"no file of thresholds {path}", "check its name") from None
@@ -122,7 +129,8 @@ def load_thresholds(path: Path) -> Thresholds:
         wanted = wrong(name, value)
         if wanted:
             raise UsageError(f"{path}: {name} = {value!r}", f"it is {wanted}")
-    return with_own(own, _levels(levels, path))
+    settings = AlertSettings() if alerts is None else parse_alerts(alerts, str(path))
+    return dataclasses.replace(with_own(own, _levels(levels, path)), alerts=settings)
 
 
 def with_own(own: Mapping[str, Value], levels: OwnLevels = OwnLevels()) -> Thresholds:

@@ -50,6 +50,9 @@ def test_it_holds_no_secret_and_tells_nobody() -> None:
         ("GpuLost", "hardware"),
         ("GpuMarginLow", "facility"),
         ("AgentDown", "operations"),
+        ("NodeNotScraped", "operations"),
+        ("NvswitchFatalError", "hardware"),
+        ("TelemetryLostInHall", "pager"),
         ("DriverDrift", "information"),
         ("GpuXidApplication", "job-owners"),
         ("JobStalled", "job-owners"),
@@ -64,6 +67,15 @@ def test_each_kind_has_its_receiver(alert: str, receiver: str) -> None:
     assert found == receiver
 
 
+def test_alerts_on_trial_wake_nobody() -> None:
+    """Whatever their severity and team; and none of them holds back a live alert."""
+    for alert in ("RackHot", "JobIdle", "AgentDown", "NodeNotScraped"):
+        labels = [f"severity={ALERTS[alert].severity}", f"team={ALERTS[alert].team}"]
+        test = ("config", "routes", "test", f"--config.file={SHIPPED}", "shadow=true")
+        assert amtool(*test, f"alertname={alert}", *labels) == "shadow"
+    assert all("shadow" in rule["equal"] for rule in CONFIG["inhibit_rules"])
+
+
 def test_no_job_owners_alert_pages() -> None:
     """A program's fault is never for the pager, whatever its severity."""
     assert not [a for a in ALERTS.values() if a.team == "job_owner" and a.severity == "critical"]
@@ -74,6 +86,68 @@ def test_inhibitions_name_alerts_that_exist() -> None:
     named = re.findall(r'alertname!?=~?"([^"]+)"', SHIPPED.read_text())
     for name in {name for names in named for name in names.split("|")}:
         assert any(re.fullmatch(name, alert) for alert in ALERTS), name
+
+
+RANK = {"critical": 3, "warning": 2, "info": 1, "none": 0}
+
+
+def _fits(matchers: list[str], labels: dict[str, str]) -> bool:
+    """Return whether all matchers of an inhibition fit an alert's labels."""
+    for matcher in matchers:
+        found = re.fullmatch(r'(\w+)(=~|!=|!~|=)"(.*)"', matcher)
+        assert found, matcher
+        name, sign, wanted = found.groups()
+        value = labels.get(name, "")
+        same = re.fullmatch(wanted, value) is not None if "~" in sign else value == wanted
+        if same is sign.startswith("!"):
+            return False
+    return True
+
+
+def _labels(alert: str, severity: str) -> dict[str, str]:
+    """Return labels of which each matcher for a label that is there fits."""
+    there = dict.fromkeys(("cluster", "instance", "uuid", "rack", "hall", "job_id", "xid"), "x")
+    return {**there, "alertname": alert, "severity": severity, "team": ALERTS[alert].team}
+
+
+def _inhibited(source: dict[str, str], target: dict[str, str]) -> bool:
+    return any(
+        _fits(rule["source_matchers"], source) and _fits(rule["target_matchers"], target)
+        for rule in CONFIG["inhibit_rules"]
+    )
+
+
+def test_no_lower_severity_holds_back_a_higher_one() -> None:
+    """Over all pairs of alerts, with any severity that a site may give to each of the two."""
+    wrong = [
+        (one, s, other, t)
+        for one in ALERTS
+        for other in ALERTS
+        for s in RANK
+        for t in RANK
+        if RANK[s] < RANK[t] and _inhibited(_labels(one, s), _labels(other, t))
+    ]
+    assert not wrong
+
+
+def test_a_node_that_is_down_does_not_silence_what_is_critical() -> None:
+    """GpuSickButSchedulable pages beside AgentDown; a ticket of the same node does not come."""
+    down = _labels("AgentDown", ALERTS["AgentDown"].severity)
+    sick = _labels("GpuSickButSchedulable", ALERTS["GpuSickButSchedulable"].severity)
+    assert not _inhibited(down, sick)
+    assert _inhibited(down, _labels("GpuLost", ALERTS["GpuLost"].severity))
+    assert _inhibited(down, _labels("TelemetryLost", ALERTS["TelemetryLost"].severity))
+
+
+def test_each_inhibition_works_as_it_ships() -> None:
+    """With the severities that ship each has a source and a target, and no alert is both."""
+    labels = {name: _labels(name, alert.severity) for name, alert in ALERTS.items()}
+    for rule in CONFIG["inhibit_rules"]:
+        sources = {n for n, each in labels.items() if _fits(rule["source_matchers"], each)}
+        targets = {n for n, each in labels.items() if _fits(rule["target_matchers"], each)}
+        assert sources, rule
+        assert targets, rule
+        assert not sources & targets
 
 
 @pytest.mark.e2e

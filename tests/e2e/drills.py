@@ -35,6 +35,13 @@ To hold a drill yourself:
 |---|---|---|---|
 """
 
+UNDRILLED = """
+## What has no drill
+
+| alert | why |
+|---|---|
+"""
+
 SILENCES = """
 ## What is not told twice
 
@@ -70,8 +77,13 @@ def drills() -> list[Drill]:
     return [
         Drill(alert=name, **{**entry, "faults": tuple(entry["faults"])})
         for name, entry in _document().items()
-        if name != "silent"
+        if name not in ("silent", "undrilled")
     ]
+
+
+def undrilled() -> dict[str, str]:
+    """Return the alerts without a drill, and why they have none."""
+    return {alert: str(why) for alert, why in _document()["undrilled"].items()}
 
 
 def silences() -> list[Silence]:
@@ -102,6 +114,9 @@ def _rows() -> Iterator[str]:
     for silence in silences():
         why = silence.why + (" (it does not fire)" if silence.never else "")
         yield f"| {silence.alert} | {_words(silence.labels)} | {why} |\n"
+    yield UNDRILLED
+    for alert, why in undrilled().items():
+        yield f"| {alert} | {why} |\n"
 
 
 def _words(labels: Mapping[str, str]) -> str:

@@ -110,6 +110,8 @@ def test_every_alert_that_reads_a_driver_is_among_them() -> None:
     gpus |= {"GpuMissing", "GpuBelowSiteList", "GpuSickButSchedulable", "GpusDownInCluster"}
     agents = {"Watchdog", "AgentDown", "AgentsDownInCluster", "SourceDown", "ReadingsStale"}
     agents |= {"AgentSlow", "ReaderRestarting", "NodeNotScraped", "DriverDrift"}
+    agents |= {"TelemetryLost", "TelemetryLostInHall", "TelemetryAbsent", "RulesFailing"}
+    agents |= {"RemoteWriteFailing", "NotificationsDropped", "QueueNearlyFull"}
     site = {"SiteFactStale", "SiteCollectorFailing", "SiteDown"}
     assert others == gpus | agents | site
 

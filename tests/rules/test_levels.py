@@ -126,7 +126,7 @@ class TestASitesOwnLevels:
         own = tmp_path / "own.toml"
         own.write_text('[levels]\nextra = ["room"]\n')
         alerts = {a.alert: a for group in load(load_thresholds(own)) for a in group.alerts}
-        assert "instance, room, gpu, uuid, state)" in alerts["GpuLost"].expr
+        assert "pager, room, gpu, uuid, state)" in alerts["GpuLost"].expr
 
     @pytest.mark.parametrize(
         ("text", "says"),

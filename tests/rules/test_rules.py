@@ -310,7 +310,9 @@ class TestCheck:
         file.write_text(text)
         assert not problems_of_files([file]).found
         file.write_text(
-            text.replace("gpumon_gpus < ", "gpumon_gpus <").replace("vector(1)", "vector(")
+            text.replace("gpumon_gpus < ", "gpumon_gpus <").replace(
+                "absent(gpumon", "absent((gpumon"
+            )
         )
         assert problems_of_files([file]).found
 

@@ -282,3 +282,38 @@ def asked(facts: SiteFacts, path: str) -> dict[str, Any]:
 
     document: dict[str, Any] = asyncio.run(ask()).json()
     return document
+
+
+class TestOwnersAndRunbooks:
+    """Who gets a node's alerts, and where their links lead."""
+
+    def test_a_nodes_owners_are_labels_of_its_target(self, folder: Path) -> None:
+        """Prometheus puts them on all its series, and so on its alerts; empty ones are left out."""
+        text = SITE.replace('rack = "r1"\ngpus', 'rack = "r1"\nteam = "red"\npager = "p7"\ngpus')
+        (folder / "site.toml").write_text(text)
+        labels = SiteFacts(folder / "site.toml").targets()[0]["labels"]
+        assert labels == {
+            "cluster": "alpha",
+            "node": "n1",
+            "rack": "r1",
+            "team": "red",
+            "pager": "p7",
+        }
+
+    def test_runbooks_are_served(self, folder: Path) -> None:
+        """As they are written; an unknown one is refused with the nearest, a path is no name."""
+        transport = httpx.ASGITransport(app=make_site_app(SiteFacts(folder / "site.toml")))
+
+        async def ask(path: str) -> httpx.Response:
+            async with httpx.AsyncClient(transport=transport, base_url="http://site") as client:
+                return await client.get(path)
+
+        page = asyncio.run(ask("/runbooks/AgentDown"))
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        assert "# AgentDown" in page.text
+        assert '<a href="/runbooks/SourceDown">' in page.text
+        assert '/runbooks/GpuLost"' in asyncio.run(ask("/runbooks")).text
+        wrong = asyncio.run(ask("/runbooks/GpuLots"))
+        assert (wrong.status_code, wrong.text.endswith("did you mean GpuLost?\n")) == (404, True)
+        assert asyncio.run(ask("/runbooks/..%2Falerting")).status_code == 404

@@ -32,7 +32,7 @@ def _names(context: click.Context, _parameter: click.Parameter, begun: str) -> l
     "gpumon explain sw_power_cap",
 )
 @click.argument("words", nargs=-1, required=True, metavar="WORD", shell_complete=_names)
-@thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
+@thresholds_option("A site's own thresholds and alerts (TOML), in place of those that ship.")
 def explain(words: tuple[str, ...], thresholds: Thresholds | None) -> None:
     """Explain an alert, check, metric, Xid or throttle reason, and what to do about it.
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("prometheus", "vmalert", "kubernetes")
 
-_THRESHOLDS = thresholds_option("A site's own thresholds (TOML), in place of those that ship.")
+_THRESHOLDS = thresholds_option(
+    "A site's own thresholds and alerts (TOML), in place of those that ship."
+)
 _TIME_SCALE = click.option(
     "--time-scale",
     type=Finite(min=1, max=3600),
@@ -44,12 +46,17 @@ def rules() -> None:
 @_THRESHOLDS
 @output("table", "json", "markdown")
 def list_(thresholds: Thresholds | None, form: str) -> None:
-    """List the alerts: name, severity, owner, delay, and why each exists."""
-    from gpumon.rules import load
+    """List the alerts: name, severity, owner, delay, and why each exists.
+
+    What a site's file changes is shown with what ships.
+    """
+    from gpumon.rules import load_all
+    from gpumon.thresholds import shipped
     from gpumon.views.rules import render_alerts
 
-    alerts = [alert for group in load(chosen(thresholds)) for alert in group.alerts]
-    click.echo(render_alerts(alerts, form), nl=False)
+    alerts = [alert for group in load_all(chosen(thresholds)) for alert in group.alerts]
+    usual = {alert.alert: alert for group in load_all(shipped()) for alert in group.alerts}
+    click.echo(render_alerts(alerts, form, usual), nl=False)
 
 
 @rules.command("thresholds")
@@ -84,12 +91,26 @@ def thresholds_(thresholds: Thresholds | None, form: str) -> None:
     metavar="URL",
     help="URL of the runbooks; it contains {alert}, which becomes the alert's name.",
 )
+@option(
+    "--grafana-url",
+    metavar="URL",
+    help="URL of the Grafana that has the dashboards; each alert then links to one.",
+)
+@click.option(
+    "--mode",
+    type=click.Choice(("live", "shadow")),
+    default="live",
+    show_default=True,
+    help="Whether alerts notify: in shadow they have the labels shadow and would_page.",
+)
 @_TIME_SCALE
 def export(
     thresholds: Thresholds | None,
     form: str,
     folder: Path | None,
     runbook_url: str | None,
+    grafana_url: str | None,
+    mode: str,
     time_scale: float,
 ) -> None:
     """Write the rules for Prometheus, vmalert or Kubernetes.
@@ -102,7 +123,8 @@ def export(
     from gpumon.rules.render import RUNBOOK_URL
     from gpumon.thresholds import shipped
 
-    url = runbook_url or RUNBOOK_URL
+    alerts = chosen(thresholds).alerts
+    url = runbook_url or alerts.runbook_url or RUNBOOK_URL
     if "{alert}" not in url:
         raise UsageError(
             f"--runbook-url {url!r}", "put {alert} in it, in place of the alert's name"
@@ -110,7 +132,15 @@ def export(
     groups = load(chosen(thresholds), time_scale)
     digest = chosen(thresholds).digest
     own = "" if digest == shipped().digest else digest
-    rendering = Rendering(form=form, runbook_url=url, time_scale=time_scale, own=own)
+    rendering = Rendering(
+        form=form,
+        runbook_url=url,
+        grafana_url=(grafana_url or alerts.grafana_url).rstrip("/"),
+        time_scale=time_scale,
+        own=own,
+        own_alerts=alerts.digest,
+        shadow=mode == "shadow",
+    )
     if folder is None:
         click.echo(render_one(groups, rendering), nl=False)
         return
@@ -140,7 +170,7 @@ def _must_ship(folder: Path, files: Iterable[str]) -> None:
             digest = written_with((folder / name).read_text("utf-8"))
             if digest:
                 raise UsageError(
-                    f"{folder / name} has a site's own thresholds (digest {digest})",
+                    f"{folder / name} has a site's own thresholds or alerts (digest {digest})",
                     "name them with --thresholds; --thresholds /dev/null writes those that ship",
                 )
 
@@ -186,6 +216,43 @@ def _deaf(targets: tuple[str, ...], thresholds: Thresholds) -> int:
         say(line)
     say(found.verdict, err=True)
     return 0
+
+
+@rules.command("noise")
+@click.argument("target", metavar="prom:URL")
+@click.option(
+    "--days",
+    type=click.IntRange(1, 365),
+    default=30,
+    show_default=True,
+    help="How many days up to now.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="How many alerts and nodes to list.",
+)
+def noise(target: str, days: int, top: int) -> None:
+    """Count how often alerts began to fire, and how many of these page, or would page.
+
+    Lists the noisiest alerts and nodes, those with most pages first.
+    """
+    import time
+
+    from gpumon.errors import UsageError
+    from gpumon.prometheus.api import PrometheusApi
+    from gpumon.rules.noise import noise as noise_of
+    from gpumon.views.rules import noise_lines
+
+    if not target.startswith("prom:"):
+        raise UsageError(f"{target!r} is not a Prometheus", "write prom:http://HOST:9090")
+    with PrometheusApi(target.removeprefix("prom:")) as api:
+        found = noise_of(lambda query: api.instant(query, time.time()), days)
+    for line in noise_lines(found, top):
+        say(line)
+    say(found.verdict, err=True)
 
 
 command = rules

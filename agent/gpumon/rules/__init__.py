@@ -6,7 +6,7 @@ thresholds in place of numbers, and one line for what is repeated at every level
 
 from gpumon.rules.model import Alert, RecordingRule, Rule, RuleGroup
 from gpumon.rules.render import Rendering, render, render_one
-from gpumon.rules.source import load
+from gpumon.rules.source import load, load_all
 
 __all__ = [
     "Alert",
@@ -15,6 +15,7 @@ __all__ = [
     "Rule",
     "RuleGroup",
     "load",
+    "load_all",
     "render",
     "render_one",
 ]

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from gpumon.errors import UsageError
+from gpumon.site.nodes import OWNERS
 from gpumon.thresholds import OwnLevels
 
 PLACE = ("site", "hall", "row", "rack")
@@ -19,8 +20,11 @@ PLACE = ("site", "hall", "row", "rack")
 SERVICE = ("cluster", "node_partition")
 """The owner of a node: jobs, versions, drift and holders add up so."""
 
-TARGET = (*PLACE, "cluster", "node", "node_partition", "instance")
-"""The labels of a node's recorded series. ``job``, the scrape job's name, is not one of them."""
+TARGET = (*PLACE, "cluster", "node", "node_partition", "instance", *OWNERS)
+"""The labels of a node's recorded series, with whose it is, for its alerts.
+
+``job``, the scrape job's name, is not one of them.
+"""
 
 NODE = "instance"
 """The level of single nodes, from which the others are made."""

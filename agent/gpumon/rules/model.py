@@ -29,6 +29,9 @@ class Alert:
 
     ``check`` is the check of ``gpumon check`` that finds the same thing on the node; ``no_check``
     is the reason if there is none. One of them is empty.
+
+    ``labels`` are further ones that a site puts on it, in pairs; an alert that is not ``enabled``
+    is listed, and not written. A ``live`` one notifies also while all others are shadows.
     """
 
     alert: str
@@ -43,6 +46,9 @@ class Alert:
     keep: str = ""
     check: str = ""
     no_check: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    enabled: bool = True
+    live: bool = False
 
 
 Rule = RecordingRule | Alert

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -22,16 +23,33 @@ _HEADER = """\
 _OWN = "# Thresholds are a site's own, of digest "
 """What begins the line of a header that says which thresholds a file was written with."""
 
+_OWN_ALERTS = "# Alerts are a site's own, of digest "
+"""The same of severities, teams, labels and the like."""
+
+_DASHBOARDS = {
+    "job": "gpumon-job?var-cluster={cluster}&var-job_id={job_id}",
+    "gpu": "gpumon-gpu?var-cluster={cluster}&var-instance={instance}&var-gpu={gpu}",
+    "node": "gpumon-node?var-cluster={cluster}&var-instance={instance}",
+    "power": "gpumon-power?var-cluster={cluster}",
+    "fleet": "gpumon-fleet?var-cluster={cluster}",
+}
+"""The dashboard that shows an alert's GPU, node or job, with the labels that choose it."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rendering:
     """The reader that rules are written for.
 
-    ``own`` is the digest of the thresholds if they are a site's own.
+    ``own`` is the digest of the thresholds if they are a site's own, ``own_alerts`` that of what it
+    sets of its alerts. ``grafana_url`` is where its Grafana is; without it alerts link to none.
+    With ``shadow`` alerts notify nobody: labels say that they are on trial, and which would page.
     """
 
     form: str = "prometheus"
     runbook_url: str = RUNBOOK_URL
+    grafana_url: str = ""
+    own_alerts: str = ""
+    shadow: bool = False
     time_scale: float = 1.0
     own: str = ""
 
@@ -51,16 +69,22 @@ def render(groups: Sequence[RuleGroup], rendering: Rendering) -> dict[str, str]:
 def _header(file: str, rendering: Rendering) -> str:
     scale = f", times divided by {rendering.time_scale:g}" if rendering.time_scale != 1 else ""
     own = f"{_OWN}{rendering.own}.\n" if rendering.own else ""
+    own += f"{_OWN_ALERTS}{rendering.own_alerts}.\n" if rendering.own_alerts else ""
     return _HEADER.format(file=file, scale=scale) + own
 
 
 def written_with(text: str) -> str:
     """Return the digest of the site's own thresholds that a file was written with; empty if none.
 
-    A file of an older version does not say it.
+    If only its alerts are a site's own, it is theirs. A file of an older version does not say it.
     """
-    header = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-    found = [line.removeprefix(_OWN).rstrip(".") for line in header if line.startswith(_OWN)]
+    header = list(itertools.takewhile(lambda line: line.startswith("#"), text.splitlines()))
+    found = [
+        line.removeprefix(begin).rstrip(".")
+        for begin in (_OWN, _OWN_ALERTS)
+        for line in header
+        if line.startswith(begin)
+    ]
     return found[0] if found else ""
 
 
@@ -103,14 +127,57 @@ def _alert(alert: Alert, rendering: Rendering) -> dict[str, Any]:
         "expr": alert.expr,
         **({"for": alert.hold} if alert.hold else {}),
         **({"keep_firing_for": keep} if keep else {}),
-        "labels": {"severity": alert.severity, "team": alert.team},
+        "labels": {
+            **dict(alert.labels),
+            **_trial(alert, rendering),
+            "severity": alert.severity,
+            "team": _team(alert),
+        },
         "annotations": {
             "summary": alert.summary,
             "description": alert.description,
             "action": alert.action,
             "runbook_url": rendering.runbook_url.replace("{alert}", alert.alert),
+            **({"dashboard_url": _dashboard(rendering)} if rendering.grafana_url else {}),
         },
     }
+
+
+def _trial(alert: Alert, rendering: Rendering) -> dict[str, str]:
+    """Return the labels of an alert on trial; none for a live one, and for the Watchdog."""
+    if not rendering.shadow or alert.live or alert.severity == "none":
+        return {}
+    return {"shadow": "true", "would_page": "true" if alert.severity == "critical" else "false"}
+
+
+def _team(alert: Alert) -> str:
+    """Return the alert's team, behind that of the node if its target says one.
+
+    A job's owner stays its owner, on whosever node.
+    """
+    if alert.team == "job_owner" or alert.severity == "none":
+        return alert.team
+    return f'{{{{ or $labels.team "{alert.team}" }}}}'
+
+
+def _dashboard(rendering: Rendering) -> str:
+    """Return the link to the dashboard of what the alert's labels name, as a template."""
+    chosen = (
+        ("job", "$labels.job_id"),
+        ("gpu", "$labels.gpu"),
+        ("node", "$labels.instance"),
+        ("power", "$labels.level"),
+    )
+    steps = [
+        f"{{{{ {'if' if number == 0 else 'else if'} {label} }}}}{_filled(_DASHBOARDS[name])}"
+        for number, (name, label) in enumerate(chosen)
+    ]
+    path = "".join([*steps, "{{ else }}", _filled(_DASHBOARDS["fleet"]), "{{ end }}"])
+    return f"{rendering.grafana_url}/d/{path}"
+
+
+def _filled(path: str) -> str:
+    return re.sub(r"\{(\w+)\}", r"{{ $labels.\1 | urlquery }}", path)
 
 
 class _Dumper(yaml.SafeDumper):

@@ -12,8 +12,10 @@ from typing import Any
 import yaml
 
 from gpumon.rules.feeds import DEAF, deaf_nodes
+from gpumon.rules.lasting import outlasting, recorded_name
 from gpumon.rules.levels import NODE, Level, Levels
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
+from gpumon.rules.own import only_enabled, with_settings
 from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
 from gpumon.xids import FOLLOWING, Xid, xids
@@ -25,6 +27,10 @@ PLACES = {
     ),
     "node": (
         "{{ or $labels.node $labels.instance }}{{ with $labels.rack }} in rack {{ . }}{{ end }}"
+    ),
+    "hall": (
+        "{{ with $labels.hall }}Hall {{ . }}{{ else }}{{ with $labels.cluster }}Cluster {{ . }}"
+        "{{ else }}The site{{ end }}{{ end }}"
     ),
     "cluster": "{{ with $labels.cluster }}Cluster {{ . }}{{ else }}The cluster{{ end }}",
     "partition": (
@@ -56,17 +62,25 @@ class RuleError(Exception):
 
 
 def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ...]:
-    """Return all groups with a site's thresholds in place.
+    """Return all groups with a site's thresholds in place, and its own alerts, if they are enabled.
 
-    ``time_scale`` divides every duration, for drills: 60 makes an hour a minute.
+    ``time_scale`` divides every duration, for drills: 60 makes an hour a minute. Raises UsageError
+    if the site's file sets something of an alert that does not exist.
     """
+    groups = only_enabled(load_all(thresholds, time_scale))
+    return (*groups, _deaf(groups, time_scale))
+
+
+def load_all(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ...]:
+    """Return the groups of all sources, with the alerts that a site has not enabled."""
     groups: list[RuleGroup] = []
     folder = importlib.resources.files("gpumon.rules").joinpath("source")
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yml"):
             name = file.name.removesuffix(".yml")
             groups += load_text(name, file.read_text("utf-8"), thresholds, time_scale)
-    return (*groups, _deaf(groups, time_scale))
+    scale = functools.partial(scaled, scale=time_scale)
+    return with_settings(groups, thresholds.alerts, scale)
 
 
 def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
@@ -142,7 +156,7 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Ru
     rules: list[Rule] = []
     for entry in group["rules"]:
         if "alert" in entry:
-            rules.append(_alert(entry, fill, words))
+            rules += _alerts(entry, fill, words)
         else:
             rules += _recordings(entry, fill)
     return RuleGroup(
@@ -153,10 +167,24 @@ def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> Ru
     )
 
 
+def _alerts(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Iterator[Rule]:
+    """Yield an alert, and before one that outlasts its data the series of its value."""
+    lasts = entry.get("lasts")
+    if isinstance(lasts, Mapping):
+        _known(lasts, {"by", "unless"}, entry["alert"])
+        value = recorded_name(entry["alert"])
+        yield RecordingRule(record=value, expr=fill.text(_once(entry)))
+        entry = {key: entry[key] for key in entry if key != "by"}
+        entry["expr"] = outlasting(entry["alert"], lasts)
+    elif (lasts is None) is (entry["severity"] == "critical"):
+        raise RuleError(f"{entry['alert']}: a critical one, and no other, says how it lasts")
+    yield _alert(entry, fill, words)
+
+
 def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     name = entry["alert"]
     texts = ("severity", "team", "summary", "description", "action", "why")
-    other = ("check", "no_check")
+    other = ("check", "no_check", "lasts")
     _known(entry, {"alert", "expr", "by", "for", "keep_firing_for", *texts, *other}, name)
     if entry["severity"] not in SEVERITIES or entry["team"] not in TEAMS:
         raise RuleError(f"{name}: severity or team")
@@ -167,8 +195,14 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
         expr=fill.text(_once(entry)),
         hold=fill.duration(entry.get("for", "")),
         keep=fill.duration(entry.get("keep_firing_for", "")),
-        **{text: words.text(entry[text].strip()) for text in texts},
-        **{key: entry[key].strip() for key in other if key in entry},
+        severity=entry["severity"],
+        team=entry["team"],
+        summary=words.text(entry["summary"].strip()),
+        description=words.text(entry["description"].strip()),
+        action=words.text(entry["action"].strip()),
+        why=words.text(entry["why"].strip()),
+        check=entry.get("check", "").strip(),
+        no_check=entry.get("no_check", "").strip(),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from gpumon.config import read_toml
 from gpumon.errors import GpumonError, UnavailableError, UsageError, hint
 from gpumon.site.factors import DAYS, YEARLY_SECONDS, Constant, Factor, Period, Tariff, read_hours
-from gpumon.site.nodes import PLACES, SiteNode
+from gpumon.site.nodes import OWNERS, PLACES, SiteNode
 from gpumon.site.toml import Table
 from gpumon.thresholds import Thresholds, load_thresholds, shipped
 from gpumon.workloads.slurm.hostlist import HostlistError, expand, ranges
@@ -121,7 +121,7 @@ class _Reader:
             cluster = table.text("cluster")
             cluster = "" if cluster == first else cluster
             gpus = int(table.number("gpus")) if table.has("gpus") else None
-            places = {place: table.text(place) for place in PLACES}
+            places = {place: table.text(place) for place in (*PLACES, *OWNERS)}
             partition, domain = table.text("partition"), table.text("domain")
             table.done()
             if not names:

@@ -9,13 +9,17 @@ from gpumon.workloads.slurm.sinfo import SlurmNode
 
 PLACES = ("rack", "row", "hall")
 
+OWNERS = ("team", "owner", "pager")
+"""Whose a node is: labels of its target, which its alerts carry."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SiteNode:
     """A node by its short name; what is not known is empty, or None.
 
     ``address`` is HOST:PORT of its agent; ``state`` what the scheduler says of it. ``cluster`` is
-    empty for the site's first, or only, one.
+    empty for the site's first, or only, one. ``team``, ``owner`` and ``pager`` say who gets its
+    alerts, in the site's own words.
     """
 
     node: str
@@ -26,6 +30,9 @@ class SiteNode:
     hall: str = ""
     node_partition: str = ""
     state: str = ""
+    team: str = ""
+    owner: str = ""
+    pager: str = ""
     expected_gpus: int | None = None
 
     def target_labels(self, cluster: str, site: str = "") -> dict[str, str]:
@@ -38,6 +45,9 @@ class SiteNode:
             "row": self.row,
             "hall": self.hall,
             "node_partition": self.node_partition,
+            "team": self.team,
+            "owner": self.owner,
+            "pager": self.pager,
         }
         return {name: value for name, value in labels.items() if value}
 

@@ -26,6 +26,7 @@ from gpumon.model.site import NodePlace, SiteNodeReading, SiteReading
 from gpumon.site.config import Site, load_site
 from gpumon.site.factors import HOUR_SECONDS, Factor
 from gpumon.site.nodes import SiteNode, merge, of_slurm
+from gpumon.site.runbooks import runbook_answer
 from gpumon.web.answer import answer, json_answer, json_text_answer
 from gpumon.web.guard import App, Guard
 from gpumon.web.server import HttpServer, allow_connections, stop_on_signals
@@ -246,12 +247,17 @@ def make_site_app(facts: SiteFacts) -> Starlette:
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("gpumon site is healthy\n")
 
+    async def runbook(request: Request) -> Response:
+        return runbook_answer(request.path_params.get("name", ""))
+
     routes = {
         "/metrics": metrics,
         "/api/v1/targets": listed,
         "/api/v1/thresholds": thresholds,
         "/-/healthy": healthy,
         "/-/ready": healthy,
+        "/runbooks": runbook,
+        "/runbooks/{name}": runbook,
     }
     return Starlette(
         routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()]

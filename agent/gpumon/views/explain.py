@@ -11,9 +11,10 @@ from gpumon.errors import UsageError, hint
 from gpumon.model import Metric, Tier
 from gpumon.model.catalogue import rows
 from gpumon.model.terms import THROTTLE_REASONS
-from gpumon.rules import Alert, load
-from gpumon.thresholds import Thresholds
+from gpumon.rules import Alert, load_all
+from gpumon.thresholds import Thresholds, shipped
 from gpumon.views.metrics import sources_of
+from gpumon.views.rules import own_lines
 from gpumon.xids import RECOVERY, Xid, xids
 
 REASONS = {
@@ -40,7 +41,7 @@ def explain(words: Sequence[str], thresholds: Thresholds) -> str:
     word = text.removeprefix("xid ").removeprefix("Xid ")
     if re.fullmatch("[0-9]{1,6}", word):
         return _xid(int(word), thresholds)
-    alerts = {alert.alert: alert for group in load(thresholds) for alert in group.alerts}
+    alerts = {alert.alert: alert for group in load_all(thresholds) for alert in group.alerts}
     metrics = {metric.name: (labels, metric) for labels, metric in rows(Tier.FULL)}
     if text in alerts:
         return _alert(alerts[text])
@@ -102,7 +103,7 @@ def _xid(code: int, thresholds: Thresholds) -> str:
 
 
 def _alert_of(found: Xid, thresholds: Thresholds) -> str:
-    for group in load(thresholds):
+    for group in load_all(thresholds):
         for alert in group.alerts:
             named = "|".join(re.findall(r'xid=~"([0-9|]+)"', alert.expr)).split("|")
             if str(found.code) in named:
@@ -114,7 +115,9 @@ def _alert(alert: Alert) -> str:
     runbook = asset(f"docs/runbooks/{alert.alert}.md").read_text("utf-8")
     facts = f"severity {alert.severity}, for {alert.team}, after {alert.hold or 'no wait'}"
     expr = "".join(f"    {line}\n" for line in alert.expr.splitlines())
-    return f"{runbook}\n## The rule\n\n{facts}: {alert.why}\n\n{expr}"
+    usual = {one.alert: one for group in load_all(shipped()) for one in group.alerts}
+    own = "".join(f"* {line}\n" for line in own_lines(alert, usual[alert.alert]))
+    return f"{runbook}\n## The rule\n\n{facts}: {alert.why}\n\n{own}{own and chr(10)}{expr}"
 
 
 def _metric(labels: Sequence[str], metric: Metric) -> str:
