@@ -12,7 +12,7 @@ from gpumon.model.catalogue import rows
 from gpumon.prometheus.api import Series
 from gpumon.rules import Alert, RecordingRule, RuleGroup, load
 from gpumon.rules.deaf import deaf_alerts
-from gpumon.rules.feeds import ALWAYS, DEAF, Selector, deaf_nodes, needs, words
+from gpumon.rules.feeds import ALWAYS, DEAF, DEAF_BY_RACK, Selector, deaf_nodes, needs, words
 from gpumon.thresholds import shipped
 
 GROUPS = load(shipped())
@@ -183,8 +183,9 @@ class TestFleet:
 
 def test_what_is_recorded_is_made_of_the_alerts() -> None:
     """A new alert is in it, and needs no second list."""
-    (rule,) = [
-        r for g in GROUPS for r in g.rules if isinstance(r, RecordingRule) if r.record == DEAF
-    ]
-    assert rule.expr == deaf_nodes([dataclasses.replace(g) for g in GROUPS])
+    recorded = {r.record: r for g in GROUPS for r in g.rules if isinstance(r, RecordingRule)}
+    assert recorded[DEAF].expr == f"sum by (cluster, alert) ({DEAF_BY_RACK})"
+    rule = recorded[DEAF_BY_RACK]
+    by = "site, hall, row, rack, cluster"
+    assert rule.expr == deaf_nodes([dataclasses.replace(g) for g in GROUPS], by)
     assert all(f'"{alert}"' in rule.expr for alert in NEEDS)

@@ -59,7 +59,7 @@ class TestTheShippedRules:
         """Labels of places and partitions stand in one list each, which a site may add to."""
         assert _LABELS_OF_PLACES.findall(file.read_text("utf-8")) == []
 
-    @pytest.mark.parametrize("record", [name for name in RECORDINGS if name.startswith(NODE)])
+    @pytest.mark.parametrize("record", [name for name in RECORDINGS if name.startswith(f"{NODE}:")])
     def test_nodes_have_all_their_labels_and_no_scrape_job(self, record: str) -> None:
         """Each aggregation to a node names them all; ``job`` is not one of them."""
         for labels in re.findall(r"(?<!topk )by \(([^)]+)\)", RECORDINGS[record]):

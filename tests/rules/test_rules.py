@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -254,19 +253,6 @@ class TestForms:
         found = yaml.safe_load(text)
         assert found["kind"] == "PrometheusRule"
         assert [g["name"] for g in found["spec"]["groups"]] == [group.name for group in GROUPS]
-
-    def test_vmalert_takes_them(self, tmp_path: Path) -> None:
-        """The vmalert that Debian has, which knows no keep_firing_for, loads every file."""
-        for name, text in render(GROUPS, Rendering(form="vmalert")).items():
-            assert "keep_firing_for" not in text
-            (tmp_path / name).write_text(text)
-        done = subprocess.run(
-            [require("vmalert"), f"-rule={tmp_path}/*.yml", "-dryRun"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
 
     def test_the_runbooks_are_where_the_site_says(self) -> None:
         """The URL is put on mechanically, so that no alert is without."""

@@ -97,6 +97,13 @@ def thresholds_(thresholds: Thresholds | None, form: str) -> None:
     help="URL of the Grafana that has the dashboards; each alert then links to one.",
 )
 @click.option(
+    "--layer",
+    type=click.Choice(("node", "site", "all")),
+    default="all",
+    show_default=True,
+    help="Rules of nodes and racks, for one server of several; of the whole site; or all.",
+)
+@click.option(
     "--mode",
     type=click.Choice(("live", "shadow")),
     default="live",
@@ -110,6 +117,7 @@ def export(
     folder: Path | None,
     runbook_url: str | None,
     grafana_url: str | None,
+    layer: str,
     mode: str,
     time_scale: float,
 ) -> None:
@@ -140,11 +148,13 @@ def export(
         own=own,
         own_alerts=alerts.digest,
         shadow=mode == "shadow",
+        layer=layer,
     )
     if folder is None:
         click.echo(render_one(groups, rendering), nl=False)
         return
     files = render(groups, rendering)
+    _must_be_of(folder, files, layer)
     if thresholds is None:
         _must_ship(folder, files)
     try:
@@ -158,6 +168,23 @@ def export(
             f"cannot write to {folder} ({error.strerror})", "name another with --to"
         ) from None
     click.echo(f"{folder}: {len(files)} files; have Prometheus reload them (SIGHUP)", err=True)
+
+
+def _must_be_of(folder: Path, files: Iterable[str], layer: str) -> None:
+    """Raise UsageError for a file that another export has left in the folder.
+
+    Prometheus would load it too: rules of both layers on one server, or what no longer ships.
+    """
+    from gpumon.errors import UsageError
+    from gpumon.rules.render import WRITTEN
+
+    for other in sorted(folder.glob("*.yml")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if other.name not in files and other.read_text("utf-8").startswith(WRITTEN):
+                raise UsageError(
+                    f"{other} is of another export, and not of --layer {layer}",
+                    "remove it, or name another folder with --to",
+                )
 
 
 def _must_ship(folder: Path, files: Iterable[str]) -> None:

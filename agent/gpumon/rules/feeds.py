@@ -21,6 +21,9 @@ from gpumon.rules.model import Alert, RecordingRule, RuleGroup
 DEAF = "alert:gpumon_nodes_deaf:count"
 """The series that says on how many nodes an alert cannot fire, by its label ``alert``."""
 
+DEAF_BY_RACK = "rack_alert:gpumon_nodes_deaf:count"
+"""The same of each rack, from which it is made."""
+
 ALWAYS = frozenset(
     (
         *("gpumon_gpu_state", "gpumon_gpu_up", "gpumon_gpu_sample_age_seconds"),
@@ -228,23 +231,23 @@ def _both(some: Iterable[Need], others: Sequence[Need]) -> list[Need]:
     return list(dict.fromkeys(one | other for one in some for other in others))
 
 
-def deaf_nodes(groups: Sequence[RuleGroup]) -> str:
-    """Return the PromQL that counts, by cluster and alert, the nodes on which it cannot fire.
+def deaf_nodes(groups: Sequence[RuleGroup], by: str = "cluster") -> str:
+    """Return the PromQL that counts, by some labels and alert, nodes on which it cannot fire.
 
     Nodes without GPUs, and agents that do not respond, are not counted.
     """
     return "\nor\n".join(
-        f'label_replace({_deaf(need)}, "alert", "{alert}", "", "")'
+        f'label_replace({_deaf(need, by)}, "alert", "{alert}", "", "")'
         for alert, need in needs(groups).items()
     )
 
 
-def _deaf(need: Sequence[Need]) -> str:
+def _deaf(need: Sequence[Need], by: str) -> str:
     met = "".join(
         f" unless on (cluster, instance) ({' and on (cluster, instance) '.join(all_of)})"
         for all_of in (sorted(map(str, one)) for one in need)
     )
-    return f"count by (cluster) (max by (cluster, instance) (gpumon_gpus) > 0{met})"
+    return f"count by ({by}) (max by ({by}, instance) (gpumon_gpus) > 0{met})"
 
 
 def words(need: Sequence[Need]) -> str:

@@ -37,13 +37,15 @@ _RECORDED = ("budget", "job", "le", "level", "model", "name", "remap", "trouble"
 class Level:
     """A level: its name, the level that it is made from, and the labels of its series.
 
-    ``always`` is whether every quantity that goes up is recorded at it.
+    ``always`` is whether every quantity that goes up is recorded at it. A server that never
+    splits a rack can record a rack; ``whole`` levels need all servers' nodes.
     """
 
     name: str
     below: str
     labels: tuple[str, ...]
     always: bool = True
+    whole: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Levels:
         waiting for what it has just written is an interval late with each.
         """
         return (
-            Level("rack", NODE, PLACE),
+            Level("rack", NODE, PLACE, whole=False),
             Level("row", "rack", PLACE[:3]),
             Level("hall", "rack", PLACE[:2]),
             Level("site", "rack", PLACE[:1], always=False),

@@ -13,10 +13,11 @@ TEAMS = ("operations", "hardware", "facility", "job_owner")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingRule:
-    """A series that is computed once for all who ask."""
+    """A series that is computed once for all who ask; ``layer`` is one of layers.Layer's words."""
 
     record: str
     expr: str
+    layer: str = "node"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Alert:
 
     ``labels`` are further ones that a site puts on it, in pairs; an alert that is not ``enabled``
     is listed, and not written. A ``live`` one notifies also while all others are shadows.
+    ``layer`` is one of layers.Layer's words.
     """
 
     alert: str
@@ -49,6 +51,7 @@ class Alert:
     labels: tuple[tuple[str, str], ...] = ()
     enabled: bool = True
     live: bool = False
+    layer: str = "node"
 
 
 Rule = RecordingRule | Alert
@@ -56,12 +59,17 @@ Rule = RecordingRule | Alert
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RuleGroup:
-    """Rules that are evaluated one after another; ``file`` is the source's, without suffix."""
+    """Rules that are evaluated one after another; ``file`` is the source's, without suffix.
+
+    ``interval`` is a duration, empty for the engine's own; ``offset`` is when within it they are
+    evaluated, empty if the engine may choose.
+    """
 
     file: str
     name: str
     rules: tuple[Rule, ...]
     interval: str = ""
+    offset: str = ""
 
     @property
     def alerts(self) -> tuple[Alert, ...]:

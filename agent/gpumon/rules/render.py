@@ -10,7 +10,9 @@ from typing import Any
 
 import yaml
 
+from gpumon.rules.layers import of_layer
 from gpumon.rules.model import Alert, RecordingRule, Rule, RuleGroup
+from gpumon.rules.stages import staged
 
 RUNBOOK_URL = "https://github.com/gpumon/gpumon/blob/main/docs/runbooks/{alert}.md"
 """Where an alert's runbook is; a site that keeps its own copy says so (``--runbook-url``)."""
@@ -20,11 +22,23 @@ _HEADER = """\
 # agent/gpumon/rules/source/{file}.yml; thresholds are thresholds.toml's, or a site's own{scale}.
 """
 
+WRITTEN = _HEADER.partition(";")[0]
+"""What begins each file: no other is gpumon's to judge."""
+
+_LAYER = {
+    "all": "",
+    "node": "# Layer: node, for a server of some of the site's racks.\n",
+    "site": "# Layer: site, for the server that has what all those of the layer node record.\n",
+}
+
 _OWN = "# Thresholds are a site's own, of digest "
 """What begins the line of a header that says which thresholds a file was written with."""
 
 _OWN_ALERTS = "# Alerts are a site's own, of digest "
 """The same of severities, teams, labels and the like."""
+
+_AT_ONCE = "1ms"
+"""VictoriaMetrics hides the newest samples for a while, lest they be incomplete; it refuses 0s."""
 
 _DASHBOARDS = {
     "job": "gpumon-job?var-cluster={cluster}&var-job_id={job_id}",
@@ -43,6 +57,7 @@ class Rendering:
     ``own`` is the digest of the thresholds if they are a site's own, ``own_alerts`` that of what it
     sets of its alerts. ``grafana_url`` is where its Grafana is; without it alerts link to none.
     With ``shadow`` alerts notify nobody: labels say that they are on trial, and which would page.
+    ``layer`` is that of the rules, for the header.
     """
 
     form: str = "prometheus"
@@ -50,18 +65,24 @@ class Rendering:
     grafana_url: str = ""
     own_alerts: str = ""
     shadow: bool = False
+    layer: str = "all"
     time_scale: float = 1.0
     own: str = ""
 
 
 def render(groups: Sequence[RuleGroup], rendering: Rendering) -> dict[str, str]:
-    """Return the files to write, by name; a Kubernetes object is one file."""
-    files = dict.fromkeys(group.file for group in groups)
+    """Return the files to write, by name; a Kubernetes object is one file.
+
+    ``groups`` are those of all layers: the layer of ``rendering`` is chosen here, for a step of the
+    site's follows on those of its nodes.
+    """
+    chosen = _chosen(groups, rendering)
+    files = dict.fromkeys(group.file for group in chosen)
     if rendering.form == "kubernetes":
         return {"gpumon-rules.yml": render_one(groups, rendering)}
     return {
         f"{file}.yml": _header(file, rendering)
-        + _dump({"groups": _groups((g for g in groups if g.file == file), rendering)})
+        + _dump({"groups": _groups((g for g in chosen if g.file == file), rendering)})
         for file in files
     }
 
@@ -70,7 +91,7 @@ def _header(file: str, rendering: Rendering) -> str:
     scale = f", times divided by {rendering.time_scale:g}" if rendering.time_scale != 1 else ""
     own = f"{_OWN}{rendering.own}.\n" if rendering.own else ""
     own += f"{_OWN_ALERTS}{rendering.own_alerts}.\n" if rendering.own_alerts else ""
-    return _HEADER.format(file=file, scale=scale) + own
+    return _HEADER.format(file=file, scale=scale) + _LAYER[rendering.layer] + own
 
 
 def written_with(text: str) -> str:
@@ -90,15 +111,25 @@ def written_with(text: str) -> str:
 
 def render_one(groups: Sequence[RuleGroup], rendering: Rendering) -> str:
     """Return all groups as one document: what follows a first one, rule engines do not read."""
-    document: dict[str, Any] = {"groups": _groups(groups, rendering)}
+    document: dict[str, Any] = {"groups": _groups(_chosen(groups, rendering), rendering)}
     if rendering.form == "kubernetes":
         document = {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PrometheusRule",
-            "metadata": {"name": "gpumon", "labels": {"app.kubernetes.io/name": "gpumon"}},
+            "metadata": {"name": _name(rendering), "labels": {"app.kubernetes.io/name": "gpumon"}},
             "spec": document,
         }
     return _header("*", rendering) + _dump(document)
+
+
+def _chosen(groups: Sequence[RuleGroup], rendering: Rendering) -> tuple[RuleGroup, ...]:
+    if rendering.form == "vmalert":
+        groups = staged(groups, rendering.time_scale)
+    return of_layer(groups, rendering.layer)
+
+
+def _name(rendering: Rendering) -> str:
+    return "gpumon" if rendering.layer == "all" else f"gpumon-{rendering.layer}"
 
 
 def _groups(groups: Iterable[RuleGroup], rendering: Rendering) -> list[dict[str, Any]]:
@@ -106,10 +137,15 @@ def _groups(groups: Iterable[RuleGroup], rendering: Rendering) -> list[dict[str,
         {
             "name": group.name,
             **({"interval": group.interval} if group.interval else {}),
+            **(_staged(group) if group.offset else {}),
             "rules": [_rule(rule, rendering) for rule in group.rules],
         }
         for group in groups
     ]
+
+
+def _staged(group: RuleGroup) -> dict[str, Any]:
+    return {"eval_offset": group.offset, "params": {"latency_offset": [_AT_ONCE]}}
 
 
 def _rule(rule: Rule, rendering: Rendering) -> dict[str, Any]:
@@ -119,14 +155,11 @@ def _rule(rule: Rule, rendering: Rendering) -> dict[str, Any]:
 
 
 def _alert(alert: Alert, rendering: Rendering) -> dict[str, Any]:
-    # The vmalert of VictoriaMetrics before 1.89 refuses keep_firing_for; without it an alert that
-    # comes and goes is told more often, and no less.
-    keep = alert.keep if rendering.form != "vmalert" else ""
     return {
         "alert": alert.alert,
         "expr": alert.expr,
         **({"for": alert.hold} if alert.hold else {}),
-        **({"keep_firing_for": keep} if keep else {}),
+        **({"keep_firing_for": alert.keep} if alert.keep else {}),
         "labels": {
             **dict(alert.labels),
             **_trial(alert, rendering),

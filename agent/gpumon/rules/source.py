@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from gpumon.rules.feeds import DEAF, deaf_nodes
+from gpumon.rules.feeds import DEAF, DEAF_BY_RACK, deaf_nodes
 from gpumon.rules.lasting import outlasting, recorded_name
-from gpumon.rules.levels import NODE, Level, Levels
+from gpumon.rules.layers import Layer
+from gpumon.rules.levels import NODE, PLACE, Level, Levels
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
 from gpumon.rules.own import only_enabled, with_settings
 from gpumon.thresholds import Thresholds
@@ -89,9 +90,15 @@ def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
     It is made of the alerts themselves. Once in ten minutes, for it looks at a series of every GPU
     for each of them, and what a driver reports changes with its version.
     """
-    rule = RecordingRule(record=DEAF, expr=deaf_nodes(groups))
+    rack = ", ".join((*PLACE, "cluster"))
+    rules = (
+        RecordingRule(record=DEAF_BY_RACK, expr=deaf_nodes(groups, rack)),
+        RecordingRule(
+            record=DEAF, expr=f"sum by (cluster, alert) ({DEAF_BY_RACK})", layer=Layer.SITE
+        ),
+    )
     return RuleGroup(
-        file="monitor", name="gpumon-deaf", rules=(rule,), interval=scaled("10m", time_scale)
+        file="monitor", name="gpumon-deaf", rules=rules, interval=scaled("10m", time_scale)
     )
 
 
@@ -152,9 +159,12 @@ def scaled(duration: str, scale: float) -> str:
 
 
 def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> RuleGroup:
-    _known(group, {"name", "why", "interval", "rules"}, group.get("name", file))
+    _known(group, {"name", "why", "interval", "layer", "rules"}, group.get("name", file))
     rules: list[Rule] = []
-    for entry in group["rules"]:
+    for rule in group["rules"]:
+        entry = {"layer": group.get("layer", Layer.NODE.value), **rule}
+        if entry["layer"] not in list(Layer):
+            raise RuleError(f"{group['name']}: layer")
         if "alert" in entry:
             rules += _alerts(entry, fill, words)
         else:
@@ -173,7 +183,8 @@ def _alerts(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Iterator[Rul
     if isinstance(lasts, Mapping):
         _known(lasts, {"by", "unless"}, entry["alert"])
         value = recorded_name(entry["alert"])
-        yield RecordingRule(record=value, expr=fill.text(_once(entry)))
+        expr = fill.text(_once(entry))
+        yield RecordingRule(record=value, expr=expr, layer=entry["layer"])
         entry = {key: entry[key] for key in entry if key != "by"}
         entry["expr"] = outlasting(entry["alert"], lasts)
     elif (lasts is None) is (entry["severity"] == "critical"):
@@ -185,7 +196,8 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
     name = entry["alert"]
     texts = ("severity", "team", "summary", "description", "action", "why")
     other = ("check", "no_check", "lasts")
-    _known(entry, {"alert", "expr", "by", "for", "keep_firing_for", *texts, *other}, name)
+    keys = {"alert", "expr", "by", "for", "keep_firing_for", "layer", *texts, *other}
+    _known(entry, keys, name)
     if entry["severity"] not in SEVERITIES or entry["team"] not in TEAMS:
         raise RuleError(f"{name}: severity or team")
     if ("check" in entry) is ("no_check" in entry):
@@ -203,6 +215,7 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
         why=words.text(entry["why"].strip()),
         check=entry.get("check", "").strip(),
         no_check=entry.get("no_check", "").strip(),
+        layer=entry["layer"],
     )
 
 
@@ -227,8 +240,9 @@ def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[RecordingRule
     quantity has.
     """
     name = entry["record"]
-    _known(entry, {"record", "expr", "up", "labels", "also"}, name)
-    yield RecordingRule(record=name, expr=fill.text(entry["expr"].strip()))
+    _known(entry, {"record", "expr", "up", "labels", "also", "layer"}, name)
+    expr = fill.text(entry["expr"].strip())
+    yield RecordingRule(record=name, expr=expr, layer=entry["layer"])
     if "up" not in entry:
         return
     at, _, quantity = name.partition(":")
@@ -239,6 +253,7 @@ def _recordings(entry: Mapping[str, Any], fill: _Fill) -> Iterator[RecordingRule
             yield RecordingRule(
                 record=f"{level.name}:{quantity}",
                 expr=_at(level, quantity, entry["up"], entry.get("labels", ())),
+                layer=Layer.SITE if level.whole else entry["layer"],
             )
 
 
