@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gpumon.rules.model import Alert, RecordingRule, Rule
 from gpumon.rules.stages import APART, SPREAD, staged
 from gpumon.thresholds import shipped
 from tests.rules.test_export import gpumon
+from tests.support.servers import ROOT
 
 GROUPS = load(shipped())
 RULES = [rule for group in GROUPS for rule in group.rules]
@@ -78,6 +80,14 @@ class TestEachRule:
         assert all(re.fullmatch(SENT, name) for name in (*LAYERS, *RAW, "ALERTS"))
         others = {metric.name for _, metric in rows(Tier.FULL)} - {*RAW}
         assert [name for name in others if re.fullmatch(SENT, name)] == []
+
+    def test_the_documentation_has_it_in_a_configuration_that_can_be_read(self) -> None:
+        """Somebody copies it."""
+        text = (ROOT / "docs" / "alerting.md").read_text("utf-8")
+        block = text.partition("    remote_write:\n")[2].partition("\n\n")[0]
+        (write,) = yaml.safe_load(textwrap.dedent("    remote_write:\n" + block))["remote_write"]
+        (relabel,) = write["write_relabel_configs"]
+        assert relabel == {"source_labels": ["__name__"], "regex": SENT, "action": "keep"}
 
 
 class TestLayers:
