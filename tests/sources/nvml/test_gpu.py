@@ -233,6 +233,23 @@ def test_a_link_that_does_not_answer_for_a_while_makes_no_errors(
     assert [(errors or {})["crc"] for errors in told] == [150, 150, 151, 151]
 
 
+def test_nor_does_it_if_the_gpu_is_probed_again_meanwhile(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """As each minute while something is not ready: what the links had is the GPU's own."""
+    door.codes["nvmlDeviceGetPcieReplayCounter"] = NOT_READY
+    links(door, 163, (100, 900), 0)
+    gpu = Gpu(door, 0, clock)
+    told = [gpu.read().nvlink_errors]
+    probes = door.asked.count("nvmlDeviceGetPcieReplayCounter")
+    for counts in ((100, None), (100, 900)):
+        links(door, 163, counts, 0)
+        clock.pass_(61)
+        told.append(gpu.read().nvlink_errors)
+    assert door.asked.count("nvmlDeviceGetPcieReplayCounter") > probes
+    assert [(errors or {})["crc"] for errors in told] == [1000, 1000, 1000]
+
+
 def test_a_link_whose_state_is_refused_does_not_hide_that_others_are_down(
     door: TableDoor, clock: FakeClock
 ) -> None:

@@ -24,7 +24,7 @@ from gpumon.sources.nvml.decode import ARCHITECTURES, address_of, platform
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
-from gpumon.sources.nvml.plan import Plan, Values, probe
+from gpumon.sources.nvml.plan import LinkCounts, Plan, Values, probe
 from gpumon.sources.nvml.processes import ProcessReader
 from gpumon.sources.nvml.table import GPU, Cadence, Row
 from gpumon.sources.nvml.table import MIG as OF_MIG
@@ -58,7 +58,8 @@ class Gpu:
         self._tables = tables or OriginTables()
         self.handle = door.call("nvmlDeviceGetHandleByIndex", index)
         self.identity = _identity(door, self.handle, index)
-        self._plan: Plan = probe(door, self.handle, self._rows)
+        self._counted: LinkCounts = {}
+        self._plan: Plan = probe(door, self.handle, self._rows, self._counted)
         self._mig = MigReader(door, self.handle, index, self.identity.uuid)
         self._processes = ProcessReader(door, self.handle)
         self._held_by: tuple[GpuProcess, ...] | None = None
@@ -129,7 +130,7 @@ class Gpu:
 
     def _replan(self) -> None:
         self._plan.close()
-        self._plan = probe(self._door, self.handle, self._rows)
+        self._plan = probe(self._door, self.handle, self._rows, self._counted)
         self._energy = self._how_energy_is_known()
         self._origins = {}
 

@@ -131,6 +131,10 @@ class _Batch:
         return raw
 
 
+LinkCounts = dict[Summed, dict[int, int]]
+"""What each link of a GPU last counted, by link; it outlives the plans that are made of the GPU."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Counted:
     """A counter of the links that answer, by link, and the driver's own sum if it gives one."""
@@ -207,16 +211,17 @@ class Plan:
         links: int,
         gpm: GpmReader | None,
         lowest_threshold: int | None,
+        counted: LinkCounts,
         refusals: Unanswered = Unanswered(),
     ) -> None:
-        """Keep what the probe found."""
+        """Keep what the probe found; ``counted`` is the GPU's, and is written to."""
         self.slots = tuple(slots)
         self.refusals = refusals
         self._links = links
         self._gpm = gpm
         self._lowest_threshold = lowest_threshold
         self._rounds: dict[frozenset[Cadence], _Round] = {}
-        self._counted: dict[Summed, dict[int, int]] = {}
+        self._counted = counted
 
     def origin(self, field: str) -> Origin | None:
         """Return where the value of a reading's field comes from, or None if it is absent."""
@@ -277,8 +282,11 @@ class Plan:
             self._gpm = None
 
 
-def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
-    """Ask one GPU for everything in these rows, and keep what it returns."""
+def probe(door: Door, handle: Any, rows: Mapping[str, Row], counted: LinkCounts) -> Plan:
+    """Ask one GPU for everything in these rows, and keep what it returns.
+
+    ``counted`` is what its links had when they last answered, in an earlier plan as well.
+    """
     origins = tuple(
         dict.fromkeys(
             o for row in rows.values() for choices in row.origins.values() for o in choices
@@ -316,6 +324,7 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
         links=links,
         gpm=gpm,
         lowest_threshold=lowest if isinstance(lowest, int) else None,
+        counted=counted,
         refusals=Unanswered(
             passing,
             tuple(denied),
