@@ -6,7 +6,7 @@ and one of them may be wrong. That is reported; which of them is right is not kn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from gpumon.model import GpuReading
 
@@ -28,17 +28,28 @@ def _compared(gpu: GpuReading) -> Iterator[tuple[str, bool]]:
     for kind, total in (gpu.nvlink_errors or {}).items():
         links = [n for (what, _), n in (gpu.nvlink_link_errors or {}).items() if what == kind]
         if links:
-            yield f"nvlink_errors.{kind}", _apart(total, sum(links), LEAST_ERRORS)
+            yield f"nvlink_errors.{kind}", _not_of_links(gpu, total, links, LEAST_ERRORS)
     for name, whole, parts in (
         ("nvlink_transmit_bytes", gpu.nvlink_transmit_bytes, gpu.nvlink_link_transmit_bytes),
         ("nvlink_receive_bytes", gpu.nvlink_receive_bytes, gpu.nvlink_link_receive_bytes),
     ):
         if whole is not None and parts:
-            yield name, _apart(whole, sum(parts.values()), LEAST_BYTES)
+            yield name, _not_of_links(gpu, whole, parts.values(), LEAST_BYTES)
     if gpu.nvlink_links_active is not None and gpu.nvlink_link_up:
         up = sum(gpu.nvlink_link_up.values())
         yield "nvlink_links_active", up != gpu.nvlink_links_active
     yield from _lifetimes(gpu.ecc_errors, gpu.ecc_lifetime_errors)
+
+
+def _not_of_links(gpu: GpuReading, total: int, links: Collection[int], least: int) -> bool:
+    """Return whether a total cannot be that of the links.
+
+    While a link does not answer, the total holds what that one had: it may then be more than the
+    others have, and not less.
+    """
+    if len(links) != gpu.nvlink_links and total >= sum(links):
+        return False
+    return _apart(total, sum(links), least)
 
 
 def _lifetimes(
