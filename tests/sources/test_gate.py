@@ -103,6 +103,7 @@ IMPOSSIBLE = [
     ("energy_joules", (2**32 - 1) / 1000),
     ("energy_joules", -1.0),
     ("temperature_celsius", -1.0),
+    ("temperature_celsius", -128.0),
     ("temperature_celsius", 9000.0),
     ("temperature_celsius", 255.0),
     ("memory_temperature_celsius", 2.0**32 - 1),
@@ -165,6 +166,7 @@ def test_of_a_value_by_labels_only_the_impossible_goes(
         ("power_watts", 1399.0),
         ("temperature_margin_celsius", -1.0),
         ("temperature_celsius", 0.0),
+        ("temperature_celsius", -3.0),
         ("fan_speed_ratio", 1.04),
         ("sm_active_ratio", 1.0001),
         ("power_watts", 65.535),
@@ -173,7 +175,7 @@ def test_of_a_value_by_labels_only_the_impossible_goes(
     ],
 )
 def test_what_is_odd_but_true_passes(node: Snapshot, field: str, value: float) -> None:
-    """A spike, heat beyond the slowdown, a fan above its maximum, an idle link."""
+    """A spike, heat beyond the slowdown, a cold start, a fan above its maximum, an idle link."""
     snapshot = with_gpu(node, **{field: value, "memory_total_bytes": 80 * 2**30})
     assert getattr(gate().snapshot(snapshot).gpus[0], field) == value
 

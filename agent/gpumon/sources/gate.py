@@ -24,7 +24,6 @@ from gpumon.model import (
     group_of,
 )
 from gpumon.model.bounds import (
-    ALL_ONES,
     CLOCK_TIMES,
     Bound,
     bound_of,
@@ -176,9 +175,9 @@ def _outside(
 
 def _all_hold(bound: Bound, value: Mapping[Any, Any]) -> bool:
     """Return whether all values by label are possible; of each link there are a hundred."""
-    least, most = bound
+    least, most, never = bound
     try:
-        return all(least <= each <= most and each not in ALL_ONES for each in value.values())
+        return all(least <= each <= most and each not in never for each in value.values())
     except TypeError:  # no number at all
         return False
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpumon.model.bounds import is_temperature
+from gpumon.model.bounds import is_temperature, is_threshold
 from gpumon.model.origins import table_of
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError, FieldAnswer
@@ -396,7 +396,7 @@ def _lowest(door: Door, handle: Any, thresholds: Iterable[int]) -> int | Refused
     for threshold in thresholds:
         try:
             degrees = int(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold))
-            found += [degrees] if is_temperature(degrees) else []
+            found += [degrees] if is_threshold(degrees) else []
         except FaultError as fault:
             if fault.code in SERIOUS:
                 raise
