@@ -180,6 +180,21 @@ def test_what_is_odd_but_true_passes(node: Snapshot, field: str, value: float) -
     assert getattr(gate().snapshot(snapshot).gpus[0], field) == value
 
 
+def test_a_limit_of_0_is_not_known_and_refuses_nothing(node: Snapshot) -> None:
+    """Of a value, and of one of several by label; what is known of the others holds."""
+    odd = with_gpu(
+        node,
+        clock_hertz={"sm": 1.9e9, "memory": 9e9},
+        clock_max_hertz={"sm": 0, "memory": 2.6e9},
+        pcie_link_width=16,
+        pcie_link_width_max=0,
+    )
+    passed = gate().snapshot(odd)
+    assert passed.gpus[0].clock_hertz == {"sm": 1.9e9}
+    assert passed.gpus[0].pcie_link_width == 16
+    assert passed.refused == {"gpu_clock": 1}
+
+
 def test_an_impossible_limit_does_not_excuse_impossible_power(node: Snapshot) -> None:
     """Both are refused, by physics."""
     odd = with_gpu(

@@ -218,16 +218,21 @@ def _beyond_own(gpu: GpuReading, refuse: _Refuse) -> dict[str, Any]:
         if not value or not most:
             continue
         if not isinstance(value, Mapping):
-            if value > most * times:
+            if _is_above(value, most, times):
                 refuse(_GPU[field].quantity, field, value)
                 changes[field] = None
             continue
-        above = {key for key, each in value.items() if key in most and each > most[key] * times}
+        above = {key for key, each in value.items() if _is_above(each, most.get(key), times)}
         for key in above:
             refuse(_GPU[field].quantity, f"{field} ({key})", value[key])
         if above:
             changes[field] = {k: each for k, each in value.items() if k not in above} or None
     return changes
+
+
+def _is_above(value: float, limit: float | None, times: float) -> bool:
+    """Return whether a value is above a multiple of a limit; a limit of 0 is not known."""
+    return limit is not None and limit > 0 and value > limit * times
 
 
 def _parts(gpu: GpuReading, time: float, refuse: _Refuse) -> dict[str, Any]:
