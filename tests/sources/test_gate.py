@@ -295,7 +295,7 @@ def test_a_reading_is_counted_once_however_often_it_is_shown(
     with caplog.at_level(logging.WARNING):
         first = door.snapshot(odd)
         again = door.snapshot(odd)
-        tick = odd.gpus[0].changed(time=odd.time + 1)
+        tick = odd.gpus[0].changed(time=odd.time + 1, repeated=frozenset({"remapped_rows"}))
         later = door.snapshot(dataclasses.replace(odd, gpus=(tick, *odd.gpus[1:])))
     assert first.refused == {"gpu_utilization": 1, "gpu_remapped_rows": 1}
     assert again.refused == {}
@@ -305,6 +305,61 @@ def test_a_reading_is_counted_once_however_often_it_is_shown(
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert all("gpu 0 (GPU-" in line and "impossible" in line for line in lines)
+
+
+SLOW = [
+    ("pcie_link_width", 255),  # one object wherever it is read
+    ("pcie_replays", 2**32 - 1),
+    ("nvlink_errors", {"crc": -1, "replay": 3}),
+    ("row_remap_failed", 2**32 - 1),
+    ("fabric_state", 255),
+    ("nvlink_links_active", 19),  # of 18
+    ("held_by", (GpuProcess(2**32 - 1, "compute"), GpuProcess(4711, "compute"))),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), SLOW)
+def test_a_refused_value_is_counted_once_for_each_time_it_is_read(
+    node: Snapshot, field: str, value: Any
+) -> None:
+    """Not on the ticks between, on which it is remembered as absent; a good one is shown again."""
+    good = with_gpu(node, held_by=(GpuProcess(4711, "compute"),), processes=1)
+    odd = with_gpu(good, **{field: value})
+    kept = with_gpu(odd, repeated=frozenset({field, "processes"}))
+    door, counts, shown = gate(), [], []
+    for snapshot in (odd, kept, kept, odd, kept, good):
+        passed = door.snapshot(dataclasses.replace(snapshot, gpus=(snapshot.gpus[0].changed(),)))
+        counts.append(sum(passed.refused.values()))
+        shown.append(getattr(passed.gpus[0], field))
+    assert counts == [1, 0, 0, 1, 0, 0]
+    assert len({str(each) for each in shown[:5]}) == 1
+    assert shown[5] == getattr(good.gpus[0], field)
+
+
+def test_of_an_identity_and_of_instances_too(node: Snapshot) -> None:
+    """An instance's SMs and numbers are read when it is found, and not again."""
+    odd_number = MigReading(
+        gpu=0, uuid="GPU-0", identity=MigIdentity("MIG-1", "1g.10gb", 2**32 - 1, 0)
+    )
+    odd_sms = dataclasses.replace(odd_number, multiprocessors=2**32 - 1)
+    identity = dataclasses.replace(node.gpus[0].identity, module_id=2**32 - 1)
+    first = with_gpu(node, identity=identity, mig=(odd_sms,))
+    kept = frozenset({"identity", "mig.multiprocessors"})
+    door = gate()
+    assert door.snapshot(first).refused == {
+        "gpu_module_id": 1,
+        "mig_multiprocessors": 1,
+        "mig_gpu_instance": 1,
+    }
+    later = door.snapshot(with_gpu(first, repeated=kept))
+    assert later.refused == {}
+    assert later.gpus[0].identity.module_id is None
+    assert later.gpus[0].mig[0].multiprocessors is None
+    assert later.gpus[0].mig[0].identity.gpu_instance is None
+    another = dataclasses.replace(odd_sms, identity=MigIdentity("MIG-2", "1g.10gb", 2, 0))
+    assert door.snapshot(with_gpu(first, repeated=kept, mig=(odd_sms, another))).refused == {
+        "mig_multiprocessors": 1
+    }
 
 
 # ---------------------------------------------------------------- whatever a source may say

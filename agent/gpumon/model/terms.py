@@ -202,12 +202,15 @@ class EnergyInfo:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MigIdentity:
-    """What a MIG instance is: ``mig_uuid`` (``MIG-…``) is the identity, ``profile`` as 1g.10gb."""
+    """What a MIG instance is: ``mig_uuid`` (``MIG-…``) is the identity, ``profile`` as 1g.10gb.
+
+    Its numbers are None if the driver does not know them.
+    """
 
     mig_uuid: str
     profile: str
-    gpu_instance: int
-    compute_instance: int
+    gpu_instance: int | None
+    compute_instance: int | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import pynvml
 import pytest
 
 from gpumon.model import EnergyInfo
+from gpumon.refusals import Refusals
+from gpumon.sources.gate import Gate
 from gpumon.sources.nvml.decode import active_links, link_is_up, recovery_action
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Code, Door, FaultError, ProcessEntry
@@ -165,3 +167,22 @@ def test_a_code_that_is_none_does_not_become_a_word_or_a_truth(decode: Any, numb
     """All bits set were "replace the board", "link down" and the last action there is."""
     assert decode(number) == number
     assert active_links([1, number, 1]) == number
+
+
+def test_a_slow_value_is_refused_when_it_is_read_and_not_when_it_is_remembered(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """A link width of 255 is one object however often it is read, and is read every ten seconds."""
+    door.functions["nvmlDeviceGetCurrPcieLinkWidth"] = 255
+    door.values[185, 0] = ONES
+    gpu, refusals, widths, powers = Gpu(door, 0, clock), Refusals(), [], []
+    gate = Gate(refusals)
+    for _ in range(21):
+        assert gate.gpu(gpu.read(), clock.time()).pcie_link_width is None
+        counts = refusals.take()
+        widths.append(counts.get("gpu_pcie_link_width", 0))
+        powers.append(counts.get("gpu_power", 0))
+        clock.pass_(1)
+    assert [tick for tick, count in enumerate(widths) if count] == [0, 10, 20]
+    assert max(widths) == 1
+    assert sum(powers) >= 21

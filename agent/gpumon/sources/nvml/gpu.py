@@ -32,6 +32,9 @@ from gpumon.sources.origins import OriginTables
 
 _INSTANT_POWER = 186
 
+_BESIDE = {"held_by": Cadence.SLOW, "processes": Cadence.SLOW, "identity": Cadence.IDENTITY}
+"""Fields of a reading that are read beside the plan, and how often."""
+
 
 class Gpu:
     """A GPU that has been found: knows its handle, and what it reports.
@@ -69,6 +72,7 @@ class Gpu:
         self._last_sample_us: int | None = self._probe_samples()
         self._energy = self._how_energy_is_known()
         self._origins: dict[bool, int] = {}
+        self._repeated: dict[frozenset[Cadence], frozenset[str]] = {}
 
     def read(self) -> GpuReading:
         """Read what is due and return all that is known; raises FaultError, LateAnswerError."""
@@ -89,7 +93,8 @@ class Gpu:
         self._read_at.update(dict.fromkeys(due, monotonic))
         if Cadence.SLOW in due:
             self._held_by = self._processes.read()
-        divided = self._values.get("mig_mode", False)
+        # With all bits set the driver does not know it: nothing is looked for then.
+        divided = self._values.get("mig_mode") is True
         if divided not in self._origins:
             self._origins[divided] = self._tables.number(self._where_from(divided=divided))
         return GpuReading(
@@ -103,6 +108,7 @@ class Gpu:
             held_by=self._held_by or (),
             processes=None if self._held_by is None else _count(self._held_by),
             denied=self._plan.refusals.denied,
+            repeated=self._not_read(due),
             origins=self._origins[divided],
             **self._values,
             **self._energy_values(monotonic, self._values),
@@ -122,6 +128,15 @@ class Gpu:
             or monotonic - self._read_at[cadence] >= cadence.value - 0.5
         )
 
+    def _not_read(self, due: frozenset[Cadence]) -> frozenset[str]:
+        """Return the fields of a reading that are not read again when these cadences are due."""
+        found = self._repeated.get(due)
+        if found is None:
+            fields = {**_BESIDE, **{slot.field: slot.cadence for slot in self._plan.slots}}
+            late = [field for field, cadence in fields.items() if cadence not in due]
+            found = self._repeated[due] = frozenset((*late, f"{MIG}multiprocessors"))
+        return found
+
     def _look_again(self) -> None:
         """Read the identity again, and probe again if something was not ready before."""
         self.identity = _identity(self._door, self.handle, self.identity.index)
@@ -132,7 +147,7 @@ class Gpu:
         self._plan.close()
         self._plan = probe(self._door, self.handle, self._rows, self._counted)
         self._energy = self._how_energy_is_known()
-        self._origins = {}
+        self._origins, self._repeated = {}, {}
 
     def _where_from(self, *, divided: bool) -> Origins:
         """Return where each value comes from: what the plan reads, and what follows from it."""
