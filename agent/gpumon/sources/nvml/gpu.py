@@ -20,7 +20,7 @@ from gpumon.model.bounds import is_time, power_bound
 from gpumon.model.origins import MIG, Origins
 from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
-from gpumon.sources.nvml.decode import ARCHITECTURES, address_of, platform
+from gpumon.sources.nvml.decode import address_of, architecture, platform
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
@@ -235,7 +235,6 @@ def _scope(origin: Origin | None) -> str:
 
 
 def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
-    architecture = _fact(door, handle, "nvmlDeviceGetArchitecture", 0)
     pci = _fact(door, handle, "nvmlDeviceGetPciInfo_v3", None)
     address = address_of(pci) if pci is not None else ""
     # A board whose InfoROM is damaged may have none.
@@ -244,7 +243,7 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
         index=index,
         uuid=uuid or unknown_uuid(address or f"gpu{index}"),
         name=_fact(door, handle, "nvmlDeviceGetName", ""),
-        architecture=ARCHITECTURES.get(architecture, f"architecture {architecture}"),
+        architecture=architecture(_fact(door, handle, "nvmlDeviceGetArchitecture", None)),
         serial=_fact(door, handle, "nvmlDeviceGetSerial", ""),
         pci_bus_id=address,
         module_id=_fact(door, handle, "nvmlDeviceGetModuleId", None),

@@ -18,6 +18,7 @@ import pynvml
 
 from gpumon.clock import Clock
 from gpumon.errors import UnavailableError, printable
+from gpumon.model.bounds import is_number
 from gpumon.sources.calls import CALL_DEADLINE, Calls, DriverFault, SourceFaultError
 
 
@@ -351,7 +352,7 @@ def _or_empty(getter: Any) -> str:
 
 def _cuda_version() -> str:
     version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-    return f"{version // 1000}.{version % 1000 // 10}"
+    return f"{version // 1000}.{version % 1000 // 10}" if is_number(version) else ""
 
 
 _NEXT_STEPS = {

@@ -171,7 +171,7 @@ GPU: Mapping[str, Row] = {
         },
         Cadence.IDENTITY,
     ),
-    "nvlink_version": Row([Links(166, max, nvlink_version, partial=True)], Cadence.IDENTITY),
+    "nvlink_version": Row([Links(166, nvlink_version, partial=True)], Cadence.IDENTITY),
     "nvlink_link_bandwidth_bytes_per_second": Row([PerLink(164, mega)], Cadence.SLOW),
     "nvlink_link_remote": Row(
         [
