@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import itertools
+import logging
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from gpumon.clock import Clock
 from gpumon.errors import UnavailableError, printable
 from gpumon.model.bounds import is_number
 from gpumon.sources.calls import CALL_DEADLINE, Calls, DriverFault, SourceFaultError
+
+log = logging.getLogger(__name__)
 
 
 class Code(enum.IntEnum):
@@ -336,11 +339,28 @@ def _guard(target: Any, *args: Any) -> Any:
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
     except TypeError as error:
         # An older binding wants other arguments: that costs this value, and not the GPU.
+        _made_otherwise(target.__name__, str(error))
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
     except UnicodeDecodeError as error:
         # The binding decodes names, serials and the like; a board whose InfoROM is damaged may
         # return any bytes. That one text is odd then, and the GPU is read all the same.
         return printable(bytes(error.object).decode("utf-8", "replace"))
+
+
+_MADE_OTHERWISE: set[str] = set()
+"""Calls that this binding makes otherwise, and of which that has been logged."""
+
+
+def _made_otherwise(function: str, text: str) -> None:
+    """Log once, for all GPUs and for good, that a call is not made: nothing else would say so."""
+    if function not in _MADE_OTHERWISE:
+        _MADE_OTHERWISE.add(function)
+        log.warning(
+            "%s is not called: this version of nvidia-ml-py wants other arguments (%s); "
+            "a newer one gives its value",
+            function,
+            printable(text),
+        )
 
 
 def _or_empty(getter: Any) -> str:
