@@ -111,7 +111,7 @@ FACTS = [
 
 # Two bits a condition, of which 1 is true and 2 false: bandwidth is degraded, no route is being
 # recovered, routes are healthy, an access time-out is being recovered; too few NVLinks; connected.
-HEALTH_MASK = 1 | 2 << 2 | 2 << 4 | 1 << 6 | 5 << 8 | 1 << 14
+HEALTH_MASK = 1 | 2 << 2 | 2 << 4 | 1 << 6 | 5 << 8 | 1 << 12 | 1 << 14
 FABRIC = {
     "degraded_bandwidth": 1,
     "route_recovery": 0,
@@ -347,6 +347,7 @@ def test_the_fabric_comes_out_decoded(exposition: Exposition) -> None:
     }
     unhealthy = exposition.all("gpumon_gpu_fabric_unhealthy", gpu="3", uuid=uuid(3))
     assert {k: v for ((_, k),), v in unhealthy.items()} == FABRIC
+    assert exposition.value("gpumon_gpu_fabric_partition_assigned", gpu="3", uuid=uuid(3)) == 1
 
 
 def test_the_full_tier_shows_each_link_and_what_gpm_counts(tmp_path: Path, library: Path) -> None:

@@ -54,7 +54,7 @@ Document = dict[str, Any]
 _METRICS = [
     metric
     for metric in group_of(GpuReading).metrics
-    if metric.field not in ("board", "state", "up", "platform")
+    if metric.field not in ("board", "state", "up", "platform", "fabric_partition_assigned")
 ]
 _FACTS_OF = {
     "energy_info": EnergyInfo,

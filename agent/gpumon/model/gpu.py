@@ -453,6 +453,14 @@ class GpuReading(GpuDetail):
         """Its place, whatever its state; None if its platform does not report that."""
         return self.identity.platform
 
+    @derived_gauge(
+        "1 if the fabric's manager has given this GPU a partition; 0 is not a fault on its own.",
+        tier=Tier.FULL,
+    )
+    def fabric_partition_assigned(self) -> bool | None:
+        """Whether it has one; None if its fabric does not report that."""
+        return None if self.fabric_info is None else self.fabric_info.partition_assigned
+
     @property
     def label_values(self) -> tuple[str, ...]:
         """The values of the group's labels: NVML index and UUID."""

@@ -251,10 +251,14 @@ class Firmware:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FabricInfo:
-    """Where a GPU stands in an NVLink fabric: the cluster it was given, and its clique in it."""
+    """Where a GPU stands in an NVLink fabric: the cluster it was given, and its clique in it.
+
+    ``partition_assigned`` is whether it has a partition of it, None if that is not reported.
+    """
 
     cluster_uuid: str
     clique_id: int
+    partition_assigned: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

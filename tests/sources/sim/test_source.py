@@ -100,6 +100,7 @@ NOT_KNOWN_BEFORE_HOPPER = {
     # The fabric's state came with Hopper, too.
     "fabric_state",
     "fabric_status",
+    "fabric_partition_assigned",
     "fabric_info",
     "fabric_unhealthy",
     # Fields 197 and 198 came with Hopper.

@@ -28,6 +28,9 @@ _MISCONFIGURED = {
 """What is incorrect in a configuration, by the health mask's code; 1 is that nothing is
 (nvml.h: NVML_GPU_FABRIC_HEALTH_MASK_INCORRECT_CONFIGURATION_*)."""
 
+_PARTITION, _MANAGER = 12, 14
+"""Shifts of two bits: yes (1), no (2) or nothing (nvml.h: _PARTITION_ASSIGNED, _GFM_STATE)."""
+
 _CONFIGURATION = 0xF
 """The width of that code in the mask."""
 
@@ -235,7 +238,9 @@ def fabric_info(info: Any) -> FabricInfo | None:
     known = info.cliqueId != _ALL_SET and set(cluster) != {0xFF}
     if info.state != _FABRIC_COMPLETED or not known:
         return None
-    return FabricInfo(str(uuid.UUID(bytes=cluster)), info.cliqueId)
+    mask = getattr(info, "healthMask", _ALL_SET)  # came with version 2 of the struct
+    assigned = None if mask == _ALL_SET else {1: True, 2: False}.get(mask >> _PARTITION & 3)
+    return FabricInfo(str(uuid.UUID(bytes=cluster)), info.cliqueId, assigned)
 
 
 def fabric_health(info: Any) -> dict[str, bool] | None:
@@ -252,7 +257,7 @@ def fabric_health(info: Any) -> dict[str, bool] | None:
         for name, (shift, width) in _FABRIC_CONDITIONS.items()
         if (value := mask >> shift & width) not in (0, width)
     }
-    manager, configuration = mask >> 14 & 3, mask >> 8 & _CONFIGURATION
+    manager, configuration = mask >> _MANAGER & 3, mask >> 8 & _CONFIGURATION
     if manager in (1, 2):
         held["manager_disconnected"] = manager == 2
     if configuration not in (0, _CONFIGURATION):
