@@ -34,6 +34,21 @@ MIB = 2**20
             id="the sum is 0 while the links count",
         ),
         pytest.param(
+            {"sums": {"nvlink_errors.crc": (0, 469_035), "nvlink_errors.replay": (3, 3)}},
+            {"nvlink_errors.crc": True},
+            id="the driver's own sum is 0, and its parts are read for that alone",
+        ),
+        pytest.param(
+            {"sums": {"nvlink_transmit_bytes": (2**20 - 1, 0), "nvlink_errors.crc": (9, 0)}},
+            None,
+            id="too little to say",
+        ),
+        pytest.param(
+            {"sums": {"nvlink_errors.crc": (2**64 - 1, 5000), "nvlink_receive_bytes": (-1, 2**30)}},
+            None,
+            id="a sum that the driver does not know",
+        ),
+        pytest.param(
             {"nvlink_errors": {"crc": 1}, "nvlink_link_errors": {("crc", "0"): 4}},
             None,
             id="a few errors between two reads",

@@ -366,6 +366,33 @@ def test_the_full_tier_shows_each_link_and_what_gpm_counts(tmp_path: Path, libra
     assert len(seen.all("gpumon_gpu_nvlink_link_up", gpu="0")) == 18
 
 
+def test_a_sum_that_is_not_that_of_the_links_is_said_at_the_standard_tier(
+    tmp_path: Path, library: Path
+) -> None:
+    """Whatever is exposed of the links; while all is well it is no series at all."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(3), library=library)
+    with driver.batch():
+        for link in range(18):
+            driver.set(0, f"field.163.{link}", 26_057)
+            driver.set(1, f"field.138.{link}", 2048)
+            driver.set(2, f"field.139.{link}", 2048)
+        driver.set(0, "field.163.4294967295", 0)
+        driver.set(1, "field.138.4294967295", 0)
+        driver.set(2, "field.139.4294967295", 18 * 2048)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        seen = Exposition(agent.metrics())
+    assert not seen.all("gpumon_gpu_nvlink_link_errors_total")
+    assert not seen.all("gpumon_gpu_nvlink_link_transmit_bytes_total")
+    assert seen.all("gpumon_gpu_contradicted", gpu="0", uuid=uuid(0)) == {
+        (("reading", "nvlink_errors.crc"),): 1
+    }
+    assert seen.all("gpumon_gpu_contradicted", gpu="1", uuid=uuid(1)) == {
+        (("reading", "nvlink_transmit_bytes"),): 1
+    }
+    assert not seen.all("gpumon_gpu_contradicted", gpu="2", uuid=uuid(2))
+    assert seen.value("gpumon_gpu_nvlink_errors_total", gpu="0", kind="crc") == 18 * 26_057
+
+
 def test_a_driver_that_refuses_a_newer_struct_is_asked_with_the_older(
     tmp_path: Path, driver: FakeDriver
 ) -> None:

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from gpumon.model import GpuReading
+from gpumon.model.bounds import Bound
+
+_COUNTER = Bound(0, 2**74)
+"""What a sum can be at all: a driver that does not know one has all bits set."""
 
 LEAST_ERRORS = 10
 LEAST_BYTES = 2**20
@@ -16,15 +20,19 @@ LEAST_BYTES = 2**20
 
 
 def contradictions(gpu: GpuReading) -> dict[str, bool] | None:
-    """Return the sums that are not those of their parts; None if there are none.
-
-    Parts are read at the full tier only.
-    """
+    """Return the sums that are not those of their parts; None if there are none."""
     return {name: True for name, apart in _compared(gpu) if apart} or None
 
 
 def _compared(gpu: GpuReading) -> Iterator[tuple[str, bool]]:
-    """Yield each sum that can be compared, and whether it is another than that of its parts."""
+    """Yield each sum that can be compared, and whether it is another than that of its parts.
+
+    A source gives some beside what their parts add up to; parts that are readings themselves are of
+    the full tier.
+    """
+    for name, pair in (gpu.sums or {}).items():
+        if all(map(_COUNTER.holds, pair)):
+            yield name, _apart(*pair, LEAST_BYTES if name.endswith("_bytes") else LEAST_ERRORS)
     for kind, total in (gpu.nvlink_errors or {}).items():
         links = [n for (what, _), n in (gpu.nvlink_link_errors or {}).items() if what == kind]
         if links:

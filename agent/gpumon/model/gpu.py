@@ -50,8 +50,9 @@ class GpuReading(GpuDetail):
     ``module`` if the power is that of a whole Grace module. ``mig`` are its MIG instances,
     ``held_by`` the processes that hold a context on it, ``jobs`` the ids of the jobs that hold it,
     ``denied`` the fields that the driver refuses to this user, ``repeated`` those that were not
-    read again, because that is done less often. ``origins`` is the number of the table, in its
-    snapshot, of where its values were read from. ``since`` is when (unix seconds) each of its
+    read again, because that is done less often. ``sums`` are those that its source reports of
+    parts, and what the parts add up to, read together. ``origins`` is the number of the table, in
+    its snapshot, of where its values were read from. ``since`` is when (unix seconds) each of its
     conditions began, as far back as somebody looked: a state other than ok, a throttle reason, what
     the driver asks for. If ``state`` is not ``ok`` every reading is None and ``reason`` says why in
     words; what the agent remembers of the GPU (its Xids) stays.
@@ -76,6 +77,7 @@ class GpuReading(GpuDetail):
     jobs: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
     repeated: frozenset[str] = frozenset()
+    sums: Mapping[str, tuple[int, int]] | None = None
     origins: int | None = None
     since: Mapping[str, float] | None = None
 

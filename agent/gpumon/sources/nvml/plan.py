@@ -19,6 +19,7 @@ from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError, 
 from gpumon.sources.nvml.origin import (
     ALL_LINKS,
     Call,
+    Compared,
     Field,
     Gpm,
     Headroom,
@@ -29,11 +30,11 @@ from gpumon.sources.nvml.origin import (
     Summed,
     words,
 )
-from gpumon.sources.nvml.table import Cadence, Key, Row
+from gpumon.sources.nvml.table import SUMS, Cadence, Key, Row
 
 _LINK_COUNT = 91
 
-_Asked = Field | Links | Summed | PerLink
+_Asked = Field | Links | Summed | Compared | PerLink
 """Origins that are answered in the batch."""
 
 MOST_LINKS = 64
@@ -55,6 +56,11 @@ class Slot:
     def store(self, values: Values, raw: Any) -> None:
         """Put what NVML said into the values, in its base unit."""
         origin = self.origin
+        if isinstance(origin, Compared):
+            if raw.whole and raw.total is not None:
+                pair = origin.convert(raw.total), origin.convert(sum(raw.links.values()))
+                values.setdefault(self.field, {})[self.key[0]] = pair
+            return
         if isinstance(origin, PerLink):
             of_links = values.setdefault(self.field, {})
             for link, number in raw.items():
@@ -92,7 +98,7 @@ class _Batch:
         for origin in origins:
             if isinstance(origin, _Asked):
                 scopes = [origin.scope] if isinstance(origin, Field) else list(range(links))
-                if isinstance(origin, Summed) and links:
+                if isinstance(origin, Summed | Compared) and links:
                     scopes.append(ALL_LINKS)
                 wanted = [(origin.id, scope) for scope in scopes]
                 places.append((origin, tuple(asked.setdefault(w, len(asked)) for w in wanted)))
@@ -114,7 +120,7 @@ class _Batch:
             code = next((answer.code for answer in values if answer.code), 0)
             if code in SERIOUS:
                 raise FaultError(code, f"field {origin.id}", f"NVML error {code}")
-            if isinstance(origin, Summed):
+            if isinstance(origin, Summed | Compared):
                 raw[origin] = _of_links(values) or Refused(code or Code.NOT_SUPPORTED)
             elif isinstance(origin, PerLink):
                 told = {str(i): a.value for i, a in enumerate(values) if not a.code}
@@ -137,10 +143,14 @@ LinkCounts = dict[Summed, dict[int, int]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Counted:
-    """A counter of the links that answer, by link, and the driver's own sum if it gives one."""
+    """A counter of the links that answer, by link, and the driver's own sum if it gives one.
+
+    ``whole`` if all of the links answer.
+    """
 
     links: Mapping[int, int]
     total: int | None
+    whole: bool
 
 
 def _of_links(answers: Sequence[FieldAnswer]) -> _Counted | None:
@@ -150,7 +160,7 @@ def _of_links(answers: Sequence[FieldAnswer]) -> _Counted | None:
     *links, total = answers
     told = {link: answer.value for link, answer in enumerate(links) if not answer.code}
     own = None if total.code else total.value
-    return _Counted(told, own) if told or own else None
+    return _Counted(told, own, len(told) == len(links)) if told or own else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -229,7 +239,8 @@ class Plan:
 
     def origins(self) -> dict[str, str]:
         """Return the words for each value's origin (``gpumon.model.origins``)."""
-        chosen = table_of((slot.field, slot.key, words(slot.origin)) for slot in self.slots)
+        shown = [slot for slot in self.slots if slot.field != SUMS]
+        chosen = table_of((slot.field, slot.key, words(slot.origin)) for slot in shown)
         return {**dict.fromkeys(self.refusals.unanswered, ""), **chosen}
 
     def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
@@ -314,7 +325,7 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row], counted: LinkCounts)
                 continue
             codes = {answer.code for _, answer in answers}
             passing = passing or not codes <= FINAL
-            if Code.NO_PERMISSION in codes:
+            if Code.NO_PERMISSION in codes and field != SUMS:
                 denied[field] = None
     slots = [slot for slot in slots if not _superseded(slot, slots, rows)]
     answered = {slot.field for slot in slots}
@@ -328,7 +339,7 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row], counted: LinkCounts)
         refusals=Unanswered(
             passing,
             tuple(denied),
-            tuple(field for field in rows if field not in {*denied, *answered}),
+            tuple(field for field in rows if field not in {*denied, *answered, SUMS}),
         ),
     )
 
