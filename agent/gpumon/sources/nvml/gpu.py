@@ -32,6 +32,8 @@ from gpumon.sources.origins import OriginTables
 
 _INSTANT_POWER = 186
 
+_REPEATED: dict[frozenset[str], frozenset[str]] = {}
+
 _BESIDE = {"held_by": Cadence.SLOW, "processes": Cadence.SLOW, "identity": Cadence.IDENTITY}
 """Fields of a reading that are read beside the plan, and how often."""
 
@@ -134,7 +136,9 @@ class Gpu:
         if found is None:
             fields = {**_BESIDE, **{slot.field: slot.cadence for slot in self._plan.slots}}
             late = [field for field, cadence in fields.items() if cadence not in due]
-            found = self._repeated[due] = frozenset((*late, f"{MIG}multiprocessors"))
+            found = frozenset((*late, f"{MIG}multiprocessors"))
+            # One object for all GPUs that are read alike goes over the pipe to the server once.
+            found = self._repeated[due] = _REPEATED.setdefault(found, found)
         return found
 
     def _look_again(self) -> None:

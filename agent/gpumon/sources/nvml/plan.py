@@ -57,8 +57,9 @@ class Slot:
         """Put what NVML said into the values, in its base unit."""
         origin = self.origin
         if isinstance(origin, Compared):
-            if raw.whole and raw.total is not None:
-                pair = origin.convert(raw.total), origin.convert(sum(raw.links.values()))
+            parts = sum(raw.links.values())
+            if raw.whole and raw.total not in (None, parts):
+                pair = origin.convert(raw.total), origin.convert(parts)
                 values.setdefault(self.field, {})[self.key[0]] = pair
             return
         if isinstance(origin, PerLink):
