@@ -273,6 +273,7 @@ class Plan:
                 slot.store(values, answer)
         if round_.headrooms and self._lowest_threshold is not None:
             temperature = values.get("temperature_celsius")
+            # Before the gate: of a temperature that cannot be, a margin is made that can.
             if temperature is not None and is_temperature(temperature):
                 values["temperature_margin_celsius"] = self._lowest_threshold - temperature
         return values
@@ -408,6 +409,7 @@ def _lowest(door: Door, handle: Any, thresholds: Iterable[int]) -> int | Refused
     for threshold in thresholds:
         try:
             degrees = int(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold))
+            # Before the gate, which sees the margin that is made of the lowest one.
             found += [degrees] if is_threshold(degrees) else []
         except FaultError as fault:
             if fault.code in SERIOUS:
