@@ -41,6 +41,7 @@ OWN = {
     "up",
     "contradicted",
     "platform",
+    "virtualization",
     "energy_info",
     "energy_error_ratio",
     "energy_suspect",

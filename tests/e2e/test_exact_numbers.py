@@ -393,6 +393,31 @@ def test_a_sum_that_is_not_that_of_the_links_is_said_at_the_standard_tier(
     assert seen.value("gpumon_gpu_nvlink_errors_total", gpu="0", kind="crc") == 18 * 26_057
 
 
+def test_a_guests_vgpu_is_read_and_is_not_a_board(tmp_path: Path, library: Path) -> None:
+    """Its host counts the board and books its joules; one passed through as a whole is a board."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(3), library=library)
+    driver.set(1, "virtualization_mode", 2)
+    driver.set(2, "virtualization_mode", 1)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        seen = Exposition(agent.metrics())
+    assert (seen.value("gpumon_gpus"), seen.value("gpumon_gpus_expected")) == (2, 2)
+    assert seen.value("gpumon_node_gpus", state="ok") == 2
+    assert [seen.value("gpumon_gpu_up", gpu=gpu) for gpu in "012"] == [1, 1, 1]
+    assert seen.all("gpumon_gpu_virtualization_info", gpu="1", uuid=uuid(1)) == {
+        (("mode", "vgpu"),): 1
+    }
+    assert seen.all("gpumon_gpu_virtualization_info", gpu="2", uuid=uuid(2)) == {
+        (("mode", "passthrough"),): 1
+    }
+    assert not seen.all("gpumon_gpu_virtualization_info", gpu="0", uuid=uuid(0))
+    for name in ("power_watts", "energy_joules_total", "power_limit_watts"):
+        of = [bool(seen.all(f"gpumon_gpu_{name}", gpu=gpu, uuid=uuid(int(gpu)))) for gpu in "012"]
+        assert of == [True, False, True], name
+    assert seen.value("gpumon_gpu_utilization_ratio", gpu="1") is not None
+    watts = [seen.value("gpumon_gpu_power_watts", gpu=gpu) for gpu in "02"]
+    assert seen.value("gpumon_node_gpu_power_watts") == pytest.approx(sum(watts), abs=0.01)
+
+
 def test_a_driver_that_refuses_a_newer_struct_is_asked_with_the_older(
     tmp_path: Path, driver: FakeDriver
 ) -> None:

@@ -28,6 +28,7 @@ from gpumon.model.terms import (
     GPU_STATES,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
+    VIRTUALIZATION,
     Board,
     EnergyInfo,
     FabricInfo,
@@ -36,6 +37,7 @@ from gpumon.model.terms import (
     GpuState,
     Platform,
     PowerSample,
+    Virtualization,
     ecc_word,
 )
 
@@ -454,6 +456,17 @@ class GpuReading(GpuDetail):
     def platform(self) -> Platform | None:
         """Its place, whatever its state; None if its platform does not report that."""
         return self.identity.platform
+
+    @derived_info(
+        "How this GPU is virtualized: passthrough, vgpu (a part of a board that its host counts), "
+        "host_vgpu or host_vsga; absent if it is not.",
+        labels=("mode",),
+        tier=Tier.STANDARD,
+    )
+    def virtualization(self) -> Virtualization | None:
+        """How, whatever its state; None on bare metal, and if it is not known."""
+        mode = self.identity.virtualization
+        return Virtualization(mode) if mode not in ("", VIRTUALIZATION[0]) else None
 
     @derived_gauge(
         "1 if the fabric's manager has given this GPU a partition; 0 is not a fault on its own.",

@@ -42,6 +42,7 @@ DERIVED = {
     "contradicted",
     "fabric_partition_assigned",
     "platform",
+    "virtualization",
     "processes",
     "xid_errors",
     "xid_last_timestamp_seconds",

@@ -26,6 +26,7 @@ from gpumon.sources.nvml.decode import (
     platform,
     power_profiles,
     recovery_action,
+    virtualization,
 )
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Code, Door, FaultError, ProcessEntry
@@ -245,8 +246,10 @@ def test_a_mig_mode_that_is_not_known_is_absent_and_divides_nothing(
 
 
 def test_what_is_not_known_has_no_word() -> None:
-    """Architectures, NVLinks, performance states, power profiles."""
+    """Architectures, virtualization, NVLinks, performance states, power profiles."""
     assert architecture(ONES) == architecture(None) == ""
+    assert virtualization(ONES) == virtualization(None) == virtualization(5) == ""
+    assert (virtualization(0), virtualization(2)) == ("none", "vgpu")
     assert (architecture(9), architecture(14)) == ("Hopper", "architecture 14")
     assert nvlink_version([ONES, 255]) is None
     assert nvlink_version([6, ONES, 7]) == 5.0

@@ -10,7 +10,7 @@ from typing import Any
 from gpumon.errors import printable
 from gpumon.model import RECOVERY_ACTIONS, FabricInfo, Firmware, Platform
 from gpumon.model.bounds import is_number
-from gpumon.model.terms import FABRIC_STATES, POWER_PROFILES
+from gpumon.model.terms import FABRIC_STATES, POWER_PROFILES, VIRTUALIZATION
 from gpumon.sources.nvml.origin import Ask, flag
 
 _FABRIC_COMPLETED = 3
@@ -70,6 +70,12 @@ def architecture(code: int | None) -> str:
 
 _ALL_SET = 2**32 - 1
 """All bits of a mask: the driver does not know it."""
+
+
+def virtualization(mode: int | None) -> str:
+    """Name how a GPU is virtualized; empty if the driver does not report it."""
+    return dict(enumerate(VIRTUALIZATION)).get(-1 if mode is None else mode, "")
+
 
 _LAST_CODE = 0xFF
 """From here on a number is not a code; what lies between is of a newer driver."""

@@ -20,7 +20,7 @@ from gpumon.model.bounds import is_time, power_bound
 from gpumon.model.origins import MIG, Origins
 from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
-from gpumon.sources.nvml.decode import address_of, architecture, platform
+from gpumon.sources.nvml.decode import address_of, architecture, platform, virtualization
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
@@ -31,6 +31,9 @@ from gpumon.sources.nvml.table import MIG as OF_MIG
 from gpumon.sources.origins import OriginTables
 
 _INSTANT_POWER = 186
+
+_OF_A_BOARD = ("_watts", "_joules")
+"""What the fields end in that are a board's, and never a vGPU's."""
 
 _REPEATED: dict[frozenset[str], frozenset[str]] = {}
 
@@ -59,10 +62,10 @@ class Gpu:
         """
         self._door = door
         self._clock = clock
-        self._rows = GPU if rows is None else rows
         self._tables = tables or OriginTables()
         self.handle = door.call("nvmlDeviceGetHandleByIndex", index)
         self.identity = _identity(door, self.handle, index)
+        self._rows = _of_part(rows or GPU, whole=self.identity.is_board)
         self._counted: LinkCounts = {}
         self._plan: Plan = probe(door, self.handle, self._rows, self._counted)
         self._mig = MigReader(door, self.handle, index, self.identity.uuid)
@@ -196,6 +199,8 @@ class Gpu:
 
     def _probe_samples(self) -> int | None:
         """Return the time from which power samples are new, or None if there is no buffer."""
+        if not self.identity.is_board:
+            return None
         try:
             samples = self._door.power_samples(self.handle, 0)
         except FaultError as fault:
@@ -217,6 +222,15 @@ class Gpu:
             self._last_sample_us = _latest(samples) or self._last_sample_us
             return tuple(PowerSample(us / 1e6, milliwatts / 1000) for us, milliwatts in samples)
         return () if watts is None else (PowerSample(time, watts),)
+
+
+def _of_part(rows: Mapping[str, Row], *, whole: bool) -> Mapping[str, Row]:
+    """Return what is read of a GPU, or of a vGPU: power and energy are its board's.
+
+    Drivers report none of a vGPU, as far as is known; one that did would report what the host reads
+    too, and what other guests do.
+    """
+    return rows if whole else {f: row for f, row in rows.items() if not f.endswith(_OF_A_BOARD)}
 
 
 def _latest(samples: Sequence[tuple[int, int]]) -> int | None:
@@ -255,6 +269,7 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
         vbios_version=_fact(door, handle, "nvmlDeviceGetVbiosVersion", ""),
         minor_number=_fact(door, handle, "nvmlDeviceGetMinorNumber", None),
         platform=_where(door, handle),
+        virtualization=virtualization(_fact(door, handle, "nvmlDeviceGetVirtualizationMode", None)),
     )
 
 
