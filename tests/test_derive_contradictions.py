@@ -34,12 +34,31 @@ MIB = 2**20
             id="the sum is 0 while the links count",
         ),
         pytest.param(
+            {"sums": {"nvlink_errors.crc": (0, 469_035), "nvlink_errors.replay": (3, 3)}},
+            {"nvlink_errors.crc": True},
+            id="the driver's own sum is 0, and its parts are read for that alone",
+        ),
+        pytest.param(
+            {"sums": {"nvlink_transmit_bytes": (2**20 - 1, 0), "nvlink_errors.crc": (9, 0)}},
+            None,
+            id="too little to say",
+        ),
+        pytest.param(
+            {"sums": {"nvlink_errors.crc": (2**64 - 1, 5000), "nvlink_receive_bytes": (-1, 2**30)}},
+            None,
+            id="a sum that the driver does not know",
+        ),
+        pytest.param(
             {"nvlink_errors": {"crc": 1}, "nvlink_link_errors": {("crc", "0"): 4}},
             None,
             id="a few errors between two reads",
         ),
         pytest.param(
-            {"nvlink_transmit_bytes": 10 * MIB, "nvlink_link_transmit_bytes": {"0": 5, "1": 6}},
+            {
+                "nvlink_links": 2,
+                "nvlink_transmit_bytes": 10 * MIB,
+                "nvlink_link_transmit_bytes": {"0": 5, "1": 6},
+            },
             {"nvlink_transmit_bytes": True},
             id="bytes of the links",
         ),
@@ -47,6 +66,28 @@ MIB = 2**20
             {"nvlink_receive_bytes": 10 * MIB, "nvlink_link_receive_bytes": {"0": 9 * MIB}},
             None,
             id="bytes that flow while they are read",
+        ),
+        pytest.param(
+            {
+                "nvlink_links": 2,
+                "nvlink_errors": {"crc": 1000},
+                "nvlink_link_errors": {("crc", "0"): 100},
+                "nvlink_receive_bytes": 10 * MIB,
+                "nvlink_link_receive_bytes": {"1": MIB},
+            },
+            None,
+            id="one link does not answer, and the total has what it had",
+        ),
+        pytest.param(
+            {
+                "nvlink_links": 2,
+                "nvlink_errors": {"crc": 1000},
+                "nvlink_link_errors": {("crc", "0"): 100, ("crc", "1"): 0},
+                "nvlink_receive_bytes": 10 * MIB,
+                "nvlink_link_receive_bytes": {"0": 0, "1": MIB},
+            },
+            {"nvlink_errors.crc": True, "nvlink_receive_bytes": True},
+            id="all links answer, and the total is more",
         ),
         pytest.param(
             {"nvlink_links_active": 2, "nvlink_link_up": {"0": True, "1": False}},

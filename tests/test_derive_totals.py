@@ -116,3 +116,14 @@ def test_a_silent_gpu_is_held_and_no_more_is_known_of_it() -> None:
     state = ledger(("a", 0, 1.0, True), ("a", 1, 1.0, True))
     job = jobs([gpu(0, power_watts=70.0), gpu(1, state=GpuState.HUNG)], state)["a"]
     assert (job.held_gpus, job.idle_gpus, job.power_watts) == (2, None, 70.0)
+
+
+def test_a_vgpu_is_in_none_of_the_sums() -> None:
+    """Its board is its host's: GPUs by state, held, active, processes."""
+    identity = GpuIdentity(index=1, uuid="GPU-1", virtualization="vgpu")
+    part = dataclasses.replace(gpu(1, utilization_ratio=0.9, processes=3), identity=identity)
+    state = ledger(("a", 0, 1.0, False), ("b", 1, 1.0, False))
+    totals = node_totals([gpu(0, utilization_ratio=0.9, processes=1), part], state, LINE)
+    assert totals.gpus is not None
+    assert totals.gpus["ok"] == 1
+    assert (totals.gpus_held, totals.gpus_active, totals.gpu_processes) == (1, 1, 1)

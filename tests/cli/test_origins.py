@@ -30,7 +30,7 @@ from gpumon.model import Tier
 Library().start()
 door = Door(SYSTEM)
 rows = rows_for(Library().version()[0], Tier.FULL)
-plan = probe(door, door.call("nvmlDeviceGetHandleByIndex", 0), rows)
+plan = probe(door, door.call("nvmlDeviceGetHandleByIndex", 0), rows, {})
 print(json.dumps([[slot.field, slot.key, words(slot.origin)] for slot in plan.slots]))
 """
 """Probes GPU 0 as the reader does, and prints what was chosen for each value."""
@@ -41,6 +41,7 @@ OWN = {
     "up",
     "contradicted",
     "platform",
+    "virtualization",
     "energy_info",
     "energy_error_ratio",
     "energy_suspect",

@@ -59,18 +59,20 @@ def test_the_modules_version_is_read_of_both_kinds(tmp_path: Path, text: str, ve
 
 
 def test_gpus_are_counted_on_the_bus(tmp_path: Path) -> None:
-    """What computes or draws; not NVIDIA's audio function, bridges, or others' cards."""
+    """What computes or draws; not audio, bridges, virtual functions, or others' cards."""
     functions = {
         "0": ("0x10de", "0x030200"),
         "1": ("0x10de", "0x030000"),
         "2": ("0x10de", "0x040300"),
         "3": ("0x10de", "0x068000"),
         "4": ("0x1002", "0x030000"),
+        "5": ("0x10de", "0x030200"),
     }
     for name, (vendor, kind) in functions.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "vendor").write_text(f"{vendor}\n")
         (tmp_path / name / "class").write_text(f"{kind}\n")
+    (tmp_path / "5" / "physfn").symlink_to("../0")
     assert here.gpus_on_bus(tmp_path) == 2
     assert here.gpus_on_bus(tmp_path / "none") is None
 

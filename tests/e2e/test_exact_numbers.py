@@ -111,7 +111,7 @@ FACTS = [
 
 # Two bits a condition, of which 1 is true and 2 false: bandwidth is degraded, no route is being
 # recovered, routes are healthy, an access time-out is being recovered; too few NVLinks; connected.
-HEALTH_MASK = 1 | 2 << 2 | 2 << 4 | 1 << 6 | 5 << 8 | 1 << 14
+HEALTH_MASK = 1 | 2 << 2 | 2 << 4 | 1 << 6 | 5 << 8 | 1 << 12 | 1 << 14
 FABRIC = {
     "degraded_bandwidth": 1,
     "route_recovery": 0,
@@ -347,6 +347,7 @@ def test_the_fabric_comes_out_decoded(exposition: Exposition) -> None:
     }
     unhealthy = exposition.all("gpumon_gpu_fabric_unhealthy", gpu="3", uuid=uuid(3))
     assert {k: v for ((_, k),), v in unhealthy.items()} == FABRIC
+    assert exposition.value("gpumon_gpu_fabric_partition_assigned", gpu="3", uuid=uuid(3)) == 1
 
 
 def test_the_full_tier_shows_each_link_and_what_gpm_counts(tmp_path: Path, library: Path) -> None:
@@ -363,6 +364,58 @@ def test_the_full_tier_shows_each_link_and_what_gpm_counts(tmp_path: Path, libra
     for _, _, metric, labels, expected in FULL_FACTS:
         assert seen.value(metric, gpu="0", **labels) == expected, (metric, labels)
     assert len(seen.all("gpumon_gpu_nvlink_link_up", gpu="0")) == 18
+
+
+def test_a_sum_that_is_not_that_of_the_links_is_said_at_the_standard_tier(
+    tmp_path: Path, library: Path
+) -> None:
+    """Whatever is exposed of the links; while all is well it is no series at all."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(3), library=library)
+    with driver.batch():
+        for link in range(18):
+            driver.set(0, f"field.163.{link}", 26_057)
+            driver.set(1, f"field.138.{link}", 2048)
+            driver.set(2, f"field.139.{link}", 2048)
+        driver.set(0, "field.163.4294967295", 0)
+        driver.set(1, "field.138.4294967295", 0)
+        driver.set(2, "field.139.4294967295", 18 * 2048)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        seen = Exposition(agent.metrics())
+    assert not seen.all("gpumon_gpu_nvlink_link_errors_total")
+    assert not seen.all("gpumon_gpu_nvlink_link_transmit_bytes_total")
+    assert seen.all("gpumon_gpu_contradicted", gpu="0", uuid=uuid(0)) == {
+        (("reading", "nvlink_errors.crc"),): 1
+    }
+    assert seen.all("gpumon_gpu_contradicted", gpu="1", uuid=uuid(1)) == {
+        (("reading", "nvlink_transmit_bytes"),): 1
+    }
+    assert not seen.all("gpumon_gpu_contradicted", gpu="2", uuid=uuid(2))
+    assert seen.value("gpumon_gpu_nvlink_errors_total", gpu="0", kind="crc") == 18 * 26_057
+
+
+def test_a_guests_vgpu_is_read_and_is_not_a_board(tmp_path: Path, library: Path) -> None:
+    """Its host counts the board and books its joules; one passed through as a whole is a board."""
+    driver = FakeDriver(tmp_path / "driver", profiles.h100(3), library=library)
+    driver.set(1, "virtualization_mode", 2)
+    driver.set(2, "virtualization_mode", 1)
+    with run_agent(tmp_path, "nvml", env=driver.env()) as agent:
+        seen = Exposition(agent.metrics())
+    assert (seen.value("gpumon_gpus"), seen.value("gpumon_gpus_expected")) == (2, 2)
+    assert seen.value("gpumon_node_gpus", state="ok") == 2
+    assert [seen.value("gpumon_gpu_up", gpu=gpu) for gpu in "012"] == [1, 1, 1]
+    assert seen.all("gpumon_gpu_virtualization_info", gpu="1", uuid=uuid(1)) == {
+        (("mode", "vgpu"),): 1
+    }
+    assert seen.all("gpumon_gpu_virtualization_info", gpu="2", uuid=uuid(2)) == {
+        (("mode", "passthrough"),): 1
+    }
+    assert not seen.all("gpumon_gpu_virtualization_info", gpu="0", uuid=uuid(0))
+    for name in ("power_watts", "energy_joules_total", "power_limit_watts"):
+        of = [bool(seen.all(f"gpumon_gpu_{name}", gpu=gpu, uuid=uuid(int(gpu)))) for gpu in "012"]
+        assert of == [True, False, True], name
+    assert seen.value("gpumon_gpu_utilization_ratio", gpu="1") is not None
+    watts = [seen.value("gpumon_gpu_power_watts", gpu=gpu) for gpu in "02"]
+    assert seen.value("gpumon_node_gpu_power_watts") == pytest.approx(sum(watts), abs=0.01)
 
 
 def test_a_driver_that_refuses_a_newer_struct_is_asked_with_the_older(

@@ -13,6 +13,8 @@ from gpumon.model.bounds import (
     bound_of,
     is_node_power,
     is_pid,
+    is_temperature,
+    is_threshold,
     is_time,
     power_bound,
     quantity_of,
@@ -88,6 +90,18 @@ def test_a_gpu_draws_twice_its_own_limit_at_most(
 ) -> None:
     """A spike passes, whatever is beyond physics does not."""
     assert power_bound(limits, module=module) == Bound(0, most)
+
+
+def test_a_gpu_may_be_cold_but_its_thresholds_are_not() -> None:
+    """-1 is what drivers and tools say if they know no temperature."""
+    assert [n for n in (-51, -50, -2, -1.0, -1, 0, 150, 151) if is_temperature(n)] == [
+        *(-50, -2, 0, 150)
+    ]
+    assert [n for n in (-2, -1, 0, 90) if is_threshold(n)] == [0, 90]
+    shutdown = group_of(GpuReading)["temperature_shutdown_celsius"]
+    bound = bound_of(GpuReading, shutdown)
+    assert isinstance(bound, Bound)
+    assert not bound.holds(-2)
 
 
 def test_real_hardware_is_within_bounds() -> None:

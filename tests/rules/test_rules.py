@@ -129,6 +129,18 @@ def test_few_wake_somebody() -> None:
     assert len(ALERTS) >= 60
 
 
+def test_every_alert_about_a_gpu_says_where_it_sits() -> None:
+    """Where its platform reports that (tests/rules/promtool/alerts-gpu.yml shows the words)."""
+    alerts = {alert.alert: alert for group in load(shipped()) for alert in group.alerts}
+    about_a_gpu = {name for name, alert in alerts.items() if "$labels.gpu }}" in alert.summary}
+    asking = {name for name, alert in alerts.items() if "gpu_platform_info" in alert.description}
+    assert asking == about_a_gpu
+    assert {"GpuLost", "GpuXidReboot", "NvlinkErrors"} <= asking
+    for name in asking:
+        labels = re.findall(r"gpumon_gpu_platform_info\{([^}]*)\}", alerts[name].description)
+        assert labels == ["uuid=%q,instance=%q"]  # two nodes may have one uuid
+
+
 def test_every_xid_has_an_alert() -> None:
     """Each code of the catalogue is in one of the groups, but for those that only follow others."""
     covered: set[str] = set()

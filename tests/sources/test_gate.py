@@ -103,6 +103,7 @@ IMPOSSIBLE = [
     ("energy_joules", (2**32 - 1) / 1000),
     ("energy_joules", -1.0),
     ("temperature_celsius", -1.0),
+    ("temperature_celsius", -128.0),
     ("temperature_celsius", 9000.0),
     ("temperature_celsius", 255.0),
     ("memory_temperature_celsius", 2.0**32 - 1),
@@ -165,6 +166,7 @@ def test_of_a_value_by_labels_only_the_impossible_goes(
         ("power_watts", 1399.0),
         ("temperature_margin_celsius", -1.0),
         ("temperature_celsius", 0.0),
+        ("temperature_celsius", -3.0),
         ("fan_speed_ratio", 1.04),
         ("sm_active_ratio", 1.0001),
         ("power_watts", 65.535),
@@ -173,9 +175,24 @@ def test_of_a_value_by_labels_only_the_impossible_goes(
     ],
 )
 def test_what_is_odd_but_true_passes(node: Snapshot, field: str, value: float) -> None:
-    """A spike, heat beyond the slowdown, a fan above its maximum, an idle link."""
+    """A spike, heat beyond the slowdown, a cold start, a fan above its maximum, an idle link."""
     snapshot = with_gpu(node, **{field: value, "memory_total_bytes": 80 * 2**30})
     assert getattr(gate().snapshot(snapshot).gpus[0], field) == value
+
+
+def test_a_limit_of_0_is_not_known_and_refuses_nothing(node: Snapshot) -> None:
+    """Of a value, and of one of several by label; what is known of the others holds."""
+    odd = with_gpu(
+        node,
+        clock_hertz={"sm": 1.9e9, "memory": 9e9},
+        clock_max_hertz={"sm": 0, "memory": 2.6e9},
+        pcie_link_width=16,
+        pcie_link_width_max=0,
+    )
+    passed = gate().snapshot(odd)
+    assert passed.gpus[0].clock_hertz == {"sm": 1.9e9}
+    assert passed.gpus[0].pcie_link_width == 16
+    assert passed.refused == {"gpu_clock": 1}
 
 
 def test_an_impossible_limit_does_not_excuse_impossible_power(node: Snapshot) -> None:
@@ -278,7 +295,7 @@ def test_a_reading_is_counted_once_however_often_it_is_shown(
     with caplog.at_level(logging.WARNING):
         first = door.snapshot(odd)
         again = door.snapshot(odd)
-        tick = odd.gpus[0].changed(time=odd.time + 1)
+        tick = odd.gpus[0].changed(time=odd.time + 1, repeated=frozenset({"remapped_rows"}))
         later = door.snapshot(dataclasses.replace(odd, gpus=(tick, *odd.gpus[1:])))
     assert first.refused == {"gpu_utilization": 1, "gpu_remapped_rows": 1}
     assert again.refused == {}
@@ -288,6 +305,61 @@ def test_a_reading_is_counted_once_however_often_it_is_shown(
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert all("gpu 0 (GPU-" in line and "impossible" in line for line in lines)
+
+
+SLOW = [
+    ("pcie_link_width", 255),  # one object wherever it is read
+    ("pcie_replays", 2**32 - 1),
+    ("nvlink_errors", {"crc": -1, "replay": 3}),
+    ("row_remap_failed", 2**32 - 1),
+    ("fabric_state", 255),
+    ("nvlink_links_active", 19),  # of 18
+    ("held_by", (GpuProcess(2**32 - 1, "compute"), GpuProcess(4711, "compute"))),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), SLOW)
+def test_a_refused_value_is_counted_once_for_each_time_it_is_read(
+    node: Snapshot, field: str, value: Any
+) -> None:
+    """Not on the ticks between, on which it is remembered as absent; a good one is shown again."""
+    good = with_gpu(node, held_by=(GpuProcess(4711, "compute"),), processes=1)
+    odd = with_gpu(good, **{field: value})
+    kept = with_gpu(odd, repeated=frozenset({field, "processes"}))
+    door, counts, shown = gate(), [], []
+    for snapshot in (odd, kept, kept, odd, kept, good):
+        passed = door.snapshot(dataclasses.replace(snapshot, gpus=(snapshot.gpus[0].changed(),)))
+        counts.append(sum(passed.refused.values()))
+        shown.append(getattr(passed.gpus[0], field))
+    assert counts == [1, 0, 0, 1, 0, 0]
+    assert len({str(each) for each in shown[:5]}) == 1
+    assert shown[5] == getattr(good.gpus[0], field)
+
+
+def test_of_an_identity_and_of_instances_too(node: Snapshot) -> None:
+    """An instance's SMs and numbers are read when it is found, and not again."""
+    odd_number = MigReading(
+        gpu=0, uuid="GPU-0", identity=MigIdentity("MIG-1", "1g.10gb", 2**32 - 1, 0)
+    )
+    odd_sms = dataclasses.replace(odd_number, multiprocessors=2**32 - 1)
+    identity = dataclasses.replace(node.gpus[0].identity, module_id=2**32 - 1)
+    first = with_gpu(node, identity=identity, mig=(odd_sms,))
+    kept = frozenset({"identity", "mig.multiprocessors"})
+    door = gate()
+    assert door.snapshot(first).refused == {
+        "gpu_module_id": 1,
+        "mig_multiprocessors": 1,
+        "mig_gpu_instance": 1,
+    }
+    later = door.snapshot(with_gpu(first, repeated=kept))
+    assert later.refused == {}
+    assert later.gpus[0].identity.module_id is None
+    assert later.gpus[0].mig[0].multiprocessors is None
+    assert later.gpus[0].mig[0].identity.gpu_instance is None
+    another = dataclasses.replace(odd_sms, identity=MigIdentity("MIG-2", "1g.10gb", 2, 0))
+    assert door.snapshot(with_gpu(first, repeated=kept, mig=(odd_sms, another))).refused == {
+        "mig_multiprocessors": 1
+    }
 
 
 # ---------------------------------------------------------------- whatever a source may say

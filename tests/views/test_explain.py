@@ -32,6 +32,12 @@ def test_every_xid_can_be_explained() -> None:
         assert alert in ALERTS or alert == "none: it follows another"
 
 
+def test_an_alert_about_a_gpu_says_how_to_find_its_seat() -> None:
+    """And one about a node does not."""
+    assert "gpumon_gpu_platform_info" in explain(["GpuLost"], shipped())
+    assert "gpumon_gpu_platform_info" not in explain(["AgentDown"], shipped())
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_every_alert_can_be_explained(name: str) -> None:
     """Its runbook and its rule."""

@@ -33,10 +33,13 @@ def node_totals(
 ) -> NodeTotals:
     """Return what the GPUs add up to; who holds them is not known without a ledger.
 
-    From ``active_ratio`` on a held GPU is active.
+    From ``active_ratio`` on a held GPU is active. A guest's vGPU is not one of them: its board is
+    counted by the host.
     """
+    parts = {gpu.identity.uuid for gpu in gpus if not gpu.identity.is_board}
+    gpus = [gpu for gpu in gpus if gpu.identity.is_board]
     states = collections.Counter(gpu.state.value for gpu in gpus)
-    held = None if ledger is None else {share.uuid for share in _now(ledger)}
+    held = None if ledger is None else {share.uuid for share in _now(ledger)} - parts
     busy = (held or set()) & {g.identity.uuid for g in gpus if (activity(g) or 0.0) >= active_ratio}
     return NodeTotals(
         gpus={state: states[state] for state in GPU_STATES},

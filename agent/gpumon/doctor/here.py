@@ -152,7 +152,8 @@ def gpus_on_bus(folder: Path = Path("/sys/bus/pci/devices")) -> int | None:
 
 def _is_gpu(device: Path) -> bool:
     vendor, kind = ((device / name).read_text("utf-8") for name in ("vendor", "class"))
-    return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY)
+    is_board = not (device / "physfn").is_symlink()  # a virtual function (SR-IOV) has one
+    return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY) and is_board
 
 
 def driver(seconds: float) -> Driver:

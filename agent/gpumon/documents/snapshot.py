@@ -54,7 +54,8 @@ Document = dict[str, Any]
 _METRICS = [
     metric
     for metric in group_of(GpuReading).metrics
-    if metric.field not in ("board", "state", "up", "platform")
+    if metric.field
+    not in ("board", "state", "up", "platform", "virtualization", "fabric_partition_assigned")
 ]
 _FACTS_OF = {
     "energy_info": EnergyInfo,

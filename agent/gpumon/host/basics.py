@@ -45,6 +45,8 @@ class Basics:
         return HostBasics(**{name: self._possible(name, v) for name, v in found._asdict().items()})
 
     def _possible(self, field: str, value: Any) -> Any:
+        # The server's own collectors are not behind the gate of the sources, which is in the
+        # reader's process: the bounds are the same.
         metric = group_of(HostReading)[field]
         bound = bound_of(HostReading, metric)
         if value is None or not isinstance(bound, Bound) or bound.holds(value):

@@ -68,7 +68,11 @@ class AgentReading:
         tier=Tier.CORE,
         required=True,
     )
-    gpus: int = gauge("GPUs that the source lists.", tier=Tier.CORE, required=True)
+    gpus: int = gauge(
+        "GPUs that the source lists; a guest's vGPU is a part of one that its host counts.",
+        tier=Tier.CORE,
+        required=True,
+    )
     gpus_expected: int | None = gauge(
         "GPUs this node should have: as declared, else the most that its source listed in seven "
         "days.",

@@ -71,20 +71,31 @@ ALL_ONES = frozenset(_all_ones())
 
 
 class Bound(NamedTuple):
-    """The least and the most that a quantity can be, in its base unit; both are possible."""
+    """The least and the most that a quantity can be, in its base unit; both are possible.
+
+    What is in ``never`` is not, though it lies between.
+    """
 
     least: float
     most: float
+    never: frozenset[float] = ALL_ONES
 
     def holds(self, value: float) -> bool:
         """Return whether a value is possible; NaN is not."""
-        return self.least <= value <= self.most and value not in ALL_ONES
+        return self.least <= value <= self.most and value not in self.never
 
 
 _GPU_POWER = Bound(0, MOST_GPU_WATTS)
 
 _JOULES = Bound(0, 1e13)
 """30 years of 10 kW; the whole millijoules of that fit into 64 bits."""
+
+_TEMPERATURE = Bound(-50, 150, ALL_ONES | {-1})
+"""A GPU may be started in the cold. At -1 °C, of all degrees, none is shown: drivers and tools say
+so that they know no temperature, much more often than a GPU is just as cold."""
+
+_THRESHOLD = Bound(0, 150)
+"""Of a temperature: none of them is below freezing."""
 
 _TRUTH = Bound(0, 1)
 
@@ -101,7 +112,7 @@ those of the NVLinks of a Blackwell GPU."""
 _UNITS: Mapping[str, Bound] = {
     "watts": _GPU_POWER,
     "joules": _JOULES,
-    "celsius": Bound(0, 150),
+    "celsius": _TEMPERATURE,
     "ratio": Bound(0, 1.1),  # means of counters that are not read at the same instant
     "bytes": Bound(0, 2**50),
     "hertz": Bound(0, 50e9),
@@ -134,6 +145,8 @@ _FIELDS: Mapping[type, Mapping[str, Bound]] = {
         "nvlink_links_active": Bound(0, 254),
         "nvlink_version": Bound(0, 254),
         "nvlink_link_bandwidth_bytes_per_second": _NVLINK_RATE,
+        "temperature_threshold_celsius": _THRESHOLD,
+        "temperature_shutdown_celsius": _THRESHOLD,
         "temperature_margin_threshold_celsius": Bound(-100, 150),
         "performance_state": Bound(0, 32),  # nvml.h: 32 is not known
         "fabric_status": _NUMBER,
@@ -244,8 +257,13 @@ def is_pid(value: Any) -> bool:
 
 
 def is_temperature(degrees: float) -> bool:
-    """Return whether a GPU can be this hot (degrees Celsius)."""
-    return _UNITS["celsius"].holds(degrees)
+    """Return whether a GPU can be this hot, or this cold (degrees Celsius)."""
+    return _TEMPERATURE.holds(degrees)
+
+
+def is_threshold(degrees: float) -> bool:
+    """Return whether a GPU can have this threshold of its temperature (degrees Celsius)."""
+    return _THRESHOLD.holds(degrees)
 
 
 def is_node_power(watts: float) -> bool:

@@ -81,8 +81,8 @@ class GpuDetail:
 
     contradicted: Mapping[str, bool] | None = gauge(
         "1 for a sum that the driver reports and that is not the sum of its parts: NVLink counters "
-        "against those of the links, memory errors against those over the board's life.",
-        tier=Tier.FULL,
+        "against those of the links; at the full tier memory errors against those over the board's "
+        "life.",
         labels=["reading"],
     )
     nvlink_version: float | None = gauge("Version of the GPU's NVLinks.", tier=Tier.FULL)

@@ -28,6 +28,7 @@ from gpumon.model.terms import (
     GPU_STATES,
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
+    VIRTUALIZATION,
     Board,
     EnergyInfo,
     FabricInfo,
@@ -36,6 +37,7 @@ from gpumon.model.terms import (
     GpuState,
     Platform,
     PowerSample,
+    Virtualization,
     ecc_word,
 )
 
@@ -49,11 +51,13 @@ class GpuReading(GpuDetail):
     derived. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
     ``module`` if the power is that of a whole Grace module. ``mig`` are its MIG instances,
     ``held_by`` the processes that hold a context on it, ``jobs`` the ids of the jobs that hold it,
-    ``denied`` the fields that the driver refuses to this user. ``origins`` is the number of the
-    table, in its snapshot, of where its values were read from. ``since`` is when (unix seconds)
-    each of its conditions began, as far back as somebody looked: a state other than ok, a throttle
-    reason, what the driver asks for. If ``state`` is not ``ok`` every reading is None and
-    ``reason`` says why in words; what the agent remembers of the GPU (its Xids) stays.
+    ``denied`` the fields that the driver refuses to this user, ``repeated`` those that were not
+    read again, because that is done less often. ``sums`` are those that its source reports of
+    parts, and what the parts add up to, read together. ``origins`` is the number of the table, in
+    its snapshot, of where its values were read from. ``since`` is when (unix seconds) each of its
+    conditions began, as far back as somebody looked: a state other than ok, a throttle reason, what
+    the driver asks for. If ``state`` is not ``ok`` every reading is None and ``reason`` says why in
+    words; what the agent remembers of the GPU (its Xids) stays.
     """
 
     identity: GpuIdentity
@@ -74,6 +78,8 @@ class GpuReading(GpuDetail):
     held_by: tuple[GpuProcess, ...] = ()
     jobs: tuple[str, ...] = ()
     denied: tuple[str, ...] = ()
+    repeated: frozenset[str] = frozenset()
+    sums: Mapping[str, tuple[int, int]] | None = None
     origins: int | None = None
     since: Mapping[str, float] | None = None
 
@@ -450,6 +456,25 @@ class GpuReading(GpuDetail):
     def platform(self) -> Platform | None:
         """Its place, whatever its state; None if its platform does not report that."""
         return self.identity.platform
+
+    @derived_info(
+        "How this GPU is virtualized: passthrough, vgpu (a part of a board that its host counts), "
+        "host_vgpu or host_vsga; absent if it is not.",
+        labels=("mode",),
+        tier=Tier.STANDARD,
+    )
+    def virtualization(self) -> Virtualization | None:
+        """How, whatever its state; None on bare metal, and if it is not known."""
+        mode = self.identity.virtualization
+        return Virtualization(mode) if mode not in ("", VIRTUALIZATION[0]) else None
+
+    @derived_gauge(
+        "1 if the fabric's manager has given this GPU a partition; 0 is not a fault on its own.",
+        tier=Tier.FULL,
+    )
+    def fabric_partition_assigned(self) -> bool | None:
+        """Whether it has one; None if its fabric does not report that."""
+        return None if self.fabric_info is None else self.fabric_info.partition_assigned
 
     @property
     def label_values(self) -> tuple[str, ...]:

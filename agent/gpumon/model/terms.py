@@ -92,6 +92,22 @@ class Platform:
         return ", ".join(chassis + told)
 
 
+VGPU = "vgpu"
+
+VIRTUALIZATION = ("none", "passthrough", VGPU, "host_vgpu", "host_vsga")
+"""How a GPU is virtualized, in the order of the driver's numbers (nvml.h:
+NVML_GPU_VIRTUALIZATION_MODE_*): not at all; passed through to this virtual machine as a whole; a
+part of a board that another machine has, the host; a board of which vGPUs are made, or that is
+shared for graphics (vSGA)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Virtualization:
+    """How a GPU is virtualized, as one series says it."""
+
+    mode: str
+
+
 UNKNOWN_UUID = "unknown:"
 """What the uuid of a GPU begins with that has not said who it is."""
 
@@ -125,6 +141,12 @@ class GpuIdentity:
     vbios_version: str = ""
     minor_number: int | None = None
     platform: Platform | None = None
+    virtualization: str = ""
+
+    @property
+    def is_board(self) -> bool:
+        """Whether it is a board, and not a part of one that its host counts (a guest's vGPU)."""
+        return self.virtualization != VGPU
 
     @property
     def known(self) -> bool:
@@ -202,12 +224,15 @@ class EnergyInfo:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MigIdentity:
-    """What a MIG instance is: ``mig_uuid`` (``MIG-…``) is the identity, ``profile`` as 1g.10gb."""
+    """What a MIG instance is: ``mig_uuid`` (``MIG-…``) is the identity, ``profile`` as 1g.10gb.
+
+    Its numbers are None if the driver does not know them.
+    """
 
     mig_uuid: str
     profile: str
-    gpu_instance: int
-    compute_instance: int
+    gpu_instance: int | None
+    compute_instance: int | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -248,10 +273,14 @@ class Firmware:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FabricInfo:
-    """Where a GPU stands in an NVLink fabric: the cluster it was given, and its clique in it."""
+    """Where a GPU stands in an NVLink fabric: the cluster it was given, and its clique in it.
+
+    ``partition_assigned`` is whether it has a partition of it, None if that is not reported.
+    """
 
     cluster_uuid: str
     clique_id: int
+    partition_assigned: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ RAW = (
     "gpumon_build_info",
     "gpumon_gpus_unlisted",
     "gpumon_gpu_info",
+    "gpumon_gpu_virtualization_info",
     "gpumon_gpu_xid_last_timestamp_seconds",
     "gpumon_job_info",
     "gpumon_job_gpus",

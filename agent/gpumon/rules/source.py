@@ -48,6 +48,19 @@ PLACES = {
 }
 """The place of something, in words, from the labels that are there; node and rack are optional."""
 
+_SEAT = (
+    '{{ with query (printf "gpumon_gpu_platform_info{uuid=%q,instance=%q}" '
+    "$labels.uuid $labels.instance) }}{{ with (index . 0).Labels }}"
+    " It sits in {{ or $labels.node $labels.instance }}"
+    "{{ with .chassis_serial }}, chassis {{ . }}{{ end }}"
+    "{{ with .slot }}, slot {{ . }}{{ end }}{{ with .tray }}, tray {{ . }}{{ end }}"
+    "{{ with .host }}, host {{ . }}{{ end }}{{ with .module }}, module {{ . }}{{ end }}."
+    "{{ end }}{{ end }}"
+)
+"""The seat of an alert's GPU in its rack, as a sentence; empty if its platform does not report
+that. An annotation can ask for it, while a join in the expression would cost every alert that does
+not fire as much."""
+
 _PLACEHOLDER = re.compile(
     r"<<(?P<name>[a-z_]+\.[a-z_0-9]+)(?P<seconds>\|seconds)?>>"
     r"|(?P<range>(?<=\[)\d+[smhd](?=[\]:])|(?<=:)\d+[smhd](?=\])|(?<=offset )\d+[smhd])"
@@ -202,6 +215,7 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
         raise RuleError(f"{name}: severity or team")
     if ("check" in entry) is ("no_check" in entry):
         raise RuleError(f"{name}: either its check, or why there is none")
+    seat = _SEAT if "<<place.gpu>>" in entry["summary"] else ""
     return Alert(
         alert=name,
         expr=fill.text(_once(entry)),
@@ -210,7 +224,7 @@ def _alert(entry: Mapping[str, Any], fill: _Fill, words: _Fill) -> Alert:
         severity=entry["severity"],
         team=entry["team"],
         summary=words.text(entry["summary"].strip()),
-        description=words.text(entry["description"].strip()),
+        description=words.text(entry["description"].strip() + seat),
         action=words.text(entry["action"].strip()),
         why=words.text(entry["why"].strip()),
         check=entry.get("check", "").strip(),

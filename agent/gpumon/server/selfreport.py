@@ -17,16 +17,17 @@ def agent_reading(last: LastWord, parts: NodeParts, *, restarts: int, time: floa
     snapshot = last.current()
     up = snapshot is not None and snapshot.up
     source = snapshot.source if snapshot else last.source
+    # A guest's vGPU is a part of a board, which the host's agent counts.
+    vgpus = sum(not gpu.identity.is_board for gpu in snapshot.gpus) if snapshot else 0
+    expected = parts.expected.count(source, time, len(snapshot.passed_through) if snapshot else 0)
     return AgentReading(
         build=BuildInfo(),
         source_info=source,
         thresholds_info=ThresholdsInfo(parts.thresholds.digest),
         source_up=up,
         released=bool(last.released),
-        gpus=len(snapshot.gpus) if snapshot and up else 0,
-        gpus_expected=parts.expected.count(
-            source, time, len(snapshot.passed_through) if snapshot else 0
-        ),
+        gpus=len(snapshot.gpus) - vgpus if snapshot and up else 0,
+        gpus_expected=None if expected is None else max(0, expected - vgpus),
         gpus_unlisted=_unlisted(snapshot, source),
         collector_success=_collectors(snapshot, last, parts),
         collector_duration_seconds={

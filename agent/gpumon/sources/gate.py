@@ -24,7 +24,6 @@ from gpumon.model import (
     group_of,
 )
 from gpumon.model.bounds import (
-    ALL_ONES,
     CLOCK_TIMES,
     Bound,
     bound_of,
@@ -34,6 +33,7 @@ from gpumon.model.bounds import (
     power_bound,
     quantity_of,
 )
+from gpumon.model.origins import MIG
 from gpumon.refusals import Refusals
 
 
@@ -56,6 +56,15 @@ _WORDS = {m.field: quantity_of(m) for m in group_of(GpuReading).metrics if m.sta
 
 _POWERS = ("power_watts", "power_peak_watts", "power_trough_watts", "memory_power_watts")
 
+_NUMBERS = ("module_id", "minor_number")
+"""Numbers of a GPU's identity."""
+
+_INSTANCE_NUMBERS = ("gpu_instance", "compute_instance")
+"""Those of a MIG instance's."""
+
+_SMS = f"{MIG}multiprocessors"
+"""What is read once of a MIG instance, among the fields that a reading repeats."""
+
 _NOT_ABOVE = (
     ("memory_used_bytes", "memory_total_bytes", 1.0),
     ("memory_reserved_bytes", "memory_total_bytes", 1.0),
@@ -70,20 +79,28 @@ _Refuse = Callable[[str, str, object], None]
 """Takes note of a refusal: the quantity, the field in words, and the value."""
 
 
+class _Seen(NamedTuple):
+    """A GPU's newest reading as it came and as it passed, and the fields in which they differ."""
+
+    said: GpuReading
+    passed: GpuReading
+    refused: frozenset[str]
+
+
 class Gate:
     """Holds readings against what can be; belongs to one source, and to its thread."""
 
     def __init__(self, refusals: Refusals) -> None:
         """Have seen nothing yet; ``refusals`` counts and logs what is left out."""
         self._refusals = refusals
-        self._gpus: dict[str, tuple[GpuReading, GpuReading]] = {}
+        self._gpus: dict[str, _Seen] = {}
 
     def snapshot(self, snapshot: Snapshot) -> Snapshot:
         """Return a snapshot without what cannot be, and with how much was refused."""
         time = snapshot.time if is_time(snapshot.time) else SYSTEM.time()
         gpus = tuple(self.gpu(gpu, time) for gpu in snapshot.gpus)
         there = {gpu.identity.uuid for gpu in gpus}
-        self._gpus = {uuid: pair for uuid, pair in self._gpus.items() if uuid in there}
+        self._gpus = {uuid: seen for uuid, seen in self._gpus.items() if uuid in there}
         host = self.host(snapshot.host)
         events = tuple(self._events(snapshot.events, time))
         refused = dict(snapshot.refused)
@@ -96,22 +113,26 @@ class Gate:
     def gpu(self, gpu: GpuReading, time: float) -> GpuReading:
         """Return a GPU's reading without what cannot be; ``time`` is the snapshot's.
 
-        A reading that has passed, and is still the newest, is not judged and counted again.
+        What was refused, and is repeated because its source reads it less often, stays absent and
+        is not counted again: neither a field of it nor all of it, the newest reading of a GPU that
+        is late.
         """
-        said, passed = self._gpus.get(gpu.identity.uuid, (None, None))
-        if said is gpu and passed is not None:
-            return passed
+        before = self._gpus.get(gpu.identity.uuid)
+        if before is not None and before.said is gpu:
+            return before.passed
         refuse = functools.partial(self._refuse, f"gpu {gpu.identity.index} ({gpu.identity.uuid})")
-        before = None if said is None or passed is None else (said.__dict__, passed.__dict__)
-        changes = _outside(gpu.__dict__, _GPU, refuse, before)
+        again = frozenset() if before is None else before.refused & gpu.repeated
+        within = gpu.changed(**_of(before, again)) if before is not None and again else gpu
+        changes = _outside(within.__dict__, _GPU, refuse, before and before.passed.__dict__)
         for field, quantity in _WORDS.items():
-            if isinstance(value := gpu.__dict__[field], int | float):
+            if isinstance(value := within.__dict__[field], int | float):
                 refuse(quantity, field, value)
                 changes[field] = None
-        within = gpu.changed(**changes) if changes else gpu
-        more = _beyond_own(within, refuse) | _parts(within, time, refuse)
+        within = within.changed(**changes) if changes else within
+        more = _beyond_own(within, refuse) | _parts(within, time, refuse, before)
         within = within.changed(**more) if more else within
-        self._gpus[gpu.identity.uuid] = gpu, within
+        refused = again | changes.keys() | more.keys()
+        self._gpus[gpu.identity.uuid] = _Seen(gpu, within, refused)
         return within
 
     def host(self, host: HostReading) -> HostReading:
@@ -145,30 +166,31 @@ class Gate:
             )
 
 
+def _of(seen: _Seen, fields: Iterable[str]) -> dict[str, Any]:
+    """Return some fields of a reading that has passed."""
+    return {field: seen.passed.__dict__[field] for field in fields}
+
+
 def _outside(
     values: Mapping[str, Any],
     rules: Mapping[str, _Rule],
     refuse: _Refuse,
-    before: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
+    passed: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return what the values outside their bounds are without them, by field.
 
-    ``before`` are the values of the reading before, as they came and as they passed. What passed is
-    not judged again while it is the same object; nor are values by label that did not, and those
-    are not counted again: they are of a source that reads them less often.
+    ``passed`` are those of the reading before; the same object is not judged again.
     """
     changes: dict[str, Any] = {}
-    said, passed = before or ({}, {})
+    before = passed or {}
     for field, rule in rules.items():
         value = values.get(field)
-        if value is None or value is passed.get(field):
+        if value is None or value is before.get(field):
             continue
         if not isinstance(value, Mapping):
             if not _holds(rule.bound, value):
                 refuse(rule.quantity, field, value)
                 changes[field] = None
-        elif value is said.get(field):
-            changes[field] = passed[field]
         elif not _all_hold(rule.bound, value):
             changes[field] = _left(field, value, rule, refuse)
     return changes
@@ -176,9 +198,9 @@ def _outside(
 
 def _all_hold(bound: Bound, value: Mapping[Any, Any]) -> bool:
     """Return whether all values by label are possible; of each link there are a hundred."""
-    least, most = bound
+    least, most, never = bound
     try:
-        return all(least <= each <= most and each not in ALL_ONES for each in value.values())
+        return all(least <= each <= most and each not in never for each in value.values())
     except TypeError:  # no number at all
         return False
 
@@ -219,11 +241,11 @@ def _beyond_own(gpu: GpuReading, refuse: _Refuse) -> dict[str, Any]:
         if not value or not most:
             continue
         if not isinstance(value, Mapping):
-            if value > most * times:
+            if _is_above(value, most, times):
                 refuse(_GPU[field].quantity, field, value)
                 changes[field] = None
             continue
-        above = {key for key, each in value.items() if key in most and each > most[key] * times}
+        above = {key for key, each in value.items() if _is_above(each, most.get(key), times)}
         for key in above:
             refuse(_GPU[field].quantity, f"{field} ({key})", value[key])
         if above:
@@ -231,10 +253,15 @@ def _beyond_own(gpu: GpuReading, refuse: _Refuse) -> dict[str, Any]:
     return changes
 
 
-def _parts(gpu: GpuReading, time: float, refuse: _Refuse) -> dict[str, Any]:
+def _is_above(value: float, limit: float | None, times: float) -> bool:
+    """Return whether a value is above a multiple of a limit; a limit of 0 is not known."""
+    return limit is not None and limit > 0 and value > limit * times
+
+
+def _parts(gpu: GpuReading, time: float, refuse: _Refuse, before: _Seen | None) -> dict[str, Any]:
     """Return what a reading's samples, processes, instances and times are without what cannot be.
 
-    Only those that change are in it.
+    Only those that change are in it. ``before`` is the reading before.
     """
     bound = _power_bound(gpu)
     changes: dict[str, Any] = {}
@@ -246,13 +273,14 @@ def _parts(gpu: GpuReading, time: float, refuse: _Refuse) -> dict[str, Any]:
         changes["held_by"] = held_by
         if len(held_by) < len(gpu.held_by) and gpu.processes is not None:
             changes["processes"] = len({process.pid for process in held_by})
-    mig = tuple(_instance(each, gpu, refuse) for each in gpu.mig)
+    known = _known_instances(before) if _SMS in gpu.repeated else {}
+    mig = tuple(_instance(each, gpu, refuse, known.get(each.identity.mig_uuid)) for each in gpu.mig)
     if mig != gpu.mig:
         changes["mig"] = mig
     if not is_time(gpu.time):
         refuse("gpu_time", "time", gpu.time)
         changes["time"] = time
-    wrong = [n for n in ("module_id", "minor_number") if _is_wrong(getattr(gpu.identity, n))]
+    wrong = [n for n in _NUMBERS if _is_wrong(getattr(gpu.identity, n))]
     if wrong:
         for name in wrong:
             refuse(f"gpu_{name}", name, getattr(gpu.identity, name))
@@ -283,14 +311,28 @@ def _processes(gpu: GpuReading, refuse: _Refuse) -> Iterator[GpuProcess]:
         if sm_ratio is not None and not _holds(_GPU["utilization_ratio"].bound, sm_ratio):
             refuse("gpu_process_sm", "a process's sm_ratio", sm_ratio)
             wrong["sm_ratio"] = None
-        for name in ("gpu_instance", "compute_instance"):
+        for name in _INSTANCE_NUMBERS:
             if _is_wrong(getattr(process, name)):
                 wrong[name] = None
         yield dataclasses.replace(process, **wrong) if wrong else process
 
 
-def _instance(mig: MigReading, gpu: GpuReading, refuse: _Refuse) -> MigReading:
-    """Return the reading of a MIG instance without what cannot be."""
+def _known_instances(before: _Seen | None) -> dict[str, MigReading]:
+    """Return the instances of the reading before, as they passed."""
+    return {} if before is None else {each.identity.mig_uuid: each for each in before.passed.mig}
+
+
+def _instance(
+    mig: MigReading, gpu: GpuReading, refuse: _Refuse, known: MigReading | None
+) -> MigReading:
+    """Return the reading of a MIG instance without what cannot be.
+
+    ``known`` is the same instance in the reading before, if what is read once is repeated of it.
+    """
+    if known is not None:
+        mig = dataclasses.replace(
+            mig, multiprocessors=known.multiprocessors, identity=known.identity
+        )
     values = _values(mig)
     changes = _outside(values, _MIG, refuse)
     limits = {
@@ -302,6 +344,12 @@ def _instance(mig: MigReading, gpu: GpuReading, refuse: _Refuse) -> MigReading:
         if value and most and field not in changes and value > most:
             refuse(_MIG[field].quantity, field, value)
             changes[field] = None
+    wrong = [n for n in _INSTANCE_NUMBERS if _is_wrong(getattr(mig.identity, n))]
+    for name in wrong:
+        refuse(f"mig_{name}", name, getattr(mig.identity, name))
+    if wrong:
+        nothing: dict[str, Any] = dict.fromkeys(wrong)
+        changes["identity"] = dataclasses.replace(mig.identity, **nothing)
     return dataclasses.replace(mig, **changes) if changes else mig
 
 

@@ -29,6 +29,10 @@ CALL_SECONDS = 1.0
 """The same if somebody goes on looking."""
 
 
+LATE_SECONDS = 3.0
+"""How long a reader that had to wait with its snapshots may take to read again."""
+
+
 class DriverTarget:
     """A driver, read by a process of its own: one that hangs in a call can then be left."""
 
@@ -36,6 +40,7 @@ class DriverTarget:
         self, spec: SourceSpec, interval: float, seconds: float | None, *, at_once: bool
     ) -> None:
         """Start the process; it has ``seconds`` for the first answer, None for the usual time."""
+        self._interval = interval
         self._until = time.monotonic() + (seconds or READ_SECONDS)
         # A driver that starts up may take its time, but no GPU's call after that.
         patience = Patience(None, HUNG_SECONDS if at_once else CALL_SECONDS)
@@ -60,12 +65,17 @@ class DriverTarget:
         self._incoming = frames.Incoming()
 
     def read(self) -> Snapshot:
-        """Return the reader's newest snapshot, waiting for one if none has come since."""
+        """Return the reader's newest snapshot, waiting for one if none has come since.
+
+        A reader whose snapshots nobody fetched has waited with them: the newest of those that have
+        come may be of the time at which the socket was full.
+        """
+        oldest = time.time() - self._interval
         self._socket.settimeout(max(0.1, self._until - time.monotonic()))
         self._until = time.monotonic() + READ_SECONDS  # for a look after this one
         try:
             message = self._next()
-            while select.select([self._socket], [], [], 0)[0]:
+            while self._may_follow(message, oldest):
                 message = self._next()
         except (OSError, EOFError):
             raise UnavailableError(
@@ -76,6 +86,13 @@ class DriverTarget:
         if not message.up and not message.gpus:
             raise DriverError("; ".join(message.errors))
         return message
+
+    def _may_follow(self, message: frames.Message, oldest: float) -> bool:
+        """Return whether a newer snapshot has come, or will since this one is older than that."""
+        old = isinstance(message, Snapshot) and message.time < oldest
+        if old and time.monotonic() > self._until:
+            return False  # a source with a clock of its own
+        return bool(select.select([self._socket], [], [], LATE_SECONDS if old else 0)[0])
 
     def _next(self) -> frames.Message:
         header = frames.exactly(self._socket, frames.HEADER_BYTES)

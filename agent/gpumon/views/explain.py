@@ -32,6 +32,15 @@ REASONS = {
 """Why a GPU's clocks are throttled, by the reason's name on gpumon_gpu_throttled."""
 
 
+_SEAT = "gpumon_gpu_platform_info"
+_PLACE = (
+    "The alert's description says the chassis, slot, tray, host and module, if the platform\n"
+    f"reports them (NVL72 and the like: {_SEAT}). So do gpumon status and\ngpumon check of its "
+    "node, for a lost GPU too."
+)
+"""For each alert that is about one GPU."""
+
+
 def explain(words: Sequence[str], thresholds: Thresholds) -> str:
     """Return what is known of a word; UsageError, with the nearest, if that is nothing.
 
@@ -114,10 +123,11 @@ def _alert_of(found: Xid, thresholds: Thresholds) -> str:
 def _alert(alert: Alert) -> str:
     runbook = asset(f"docs/runbooks/{alert.alert}.md").read_text("utf-8")
     facts = f"severity {alert.severity}, for {alert.team}, after {alert.hold or 'no wait'}"
+    place = f"## The place of the GPU\n\n{_PLACE}\n\n" if _SEAT in alert.description else ""
     expr = "".join(f"    {line}\n" for line in alert.expr.splitlines())
     usual = {one.alert: one for group in load_all(shipped()) for one in group.alerts}
     own = "".join(f"* {line}\n" for line in own_lines(alert, usual[alert.alert]))
-    return f"{runbook}\n## The rule\n\n{facts}: {alert.why}\n\n{own}{own and chr(10)}{expr}"
+    return f"{runbook}\n{place}## The rule\n\n{facts}: {alert.why}\n\n{own}{own and chr(10)}{expr}"
 
 
 def _metric(labels: Sequence[str], metric: Metric) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import types
+import uuid
+from typing import Any
 
 import pytest
 
 from gpumon.model import (
     RECOVERY_ACTIONS,
     THROTTLE_REASONS,
+    FabricInfo,
     GpuReading,
     MigReading,
     Platform,
@@ -17,7 +20,13 @@ from gpumon.model import (
     group_of,
 )
 from gpumon.sources.clockmask import throttle_reasons
-from gpumon.sources.nvml.decode import active_links, fabric_health, platform, recovery_action
+from gpumon.sources.nvml.decode import (
+    active_links,
+    fabric_health,
+    fabric_info,
+    platform,
+    recovery_action,
+)
 from gpumon.sources.nvml.table import GPU, JUDGED, MIG, rows_for
 
 DERIVED = {
@@ -31,7 +40,9 @@ DERIVED = {
     "energy_suspect",
     "energy_divergence_ratio",
     "contradicted",
+    "fabric_partition_assigned",
     "platform",
+    "virtualization",
     "processes",
     "xid_errors",
     "xid_last_timestamp_seconds",
@@ -87,7 +98,7 @@ def test_a_sleeping_nvlink_is_up() -> None:
     assert active_links([0, 1, 2, 3]) == 2
 
 
-def fabric(**members: int) -> types.SimpleNamespace:
+def fabric(**members: Any) -> types.SimpleNamespace:
     """Return NVML's struct about a GPU's fabric, which it has joined."""
     given = {"state": 3, "status": 0, "healthMask": 0, "healthSummary": 0, **members}
     return types.SimpleNamespace(**given)
@@ -126,6 +137,18 @@ def test_the_drivers_own_summary_of_the_fabric_is_read(summary: int, held: set[s
     """A summary that is newer than this version is not healthy."""
     found = fabric_health(fabric(healthSummary=summary))
     assert found == {"join_failed": False, **dict.fromkeys(held, True)}
+
+
+@pytest.mark.parametrize(
+    ("bits", "assigned"), [(0, None), (1, True), (2, False), (3, None)], ids=str
+)
+def test_whether_a_gpu_has_a_partition_of_its_fabric_is_no_condition(
+    bits: int, *, assigned: bool | None
+) -> None:
+    """It is said, and not judged: a node that is not divided need not have any."""
+    info = fabric(healthMask=bits << 12, clusterUuid=bytes(16), cliqueId=0)
+    assert fabric_info(info) == FabricInfo(str(uuid.UUID(int=0)), 0, partition_assigned=assigned)
+    assert fabric_health(info) == {"join_failed": False}
 
 
 def test_a_driver_without_a_summary_has_none() -> None:

@@ -233,9 +233,46 @@ def test_a_link_that_does_not_answer_for_a_while_makes_no_errors(
     assert [(errors or {})["crc"] for errors in told] == [150, 150, 151, 151]
 
 
+def test_nor_does_it_if_the_gpu_is_probed_again_meanwhile(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """As each minute while something is not ready: what the links had is the GPU's own."""
+    door.codes["nvmlDeviceGetPcieReplayCounter"] = NOT_READY
+    links(door, 163, (100, 900), 0)
+    gpu = Gpu(door, 0, clock)
+    told = [gpu.read().nvlink_errors]
+    probes = door.asked.count("nvmlDeviceGetPcieReplayCounter")
+    for counts in ((100, None), (100, 900)):
+        links(door, 163, counts, 0)
+        clock.pass_(61)
+        told.append(gpu.read().nvlink_errors)
+    assert door.asked.count("nvmlDeviceGetPcieReplayCounter") > probes
+    assert [(errors or {})["crc"] for errors in told] == [1000, 1000, 1000]
+
+
 def test_a_link_whose_state_is_refused_does_not_hide_that_others_are_down(
     door: TableDoor, clock: FakeClock
 ) -> None:
     """It is not up; the links that answer are counted."""
     links(door, 165, (1, None, 0), None)
     assert Gpu(door, 0, clock).read().nvlink_links_active == 1
+
+
+@pytest.mark.parametrize(("mode", "watts"), [(0, 300.0), (1, 300.0), (2, None), (3, 300.0)])
+def test_power_and_energy_of_a_vgpu_are_its_boards(
+    door: TableDoor, clock: FakeClock, mode: int, watts: float | None
+) -> None:
+    """The host's agent reads them; a board that is passed through as a whole has its own."""
+    door.functions["nvmlDeviceGetVirtualizationMode"] = mode
+    door.functions["nvmlDeviceGetPcieReplayCounter"] = 7
+    door.values[83, 0] = 5_000_000
+    door.values[190, 0] = 700_000
+    reading = Gpu(door, 0, clock).read()
+    assert reading.power_watts == watts
+    assert (reading.energy_joules, reading.power_limit_watts) == (
+        (None, None) if watts is None else (5000.0, 700.0)
+    )
+    assert (reading.energy_info, reading.power_samples == ()) == (
+        (None, True) if watts is None else (EnergyInfo("counter"), False)
+    )
+    assert reading.pcie_replays == 7

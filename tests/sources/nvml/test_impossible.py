@@ -8,8 +8,26 @@ from typing import Any
 import pynvml
 import pytest
 
-from gpumon.model import EnergyInfo
-from gpumon.sources.nvml.decode import active_links, link_is_up, recovery_action
+from gpumon.model import EnergyInfo, Platform
+from gpumon.refusals import Refusals
+from gpumon.sources.gate import Gate
+from gpumon.sources.nvml.decode import (
+    active_links,
+    architecture,
+    fabric_health,
+    fabric_info,
+    fabric_state,
+    fabric_status,
+    link_is_up,
+    mode_now,
+    mode_pending,
+    nvlink_version,
+    performance_state,
+    platform,
+    power_profiles,
+    recovery_action,
+    virtualization,
+)
 from gpumon.sources.nvml.gpu import Gpu
 from gpumon.sources.nvml.library import Code, Door, FaultError, ProcessEntry
 from gpumon.sources.nvml.mig import MOST_INSTANCES, MigReader
@@ -165,3 +183,110 @@ def test_a_code_that_is_none_does_not_become_a_word_or_a_truth(decode: Any, numb
     """All bits set were "replace the board", "link down" and the last action there is."""
     assert decode(number) == number
     assert active_links([1, number, 1]) == number
+
+
+def fabric(**members: Any) -> SimpleNamespace:
+    """Return NVML's struct about a fabric of which the driver knows nothing, but these members."""
+    given = {
+        "clusterUuid": b"\xff" * 16,
+        "cliqueId": ONES,
+        "state": 3,
+        "status": ONES,
+        "healthMask": ONES,
+        "healthSummary": 255,
+    }
+    given.update(members)
+    return SimpleNamespace(**given)
+
+
+def test_a_fabric_that_the_driver_knows_nothing_of_is_neither_fit_nor_unfit() -> None:
+    """All bits set were a misconfiguration, a manager that is gone, and a failure to join."""
+    assert fabric_health(fabric()) is None
+    assert fabric_info(fabric()) is None
+    assert fabric_state(fabric(state=255)) is None
+    assert fabric_status(fabric()) == ONES  # refused, and counted
+
+
+@pytest.mark.parametrize(
+    ("members", "held"),
+    [
+        ({"status": 0}, {"join_failed": False}),
+        ({"status": 999}, {"join_failed": True}),
+        ({"healthSummary": 2}, {"unhealthy": True}),
+        ({"healthMask": 0b11_11_1111_11_11_11_01}, {"degraded_bandwidth": True}),
+        ({"healthMask": 2 << 14}, {"manager_disconnected": True}),
+        ({"healthMask": 1 << 14 | 0xF00}, {"manager_disconnected": False}),
+        ({"healthMask": 4 << 8}, {"no_partition": True}),
+    ],
+)
+def test_what_it_does_know_of_the_fabric_counts(
+    members: dict[str, int], held: dict[str, bool]
+) -> None:
+    """Each number is judged by itself, and each part of the mask."""
+    assert fabric_health(fabric(**members)) == held
+
+
+@pytest.mark.parametrize("decode", [mode_now, mode_pending])
+@pytest.mark.parametrize("number", [ONES, LONG_ONES, -1])
+def test_a_mode_that_is_not_known_is_not_off(decode: Any, number: int) -> None:
+    """That ECC is off is a fault, and without MIG instances go; it is refused instead."""
+    assert decode([number, number]) == number
+    assert [decode([on, on]) for on in (0, 1)] == [False, True]
+
+
+def test_a_mig_mode_that_is_not_known_is_absent_and_divides_nothing(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """No instance is looked for, which would be a call for each number."""
+    door.functions["nvmlDeviceGetMigMode"] = [ONES, ONES]
+    reading = Gate(Refusals()).gpu(Gpu(door, 0, clock).read(), clock.time())
+    assert reading.mig_mode is None
+    assert reading.mig == ()
+    assert "nvmlDeviceGetMaxMigDeviceCount" not in door.asked
+
+
+def test_what_is_not_known_has_no_word() -> None:
+    """Architectures, virtualization, NVLinks, performance states, power profiles."""
+    assert architecture(ONES) == architecture(None) == ""
+    assert virtualization(ONES) == virtualization(None) == virtualization(5) == ""
+    assert (virtualization(0), virtualization(2)) == ("none", "vgpu")
+    assert (architecture(9), architecture(14)) == ("Hopper", "architecture 14")
+    assert nvlink_version([ONES, 255]) is None
+    assert nvlink_version([6, ONES, 7]) == 5.0
+    assert performance_state(ONES) is performance_state(32) is None
+    every, none = SimpleNamespace(mask=[ONES] * 8), SimpleNamespace(mask=[0] * 8)
+    two = SimpleNamespace(mask=[0b11, *[0] * 7])
+    profiles = SimpleNamespace(
+        perfProfilesMask=every, requestedProfilesMask=every, enforcedProfilesMask=none
+    )
+    assert power_profiles(profiles) is None
+    profiles.perfProfilesMask, profiles.enforcedProfilesMask = two, two
+    assert power_profiles(profiles) == {
+        ("max_p", "enforced"): True,
+        ("max_q", "enforced"): True,
+    }
+
+
+def test_a_place_that_was_never_written_is_none() -> None:
+    """Flash that was erased has all bits set; what is known of it is said."""
+    assert platform(b"\xff" * 44) is None
+    assert platform(b"\xff" * 37 + b"\x0c" + b"\xff" * 6) == Platform(tray=12)
+
+
+def test_a_slow_value_is_refused_when_it_is_read_and_not_when_it_is_remembered(
+    door: TableDoor, clock: FakeClock
+) -> None:
+    """A link width of 255 is one object however often it is read, and is read every ten seconds."""
+    door.functions["nvmlDeviceGetCurrPcieLinkWidth"] = 255
+    door.values[185, 0] = ONES
+    gpu, refusals, widths, powers = Gpu(door, 0, clock), Refusals(), [], []
+    gate = Gate(refusals)
+    for _ in range(21):
+        assert gate.gpu(gpu.read(), clock.time()).pcie_link_width is None
+        counts = refusals.take()
+        widths.append(counts.get("gpu_pcie_link_width", 0))
+        powers.append(counts.get("gpu_power", 0))
+        clock.pass_(1)
+    assert [tick for tick, count in enumerate(widths) if count] == [0, 10, 20]
+    assert max(widths) == 1
+    assert sum(powers) >= 21

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pynvml
+import pytest
+
+from gpumon.sources.nvml import library as one_door
+from gpumon.sources.nvml.library import Code, Door, FaultError
 from tests.fakenvml import FakeDriver, profiles
+from tests.support.clock import FakeClock
 
 NEWER = [
     "c_nvmlGpuFabricInfo_v3_t",
@@ -29,7 +36,9 @@ import pynvml
 for name in {NEWER}:
     if hasattr(pynvml, name):
         delattr(pynvml, name)
-pynvml.nvmlDeviceGetInforomImageVersion = lambda handle, another, argument: None
+def nvmlDeviceGetInforomImageVersion(handle, another, argument):
+    pass
+pynvml.nvmlDeviceGetInforomImageVersion = nvmlDeviceGetInforomImageVersion
 newest = pynvml.nvmlDeviceGetGspFirmwareVersion
 pynvml.nvmlDeviceGetGspFirmwareVersion = lambda handle, version: newest(handle, version)
 from gpumon.clock import SYSTEM
@@ -60,3 +69,31 @@ def test_each_gpu_is_read_without_what_the_binding_lacks(tmp_path: Path, library
     assert gpus[0]["temperature_margin_celsius"] is None
     assert gpus[0]["firmware"]["gsp_version"]
     assert not gpus[0]["firmware"]["inforom_version"]
+    log = [line for line in done.stderr.splitlines() if "is not called" in line]
+    assert len(log) == 1  # two GPUs were asked
+    assert "nvmlDeviceGetInforomImageVersion" in log[0]
+
+
+def test_a_call_that_is_made_otherwise_is_logged_once_and_not_on_each_tick(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each call has its own line, whichever GPU's thread makes it first."""
+
+    def nvmlDeviceGetFirst(_handle: object, _another: object) -> None:  # noqa: N802
+        """Want more than it is given."""
+
+    def nvmlDeviceGetSecond() -> None:  # noqa: N802
+        """Want less than it is given."""
+
+    monkeypatch.setattr(one_door, "_MADE_OTHERWISE", set())
+    for call in (nvmlDeviceGetFirst, nvmlDeviceGetSecond):
+        monkeypatch.setattr(pynvml, call.__name__, call, raising=False)
+    with caplog.at_level(logging.WARNING):
+        for door in (Door(FakeClock()), Door(FakeClock())):
+            for name in ("nvmlDeviceGetFirst", "nvmlDeviceGetSecond", "nvmlDeviceGetFirst"):
+                with pytest.raises(FaultError) as fault:
+                    door.get(name, "handle")
+                assert fault.value.code == Code.FUNCTION_NOT_FOUND
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split()[0] for line in lines] == ["nvmlDeviceGetFirst", "nvmlDeviceGetSecond"]
+    assert all("nvidia-ml-py" in line for line in lines)

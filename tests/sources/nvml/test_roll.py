@@ -95,6 +95,15 @@ def test_the_bus_has_gpus_and_their_drivers(bus: Bus) -> None:
     assert boards(bus.folder / "none") == ()
 
 
+def test_a_virtual_function_is_not_a_board(bus: Bus) -> None:
+    """A host of vGPUs has dozens, whatever drives them; each names the GPU that it is of."""
+    before = boards(bus.folder)
+    for address, driver in (("0000:18:00.4", "nvidia"), ("0000:18:00.5", "vfio-pci")):
+        bus.put(address, driver)
+        (bus.folder / address / "physfn").symlink_to("../0000:18:00.0")
+    assert boards(bus.folder) == before
+
+
 def test_a_gpu_that_comes_to_the_driver_is_a_reason_to_list_anew(bus: Bus) -> None:
     """Once for each address: if NVML still lacks it, that is said and not tried for ever."""
     clock, library = FakeClock(), Library(2)

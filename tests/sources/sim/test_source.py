@@ -84,6 +84,7 @@ NOT_KNOWN = {
     "retired_pages_pending",
 }
 NOT_KNOWN_OUTSIDE_A_RACK = {"platform"}
+NOT_KNOWN_ON_BARE_METAL = {"virtualization"}
 NOT_KNOWN_BEFORE_HOPPER = {
     # No performance monitoring through the driver.
     "sm_active_ratio",
@@ -100,6 +101,7 @@ NOT_KNOWN_BEFORE_HOPPER = {
     # The fabric's state came with Hopper, too.
     "fabric_state",
     "fabric_status",
+    "fabric_partition_assigned",
     "fabric_info",
     "fabric_unhealthy",
     # Fields 197 and 198 came with Hopper.
@@ -121,8 +123,11 @@ def test_all_of_the_catalogue_is_answered(open_sim: Opener, key: str) -> None:
     }
     margins = {"temperature_margin_threshold_celsius"}
     absolute = {"temperature_threshold_celsius", "temperature_shutdown_celsius"}
-    older = NOT_KNOWN_BEFORE_HOPPER | margins if key == "A100" else absolute
-    assert unknown == NOT_KNOWN | older | (set() if key == "GB200" else NOT_KNOWN_OUTSIDE_A_RACK)
+    older = (
+        NOT_KNOWN_ON_BARE_METAL | NOT_KNOWN_BEFORE_HOPPER | margins if key == "A100" else absolute
+    )
+    absent = NOT_KNOWN | NOT_KNOWN_ON_BARE_METAL | older
+    assert unknown == absent | (set() if key == "GB200" else NOT_KNOWN_OUTSIDE_A_RACK)
 
 
 @pytest.mark.parametrize("key", ALL)

@@ -34,10 +34,18 @@ def boards(folder: Path = DEVICES) -> tuple[BusGpu, ...]:
     return tuple(sorted(found, key=lambda board: board.pci_bus_id))
 
 
+def _is_virtual(device: Path) -> bool:
+    """Return whether a PCI device is one of another's virtual functions (SR-IOV).
+
+    A host of vGPUs has up to 32 for each GPU; none of them is a board.
+    """
+    return (device / "physfn").is_symlink()
+
+
 def _board(device: Path) -> BusGpu | None:
     try:
         vendor, kind = ((device / name).read_text("ascii") for name in ("vendor", "class"))
-        if vendor.strip() != _NVIDIA or not kind.startswith(_DISPLAY):
+        if vendor.strip() != _NVIDIA or not kind.startswith(_DISPLAY) or _is_virtual(device):
             return None
         domain, _, rest = device.name.partition(":")
         address = f"{int(domain, 16):08X}:{rest.upper()}"

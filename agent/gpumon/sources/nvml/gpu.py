@@ -20,17 +20,25 @@ from gpumon.model.bounds import is_time, power_bound
 from gpumon.model.origins import MIG, Origins
 from gpumon.model.terms import unknown_uuid
 from gpumon.sources.energy import PowerIntegral, error_ratio
-from gpumon.sources.nvml.decode import ARCHITECTURES, address_of, platform
+from gpumon.sources.nvml.decode import address_of, architecture, platform, virtualization
 from gpumon.sources.nvml.library import SERIOUS, Door, FaultError
 from gpumon.sources.nvml.mig import MigReader
 from gpumon.sources.nvml.origin import SCOPE_MODULE, Field, Origin, words
-from gpumon.sources.nvml.plan import Plan, Values, probe
+from gpumon.sources.nvml.plan import LinkCounts, Plan, Values, probe
 from gpumon.sources.nvml.processes import ProcessReader
 from gpumon.sources.nvml.table import GPU, Cadence, Row
 from gpumon.sources.nvml.table import MIG as OF_MIG
 from gpumon.sources.origins import OriginTables
 
 _INSTANT_POWER = 186
+
+_OF_A_BOARD = ("_watts", "_joules")
+"""What the fields end in that are a board's, and never a vGPU's."""
+
+_REPEATED: dict[frozenset[str], frozenset[str]] = {}
+
+_BESIDE = {"held_by": Cadence.SLOW, "processes": Cadence.SLOW, "identity": Cadence.IDENTITY}
+"""Fields of a reading that are read beside the plan, and how often."""
 
 
 class Gpu:
@@ -54,11 +62,12 @@ class Gpu:
         """
         self._door = door
         self._clock = clock
-        self._rows = GPU if rows is None else rows
         self._tables = tables or OriginTables()
         self.handle = door.call("nvmlDeviceGetHandleByIndex", index)
         self.identity = _identity(door, self.handle, index)
-        self._plan: Plan = probe(door, self.handle, self._rows)
+        self._rows = _of_part(rows or GPU, whole=self.identity.is_board)
+        self._counted: LinkCounts = {}
+        self._plan: Plan = probe(door, self.handle, self._rows, self._counted)
         self._mig = MigReader(door, self.handle, index, self.identity.uuid)
         self._processes = ProcessReader(door, self.handle)
         self._held_by: tuple[GpuProcess, ...] | None = None
@@ -68,6 +77,7 @@ class Gpu:
         self._last_sample_us: int | None = self._probe_samples()
         self._energy = self._how_energy_is_known()
         self._origins: dict[bool, int] = {}
+        self._repeated: dict[frozenset[Cadence], frozenset[str]] = {}
 
     def read(self) -> GpuReading:
         """Read what is due and return all that is known; raises FaultError, LateAnswerError."""
@@ -88,7 +98,8 @@ class Gpu:
         self._read_at.update(dict.fromkeys(due, monotonic))
         if Cadence.SLOW in due:
             self._held_by = self._processes.read()
-        divided = self._values.get("mig_mode", False)
+        # With all bits set the driver does not know it: nothing is looked for then.
+        divided = self._values.get("mig_mode") is True
         if divided not in self._origins:
             self._origins[divided] = self._tables.number(self._where_from(divided=divided))
         return GpuReading(
@@ -102,6 +113,7 @@ class Gpu:
             held_by=self._held_by or (),
             processes=None if self._held_by is None else _count(self._held_by),
             denied=self._plan.refusals.denied,
+            repeated=self._not_read(due),
             origins=self._origins[divided],
             **self._values,
             **self._energy_values(monotonic, self._values),
@@ -121,6 +133,17 @@ class Gpu:
             or monotonic - self._read_at[cadence] >= cadence.value - 0.5
         )
 
+    def _not_read(self, due: frozenset[Cadence]) -> frozenset[str]:
+        """Return the fields of a reading that are not read again when these cadences are due."""
+        found = self._repeated.get(due)
+        if found is None:
+            fields = {**_BESIDE, **{slot.field: slot.cadence for slot in self._plan.slots}}
+            late = [field for field, cadence in fields.items() if cadence not in due]
+            found = frozenset((*late, f"{MIG}multiprocessors"))
+            # One object for all GPUs that are read alike goes over the pipe to the server once.
+            found = self._repeated[due] = _REPEATED.setdefault(found, found)
+        return found
+
     def _look_again(self) -> None:
         """Read the identity again, and probe again if something was not ready before."""
         self.identity = _identity(self._door, self.handle, self.identity.index)
@@ -129,9 +152,9 @@ class Gpu:
 
     def _replan(self) -> None:
         self._plan.close()
-        self._plan = probe(self._door, self.handle, self._rows)
+        self._plan = probe(self._door, self.handle, self._rows, self._counted)
         self._energy = self._how_energy_is_known()
-        self._origins = {}
+        self._origins, self._repeated = {}, {}
 
     def _where_from(self, *, divided: bool) -> Origins:
         """Return where each value comes from: what the plan reads, and what follows from it."""
@@ -176,6 +199,8 @@ class Gpu:
 
     def _probe_samples(self) -> int | None:
         """Return the time from which power samples are new, or None if there is no buffer."""
+        if not self.identity.is_board:
+            return None
         try:
             samples = self._door.power_samples(self.handle, 0)
         except FaultError as fault:
@@ -199,6 +224,15 @@ class Gpu:
         return () if watts is None else (PowerSample(time, watts),)
 
 
+def _of_part(rows: Mapping[str, Row], *, whole: bool) -> Mapping[str, Row]:
+    """Return what is read of a GPU, or of a vGPU: power and energy are its board's.
+
+    Drivers report none of a vGPU, as far as is known; one that did would report what the host reads
+    too, and what other guests do.
+    """
+    return rows if whole else {f: row for f, row in rows.items() if not f.endswith(_OF_A_BOARD)}
+
+
 def _latest(samples: Sequence[tuple[int, int]]) -> int | None:
     """Return the time of the last sample, in microseconds; None if none of the times can be.
 
@@ -219,7 +253,6 @@ def _scope(origin: Origin | None) -> str:
 
 
 def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
-    architecture = _fact(door, handle, "nvmlDeviceGetArchitecture", 0)
     pci = _fact(door, handle, "nvmlDeviceGetPciInfo_v3", None)
     address = address_of(pci) if pci is not None else ""
     # A board whose InfoROM is damaged may have none.
@@ -228,7 +261,7 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
         index=index,
         uuid=uuid or unknown_uuid(address or f"gpu{index}"),
         name=_fact(door, handle, "nvmlDeviceGetName", ""),
-        architecture=ARCHITECTURES.get(architecture, f"architecture {architecture}"),
+        architecture=architecture(_fact(door, handle, "nvmlDeviceGetArchitecture", None)),
         serial=_fact(door, handle, "nvmlDeviceGetSerial", ""),
         pci_bus_id=address,
         module_id=_fact(door, handle, "nvmlDeviceGetModuleId", None),
@@ -236,6 +269,7 @@ def _identity(door: Door, handle: Any, index: int) -> GpuIdentity:
         vbios_version=_fact(door, handle, "nvmlDeviceGetVbiosVersion", ""),
         minor_number=_fact(door, handle, "nvmlDeviceGetMinorNumber", None),
         platform=_where(door, handle),
+        virtualization=virtualization(_fact(door, handle, "nvmlDeviceGetVirtualizationMode", None)),
     )
 
 

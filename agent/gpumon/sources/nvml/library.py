@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import itertools
+import logging
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +19,10 @@ import pynvml
 
 from gpumon.clock import Clock
 from gpumon.errors import UnavailableError, printable
+from gpumon.model.bounds import is_number
 from gpumon.sources.calls import CALL_DEADLINE, Calls, DriverFault, SourceFaultError
+
+log = logging.getLogger(__name__)
 
 
 class Code(enum.IntEnum):
@@ -157,8 +161,7 @@ class Library:
         """Return the number of GPUs; raises FaultError."""
         count = int(_guard(pynvml.nvmlDeviceGetCount))
         if count > MOST_GPUS:
-            name = "nvmlDeviceGetCount"
-            raise FaultError(Code.UNKNOWN, name, f"{count} GPUs, which is impossible")
+            raise _impossible("nvmlDeviceGetCount", f"{count} GPUs")
         return count
 
 
@@ -238,22 +241,19 @@ class Door(Calls):
         target = getattr(pynvml.nvmlLib, function, None)
         if target is None:
             raise FaultError(Code.FUNCTION_NOT_FOUND, function, "not in this driver's library")
-        count = ctypes.c_uint(0)
-        code = self.timed(function, target, handle, ctypes.byref(count), None)
-        while code == Code.INSUFFICIENT_SIZE:
-            if count.value > MOST_PROCESSES:
-                told = f"{count.value} processes, which is impossible"
-                raise FaultError(Code.UNKNOWN, function, told)
-            count = ctypes.c_uint(count.value + _ROOM_FOR_MORE)  # some may start meanwhile
-            buffer = (ctypes.c_ubyte * (max(_ENTRY_SIZES) * count.value))(
-                *itertools.repeat(_UNWRITTEN, max(_ENTRY_SIZES) * count.value)
-            )
+        count, buffer = ctypes.c_uint(0), None
+        for _ in range(_TRIES):
             code = self.timed(function, target, handle, ctypes.byref(count), buffer)
             if code == Code.SUCCESS:
-                return _entries(bytes(buffer), count.value)
-        if code != Code.SUCCESS:
-            raise FaultError(code, function, pynvml.nvmlErrorString(code))
-        return []
+                return _entries(function, b"" if buffer is None else bytes(buffer), count.value)
+            if code != Code.INSUFFICIENT_SIZE:
+                raise FaultError(code, function, pynvml.nvmlErrorString(code))
+            if count.value > MOST_PROCESSES:
+                raise _impossible(function, f"{count.value} processes")
+            count = ctypes.c_uint(count.value + _ROOM_FOR_MORE)  # some may start meanwhile
+            size = max(_ENTRY_SIZES) * count.value
+            buffer = (ctypes.c_ubyte * size)(*itertools.repeat(_UNWRITTEN, size))
+        raise _impossible(function, f"more processes than it has room for, {_TRIES} times")
 
     def power_samples(self, handle: Any, since: int) -> list[tuple[int, int]]:
         """Return (microseconds of unix time, milliwatts) later than ``since``, oldest first."""
@@ -289,18 +289,27 @@ _ENTRY_SIZES = (16, 24, 32)
 _ENTRY = struct.Struct("=I4xQII")
 _UNWRITTEN = 0xA5
 _ROOM_FOR_MORE = 5
+_TRIES = 5
+"""More processes may start while room is made for those there were, but not again and again."""
 _NO_MEMORY = 2**64 - 1
 _NO_INSTANCE = 2**32 - 1
 
 
-def _entries(written: bytes, count: int) -> list[ProcessEntry]:
-    """Read a list of processes, whose entries are as long as its end says.
+def _entries(function: str, written: bytes, count: int) -> list[ProcessEntry]:
+    """Read a list of processes, whose entries are as long as its end says; raises FaultError.
 
     Each entry's last four bytes are written, the last entry's included, so what was written ends
-    within the last four bytes of ``count`` entries of the right size.
+    within the last four bytes of ``count`` entries of the right size. A list that ends elsewhere
+    (the driver cleared the whole buffer, or wrote fewer entries than it counts) cannot be read.
     """
+    if not count:
+        return []
+    if max(_ENTRY_SIZES) * count > len(written):
+        raise _impossible(function, f"{count} processes in {len(written)} bytes")
     end = len(written.rstrip(bytes([_UNWRITTEN])))
-    size = next(size for size in _ENTRY_SIZES if end <= size * count)
+    size = next((size for size in _ENTRY_SIZES if size * count - 4 < end <= size * count), None)
+    if size is None:
+        raise _impossible(function, f"{count} processes in {end} bytes")
     none = _NO_INSTANCE.to_bytes(4, "little") * 2
     found = []
     for start in range(0, size * count, size):
@@ -317,6 +326,10 @@ def _entries(written: bytes, count: int) -> list[ProcessEntry]:
     return found
 
 
+def _impossible(function: str, what: str) -> FaultError:
+    return FaultError(Code.UNKNOWN, function, f"{what}, which is impossible")
+
+
 def _guard(target: Any, *args: Any) -> Any:
     try:
         return target(*args)
@@ -326,11 +339,28 @@ def _guard(target: Any, *args: Any) -> Any:
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
     except TypeError as error:
         # An older binding wants other arguments: that costs this value, and not the GPU.
+        _made_otherwise(target.__name__, str(error))
         raise FaultError(Code.FUNCTION_NOT_FOUND, target.__name__, str(error)) from None
     except UnicodeDecodeError as error:
         # The binding decodes names, serials and the like; a board whose InfoROM is damaged may
         # return any bytes. That one text is odd then, and the GPU is read all the same.
         return printable(bytes(error.object).decode("utf-8", "replace"))
+
+
+_MADE_OTHERWISE: set[str] = set()
+"""Calls that this binding makes otherwise, and of which that has been logged."""
+
+
+def _made_otherwise(function: str, text: str) -> None:
+    """Log once, for all GPUs and for good, that a call is not made: nothing else would say so."""
+    if function not in _MADE_OTHERWISE:
+        _MADE_OTHERWISE.add(function)
+        log.warning(
+            "%s is not called: this version of nvidia-ml-py wants other arguments (%s); "
+            "a newer one gives its value",
+            function,
+            printable(text),
+        )
 
 
 def _or_empty(getter: Any) -> str:
@@ -342,7 +372,7 @@ def _or_empty(getter: Any) -> str:
 
 def _cuda_version() -> str:
     version = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-    return f"{version // 1000}.{version % 1000 // 10}"
+    return f"{version // 1000}.{version % 1000 // 10}" if is_number(version) else ""
 
 
 _NEXT_STEPS = {

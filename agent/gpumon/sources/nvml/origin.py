@@ -101,6 +101,14 @@ class Summed:
 
 
 @dataclasses.dataclass(frozen=True)
+class Compared:
+    """A driver's own counter of all NVLinks beside the sum over them, of one and the same batch."""
+
+    id: int
+    convert: Convert = same
+
+
+@dataclasses.dataclass(frozen=True)
 class PerLink:
     """A field value of each NVLink on its own; the link's number is the metric's last label."""
 
@@ -153,7 +161,7 @@ class Several:
     gather: Callable[[Ask, int], Any]
 
 
-Origin = Field | Links | Summed | PerLink | Call | Gpm | Headroom | Several
+Origin = Field | Links | Summed | Compared | PerLink | Call | Gpm | Headroom | Several
 
 
 def words(origin: Origin) -> str:
@@ -161,7 +169,7 @@ def words(origin: Origin) -> str:
     if isinstance(origin, Field):
         scope = {0: "", ALL_LINKS: " of all links"}.get(origin.scope, f", scope {origin.scope}")
         return f"field {origin.id}{scope}"
-    if isinstance(origin, Links | Summed | PerLink):
+    if isinstance(origin, Links | Summed | Compared | PerLink):
         return f"field {origin.id} by link"
     if isinstance(origin, Gpm):
         return f"GPM {origin.id}"

@@ -12,13 +12,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpumon.model.bounds import is_temperature
+from gpumon.model.bounds import is_temperature, is_threshold
 from gpumon.model.origins import table_of
 from gpumon.sources.nvml.gpm import GpmReader
 from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError, FieldAnswer
 from gpumon.sources.nvml.origin import (
     ALL_LINKS,
     Call,
+    Compared,
     Field,
     Gpm,
     Headroom,
@@ -29,11 +30,11 @@ from gpumon.sources.nvml.origin import (
     Summed,
     words,
 )
-from gpumon.sources.nvml.table import Cadence, Key, Row
+from gpumon.sources.nvml.table import SUMS, Cadence, Key, Row
 
 _LINK_COUNT = 91
 
-_Asked = Field | Links | Summed | PerLink
+_Asked = Field | Links | Summed | Compared | PerLink
 """Origins that are answered in the batch."""
 
 MOST_LINKS = 64
@@ -55,6 +56,12 @@ class Slot:
     def store(self, values: Values, raw: Any) -> None:
         """Put what NVML said into the values, in its base unit."""
         origin = self.origin
+        if isinstance(origin, Compared):
+            parts = sum(raw.links.values())
+            if raw.whole and raw.total not in (None, parts):
+                pair = origin.convert(raw.total), origin.convert(parts)
+                values.setdefault(self.field, {})[self.key[0]] = pair
+            return
         if isinstance(origin, PerLink):
             of_links = values.setdefault(self.field, {})
             for link, number in raw.items():
@@ -92,7 +99,7 @@ class _Batch:
         for origin in origins:
             if isinstance(origin, _Asked):
                 scopes = [origin.scope] if isinstance(origin, Field) else list(range(links))
-                if isinstance(origin, Summed) and links:
+                if isinstance(origin, Summed | Compared) and links:
                     scopes.append(ALL_LINKS)
                 wanted = [(origin.id, scope) for scope in scopes]
                 places.append((origin, tuple(asked.setdefault(w, len(asked)) for w in wanted)))
@@ -114,7 +121,7 @@ class _Batch:
             code = next((answer.code for answer in values if answer.code), 0)
             if code in SERIOUS:
                 raise FaultError(code, f"field {origin.id}", f"NVML error {code}")
-            if isinstance(origin, Summed):
+            if isinstance(origin, Summed | Compared):
                 raw[origin] = _of_links(values) or Refused(code or Code.NOT_SUPPORTED)
             elif isinstance(origin, PerLink):
                 told = {str(i): a.value for i, a in enumerate(values) if not a.code}
@@ -131,12 +138,20 @@ class _Batch:
         return raw
 
 
+LinkCounts = dict[Summed, dict[int, int]]
+"""What each link of a GPU last counted, by link; it outlives the plans that are made of the GPU."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Counted:
-    """A counter of the links that answer, by link, and the driver's own sum if it gives one."""
+    """A counter of the links that answer, by link, and the driver's own sum if it gives one.
+
+    ``whole`` if all of the links answer.
+    """
 
     links: Mapping[int, int]
     total: int | None
+    whole: bool
 
 
 def _of_links(answers: Sequence[FieldAnswer]) -> _Counted | None:
@@ -146,7 +161,7 @@ def _of_links(answers: Sequence[FieldAnswer]) -> _Counted | None:
     *links, total = answers
     told = {link: answer.value for link, answer in enumerate(links) if not answer.code}
     own = None if total.code else total.value
-    return _Counted(told, own) if told or own else None
+    return _Counted(told, own, len(told) == len(links)) if told or own else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -207,16 +222,17 @@ class Plan:
         links: int,
         gpm: GpmReader | None,
         lowest_threshold: int | None,
+        counted: LinkCounts,
         refusals: Unanswered = Unanswered(),
     ) -> None:
-        """Keep what the probe found."""
+        """Keep what the probe found; ``counted`` is the GPU's, and is written to."""
         self.slots = tuple(slots)
         self.refusals = refusals
         self._links = links
         self._gpm = gpm
         self._lowest_threshold = lowest_threshold
         self._rounds: dict[frozenset[Cadence], _Round] = {}
-        self._counted: dict[Summed, dict[int, int]] = {}
+        self._counted = counted
 
     def origin(self, field: str) -> Origin | None:
         """Return where the value of a reading's field comes from, or None if it is absent."""
@@ -224,7 +240,8 @@ class Plan:
 
     def origins(self) -> dict[str, str]:
         """Return the words for each value's origin (``gpumon.model.origins``)."""
-        chosen = table_of((slot.field, slot.key, words(slot.origin)) for slot in self.slots)
+        shown = [slot for slot in self.slots if slot.field != SUMS]
+        chosen = table_of((slot.field, slot.key, words(slot.origin)) for slot in shown)
         return {**dict.fromkeys(self.refusals.unanswered, ""), **chosen}
 
     def read(self, door: Door, handle: Any, due: frozenset[Cadence], monotonic: float) -> Values:
@@ -256,6 +273,7 @@ class Plan:
                 slot.store(values, answer)
         if round_.headrooms and self._lowest_threshold is not None:
             temperature = values.get("temperature_celsius")
+            # Before the gate: of a temperature that cannot be, a margin is made that can.
             if temperature is not None and is_temperature(temperature):
                 values["temperature_margin_celsius"] = self._lowest_threshold - temperature
         return values
@@ -277,8 +295,11 @@ class Plan:
             self._gpm = None
 
 
-def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
-    """Ask one GPU for everything in these rows, and keep what it returns."""
+def probe(door: Door, handle: Any, rows: Mapping[str, Row], counted: LinkCounts) -> Plan:
+    """Ask one GPU for everything in these rows, and keep what it returns.
+
+    ``counted`` is what its links had when they last answered, in an earlier plan as well.
+    """
     origins = tuple(
         dict.fromkeys(
             o for row in rows.values() for choices in row.origins.values() for o in choices
@@ -306,7 +327,7 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
                 continue
             codes = {answer.code for _, answer in answers}
             passing = passing or not codes <= FINAL
-            if Code.NO_PERMISSION in codes:
+            if Code.NO_PERMISSION in codes and field != SUMS:
                 denied[field] = None
     slots = [slot for slot in slots if not _superseded(slot, slots, rows)]
     answered = {slot.field for slot in slots}
@@ -316,10 +337,11 @@ def probe(door: Door, handle: Any, rows: Mapping[str, Row]) -> Plan:
         links=links,
         gpm=gpm,
         lowest_threshold=lowest if isinstance(lowest, int) else None,
+        counted=counted,
         refusals=Unanswered(
             passing,
             tuple(denied),
-            tuple(field for field in rows if field not in {*denied, *answered}),
+            tuple(field for field in rows if field not in {*denied, *answered, SUMS}),
         ),
     )
 
@@ -387,7 +409,8 @@ def _lowest(door: Door, handle: Any, thresholds: Iterable[int]) -> int | Refused
     for threshold in thresholds:
         try:
             degrees = int(door.get("nvmlDeviceGetTemperatureThreshold", handle, threshold))
-            found += [degrees] if is_temperature(degrees) else []
+            # Before the gate, which sees the margin that is made of the lowest one.
+            found += [degrees] if is_threshold(degrees) else []
         except FaultError as fault:
             if fault.code in SERIOUS:
                 raise

@@ -12,7 +12,7 @@ import psutil
 
 from gpumon.model import GpuProcess
 from gpumon.model.bounds import is_time
-from gpumon.sources.nvml.library import SERIOUS, Code, Door, FaultError, ProcessEntry
+from gpumon.sources.nvml.library import FINAL, SERIOUS, Code, Door, FaultError, ProcessEntry
 
 _LISTS = {
     "compute": "nvmlDeviceGetComputeRunningProcesses_v3",
@@ -37,7 +37,7 @@ class ProcessReader:
         """Ask which lists this GPU has; raises FaultError for what speaks of the whole GPU."""
         self._door = door
         self._handle = handle
-        self._kinds = tuple(kind for kind in _LISTS if self._listed(kind) is not None)
+        self._kinds = tuple(filter(self._has, _LISTS))
         self._shares_since: int | None = 0
         self._names: dict[int, _Who] = {}
 
@@ -47,15 +47,27 @@ class ProcessReader:
         return "process lists" if self._kinds else ""
 
     def read(self) -> tuple[GpuProcess, ...] | None:
-        """Return the processes, or None if this GPU does not report them."""
-        listed = {kind: self._listed(kind) for kind in self._kinds}
+        """Return the processes, or None if this GPU does not report them.
+
+        None also if one list cannot be read this time: those of the others are not all.
+        """
+        listed: dict[str, list[ProcessEntry]] = {}
+        try:
+            for kind in self._kinds:
+                entries = self._listed(kind)
+                if entries is not None:
+                    listed[kind] = entries
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            return None
+        if not listed:
+            return None
         found = {
             (entry.pid, entry.gpu_instance): (kind, entry)
             for kind, entries in reversed(listed.items())
-            for entry in entries or ()
+            for entry in entries
         }
-        if not listed or all(entries is None for entries in listed.values()):
-            return None
         shares = self._shares() if found else {}
         self._names = {pid: self._names.get(pid) or _who(pid) for pid, _ in found}
         return tuple(
@@ -63,11 +75,21 @@ class ProcessReader:
             for (pid, _), (kind, entry) in sorted(found.items(), key=_by_process)
         )
 
+    def _has(self, kind: str) -> bool:
+        """Return whether this GPU has a list, or may have: it cannot be read this time."""
+        try:
+            return self._listed(kind) is not None
+        except FaultError as fault:
+            if fault.code in SERIOUS:
+                raise
+            return True
+
     def _listed(self, kind: str) -> list[ProcessEntry] | None:
+        """Return a list, None if this GPU has none; FaultError if it cannot be read this time."""
         try:
             return self._door.processes(_LISTS[kind], self._handle)
         except FaultError as fault:
-            if fault.code in SERIOUS:
+            if fault.code not in FINAL:
                 raise
             return None
 

@@ -34,6 +34,7 @@ from gpumon.sources.nvml.origin import (
     ALL_LINKS,
     SCOPE_MODULE,
     Call,
+    Compared,
     Convert,
     Field,
     Gpm,
@@ -171,7 +172,7 @@ GPU: Mapping[str, Row] = {
         },
         Cadence.IDENTITY,
     ),
-    "nvlink_version": Row([Links(166, max, nvlink_version, partial=True)], Cadence.IDENTITY),
+    "nvlink_version": Row([Links(166, nvlink_version, partial=True)], Cadence.IDENTITY),
     "nvlink_link_bandwidth_bytes_per_second": Row([PerLink(164, mega)], Cadence.SLOW),
     "nvlink_link_remote": Row(
         [
@@ -403,6 +404,22 @@ GPU: Mapping[str, Row] = {
 }
 """Of a whole GPU, by the field of its reading."""
 
+SUMS = "sums"
+"""The field of a reading that has sums beside what they should be; it is shown nowhere itself."""
+
+_SUMS = {
+    f"{name}.{kind}" if kind else name: [Compared(id_, convert) for id_ in ids]
+    for name, kind, ids, convert in (
+        ("nvlink_transmit_bytes", "", (138,), kibi),
+        ("nvlink_receive_bytes", "", (139,), kibi),
+        *(
+            ("nvlink_errors", kind, [o.id for o in origins if isinstance(o, Summed)], same)
+            for (kind,), origins in GPU["nvlink_errors"].origins.items()
+        ),
+    )
+}
+"""The sums that are compared, by name. The links' errors are read anyway, their bytes for this."""
+
 MIG: Mapping[str, Row] = {
     "multiprocessors": Row([Call("nvmlDeviceGetAttributes_v2", attribute="multiprocessorCount")]),
     "memory_total_bytes": Row([Call("nvmlDeviceGetMemoryInfo", attribute="total")]),
@@ -433,6 +450,8 @@ def rows_for(driver_version: str, tier: Tier) -> dict[str, Row]:
         for m in _METRICS
         if m.field in GPU and (m.tier <= tier or m.field in JUDGED)
     }
+    if "nvlink_errors" in rows:
+        rows[SUMS] = Row(_SUMS, Cadence.SLOW)
     if "throttle_seconds" in rows:
         known = {
             "sw_thermal": ids.sw_thermal,

@@ -47,6 +47,9 @@ _FIRST_PID = 4000
 _KINDS_OF_A_LINK = ("replay", "recovery", "crc", "recovery_failed", "effective", "symbol")
 """Kinds of NVLink errors that the driver reports for each link."""
 
+_FABRIC = "00000000-0000-0000-0000-000000000000"
+"""The cluster of a fabric that is one node's alone."""
+
 _FABRIC_CONDITIONS = ("degraded_bandwidth", "route_recovery", "route_unhealthy", "join_failed")
 
 _LOCATIONS = [
@@ -372,7 +375,9 @@ def _constant(model: GpuModel) -> dict[str, Any]:
         constant |= {
             "fabric_state": "completed",
             "fabric_status": 0,
-            "fabric_info": FabricInfo("00000000-0000-0000-0000-000000000000", 0),
+            "fabric_info": FabricInfo(
+                "00000000-0000-0000-0000-000000000000", 0, partition_assigned=True
+            ),
             "fabric_unhealthy": dict.fromkeys(_FABRIC_CONDITIONS, False),
         }
     return constant
