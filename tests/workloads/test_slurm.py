@@ -30,6 +30,7 @@ from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.slurm import Slurm
 from gpumon.workloads.slurm.slurmcommand import SlurmError
 from gpumon.workloads.slurm.squeue import ControllerJob
+from tests.support.clock import FakeClock
 from tests.workloads.fakeslurm import FakeSlurm, when, whose
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
@@ -420,6 +421,40 @@ def test_jobs_without_a_gpu_are_asked_for_once(
     found = Asked(Slurm(tmp_path / "none", node="n1")).look(until=lambda _: times("%A") > 3)
     assert found.jobs == {}
     assert times("--json") == 1
+
+
+def test_a_job_that_is_listed_and_not_described_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one that is not listed any more ends, or of which Slurm says that it has no GPU."""
+    listed, silent = ["1", "2", "3"], set[str]()
+
+    async def running(_: Controller, node: str) -> list[str]:
+        del node
+        return list(listed)
+
+    async def ask(_: Controller, job_ids: list[str], node: str) -> dict[str, ControllerJob]:
+        del node
+        return {
+            i: ControllerJob(job=Job(job_id=i, manager="slurm"), numbers=numbers[i])
+            for i in job_ids
+            if i not in silent
+        }
+
+    monkeypatch.setattr(Controller, "running", running)
+    monkeypatch.setattr(Controller, "ask", ask)
+    clock = FakeClock()
+    slurm = Slurm(tmp_path / "none", node="n1", clock=clock)
+    numbers: dict[str, tuple[int, ...]] = {"1": (0,), "2": (1,), "3": (2,)}
+    slurm._asked = asyncio.run(slurm._ask())
+    listed.remove("2")
+    silent.add("1")
+    numbers["3"] = ()
+    slurm._asked = asyncio.run(slurm._ask())
+    assert [job_id for job_id, job in slurm._asked.items() if job.until is None] == ["1"]
+    assert sorted(slurm._asked) == ["1", "2", "3"]
+    clock.pass_(120.0)
+    assert list(asyncio.run(slurm._ask())) == ["1"]
 
 
 def test_a_prolog_knows_gpus_of_one_type_only_and_the_controller_of_all(

@@ -206,10 +206,13 @@ class Slurm:
             for job_id, told in told_of.items()
             if told.numbers or told.problem
         }
-        now = self._clock.time()
         for job_id, job in (self._asked or {}).items():
-            if job_id not in found and (job.until is None or now - job.until < ENDED_SECONDS):
-                found[job_id] = dataclasses.replace(job, until=job.until or now)
+            if job_id in found:
+                continue
+            if job.until is None and job_id in running and job_id not in told_of:
+                found[job_id] = job  # it was listed a moment ago, so it is not taken for ended
+            elif job.until is None or self._clock.time() - job.until < ENDED_SECONDS:
+                found[job_id] = dataclasses.replace(job, until=job.until or self._clock.time())
         return found
 
     def _owners(self, gpus: Sequence[GpuReading], told: Allocation) -> dict[int, str]:
