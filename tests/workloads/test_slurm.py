@@ -472,6 +472,33 @@ def test_a_prolog_knows_gpus_of_one_type_only_and_the_controller_of_all(
     assert held(found) == {"1": ["GPU-1", "GPU-0"]}
 
 
+def test_a_controller_that_does_not_know_the_job_leaves_the_prologs_gpus_for_a_part(
+    tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two types the prolog knows one: it is said, and asked again after ten minutes."""
+    commands.gres_conf((FILES / "gres-two-types.conf").read_text())
+    hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1", SLURMD_NODENAME="n1")
+    commands.squeue(json=json.dumps({"jobs": []}))
+    clock = FakeClock()
+    slurm = Slurm(tmp_path / "jobs", clock=clock)
+    found = Asked(slurm).look(until=lambda told: told and slurm._told)
+    assert (held(found), slurm.unresolved, slurm.success) == ({"1": ["GPU-1"]}, 1, True)
+    assert "of one kind only, and the controller does not know this job" in caplog.text
+    commands.squeue(json=(FILES / "squeue-22.05.8-running.json").read_text())
+    clock.pass_(599.0)
+    asyncio.run(slurm._complete())
+    slurm.allocation(gpus(0, 1), {}, 0.0)
+    assert slurm.unresolved == 1
+    clock.pass_(1.0)
+    asyncio.run(slurm._complete())
+    again = slurm.allocation(gpus(0, 1), {}, 0.0)
+    assert again is not None
+    assert (held(again), slurm.unresolved) == ({"1": ["GPU-1", "GPU-0"]}, 0)
+    clock.pass_(3600.0)
+    asyncio.run(slurm._complete())
+    assert len(commands.asked("squeue")) == 2
+
+
 def test_devices_that_slurm_finds_itself_are_not_guessed(
     tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,6 +34,9 @@ ASK_SECONDS = 60.0
 LEAST_SECONDS = 1.0
 """Jobs that begin together are asked for together."""
 
+AGAIN_SECONDS = 600.0
+"""How soon the controller is asked again for GPUs that it did not know."""
+
 ENDED_SECONDS = 120.0
 """How long a job that the controller no longer lists is kept, with its end."""
 
@@ -57,6 +60,7 @@ class Slurm:
         self._order = DeviceOrder(clock)
         self._asked: dict[str, HeldJob] | None = None
         self._told: dict[_Run, ControllerJob | None] = {}
+        self._told_at: dict[_Run, float] = {}
         self._without: set[str] = set()
         self._pids: dict[int, str | None] = {}
         self._news: asyncio.Event | None = None
@@ -138,14 +142,12 @@ class Slurm:
         if held.job.manager != NAME or held.until is not None:
             return self._with_facts(held)
         told = self._told.get(_run(held))
-        if not self._one_kind(held):
-            if told is None and _run(held) not in self._told:
-                self._wake()
-            problem = self._silence if told is None else told.problem
-            if problem:
-                held = dataclasses.replace(
-                    held, problem=f"a prolog is given GPUs of one kind only, and {problem}"
-                )
+        if not self._one_kind(held) and _run(held) not in self._told:
+            self._wake()
+        if problem := self._untold(held):
+            held = dataclasses.replace(
+                held, problem=f"a prolog is given GPUs of one kind only, and {problem}"
+            )
         if told is not None and len(set(told.numbers)) > len(set(held.gpus)):
             held = dataclasses.replace(held, gpus=(*held.gpus, *told.numbers))
         return self._with_facts(held)
@@ -165,28 +167,40 @@ class Slurm:
         devices = self._order.now(held.node or self._node)
         return devices is None or devices.kinds == 1 or held.numbers != "gres"
 
+    def _untold(self, held: HeldJob) -> str:
+        """Return why it is not known whether a job has more GPUs than its prolog was given."""
+        if self._one_kind(held):
+            return ""
+        if _run(held) not in self._told:
+            return self._silence
+        told = self._told[_run(held)]
+        return "the controller does not know this job" if told is None else told.problem
+
+    def _due(self, held: HeldJob) -> bool:
+        """Return whether the controller is asked for a job: once, if it knew all GPUs of it."""
+        asked = self._told_at.get(_run(held))
+        if asked is None:
+            return not (held.job.account and held.job.name and self._one_kind(held))
+        return bool(self._untold(held)) and self._clock.monotonic() - asked >= AGAIN_SECONDS
+
     def _incomplete(self) -> list[HeldJob]:
         """Return the jobs of which the prolog did not know all: a job's name it never does."""
-        return [
-            held
-            for held in self._own()
-            if held.until is None
-            and _run(held) not in self._told
-            and not (held.job.account and held.job.name and self._one_kind(held))
-        ]
+        return [held for held in self._own() if held.until is None and self._due(held)]
 
     async def _complete(self) -> None:
-        """Ask the controller what the prolog did not know, once for each run of a job."""
+        """Ask the controller what the prolog did not know, of each run of a job."""
         wanted = self._incomplete()
         by_node: dict[str, list[HeldJob]] = {}
         for held in wanted:
             by_node.setdefault(held.node or self._node, []).append(held)
         for node, jobs in by_node.items():
             told = await self._controller.ask([held.job.job_id for held in jobs], node)
-            # What the controller does not know either is not asked for again.
+            # A name that the controller does not know either is not asked for again.
             self._told.update({_run(held): _of_cluster(told, held) for held in jobs})
+            self._told_at.update(dict.fromkeys(map(_run, jobs), self._clock.monotonic()))
         kept = {_run(held) for held in self._own()}
         self._told = {run: told for run, told in self._told.items() if run in kept}
+        self._told_at = {run: time for run, time in self._told_at.items() if run in kept}
 
     async def _ask(self) -> dict[str, HeldJob]:
         """Return the jobs that hold GPUs here; those that were there before now have an end."""
