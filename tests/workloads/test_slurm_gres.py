@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gpumon.workloads.knowngpus import Instance
-from gpumon.workloads.slurm import devicefiles
+from gpumon.workloads.slurm import devicefiles, devices
 from gpumon.workloads.slurm.devicefiles import gpu_names
 from gpumon.workloads.slurm.devices import (
     ASSUMED,
@@ -291,6 +293,35 @@ def test_a_slurmd_that_says_nothing_is_said(conf: Path, lines: tuple[str, ...], 
     assert found is None
     assert problem.startswith("slurmd -G says")
     assert not lines or "NodeName" in problem
+
+
+def test_a_slurmd_that_is_late_is_the_only_one_and_leaves_no_zombie(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not killed; while it runs no other is started, and once it has ended one is."""
+    late: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(devices, "_LATE", late)
+    monkeypatch.setattr(devices, "SLURMD_SECONDS", 0.2)
+    started, gate, over = (conf.with_name(name) for name in ("started", "gate", "over"))
+    slurmd(conf)
+    (conf.parent / "slurmd").write_text(
+        f"#!/bin/sh\necho >>{started}\n[ -e {over} ] || read line <{gate}\n"
+        "echo Gres Name=gpu Type=h200 Count=1 Index=0 ID=7696487 File=/dev/nvidia3\n"
+    )
+    started.touch()
+    started.chmod(0o666)
+    os.mkfifo(gate)
+    assert from_slurmd("n1") == (None, "slurmd -G did not reply in 0 s")
+    (first,) = late
+    still = f"slurmd -G of earlier (process {first.pid}) has not ended yet"
+    assert [from_slurmd("n1") for _ in range(3)] == [(None, still)] * 3
+    gate.write_text("\n")
+    over.touch()
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
+    assert started.read_text() == "\n"
+    monkeypatch.setattr(devices, "SLURMD_SECONDS", 10.0)
+    assert minors(from_slurmd("n1")[0]) == [3]
+    assert not psutil.pid_exists(first.pid)
 
 
 def test_a_slurmd_that_contradicts_itself_leaves_the_order_unknown(conf: Path) -> None:

@@ -38,6 +38,9 @@ SBIN = "/usr/sbin:/usr/local/sbin"
 
 SLURMD_SECONDS = 10.0
 
+_LATE: list[subprocess.Popen[bytes]] = []
+"""The slurmd that did not reply in time, kept so that it leaves no zombie if it ends."""
+
 _GRES = re.compile(r"\bGres Name=(\S+) Type=(\S+) Count=(\d{1,9})\b(?:.*?\bFile=(\S+))?")
 
 
@@ -218,8 +221,11 @@ def _printed(command: Sequence[str], conf: Path) -> tuple[str, str]:
     """Return what a command prints, and why it failed.
 
     With AutoDetect slurmd calls the driver, and a process that is killed in a call can freeze its
-    GPU: one that is late is left alone.
+    GPU: one that is late is left alone, and none is started beside it.
     """
+    _LATE[:] = [process for process in _LATE if process.poll() is None]
+    if _LATE:
+        return "", f"slurmd -G of earlier (process {_LATE[0].pid}) has not ended yet"
     with tempfile.TemporaryFile() as out:
         try:
             process = subprocess.Popen(
@@ -235,7 +241,7 @@ def _printed(command: Sequence[str], conf: Path) -> tuple[str, str]:
         except OSError as error:
             return "", f"slurmd -G cannot be run ({error.strerror})"
         except subprocess.TimeoutExpired:
-            process.returncode = 0  # it is left to end on its own
+            _LATE.append(process)
             return "", f"slurmd -G did not reply in {SLURMD_SECONDS:.0f} s"
         out.seek(0)
         text = out.read().decode("utf-8", "replace")
