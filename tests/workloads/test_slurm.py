@@ -351,8 +351,7 @@ def test_a_gpu_whose_instances_are_not_known_is_held_whole(
     assert held(Asked(slurm, *gpus(0)).look()) == {"1": ["GPU-0"]}
     (gpu,) = gpus(0)
     other = MigReading(gpu=0, uuid="GPU-0", identity=MigIdentity("MIG-9", "1g.10gb", 9, 0))
-    found = slurm.allocation([dataclasses.replace(gpu, mig=(other,))], {}, 0.0)
-    assert found is not None
+    found = Asked(slurm, dataclasses.replace(gpu, mig=(other,))).look()
     assert held(found) == {"1": []}
     assert slurm.unresolved == 1
 

@@ -27,7 +27,7 @@ from gpumon.workloads.held import Name
 from gpumon.workloads.knowngpus import Instance
 from gpumon.workloads.slurm.devicefiles import gpu_names
 from gpumon.workloads.slurm.gres import GPU, SHARED, NotKnownError, parse_gres
-from gpumon.workloads.slurm.gresconf import GresConf, GresRecord, read_gres_conf
+from gpumon.workloads.slurm.gresconf import GresConf, GresRecord, files_of, read_gres_conf
 from gpumon.workloads.slurm.hostlist import HostlistError, expand
 from gpumon.workloads.slurm.slurmcommand import environment
 
@@ -90,16 +90,20 @@ def _has_configuration(path: Path) -> bool:
 
 
 def stamp() -> tuple[object, ...]:
-    """Return what changes when the configuration does."""
+    """Return what changes when the configuration does, in included files too."""
     where = folder()
-    found: list[object] = [where]
-    for name in ("slurm.conf", "gres.conf"):
-        try:
-            status = (where / name).stat() if where else None
-        except OSError:
-            status = None
-        found.append((status.st_mtime_ns, status.st_size, status.st_ino) if status else None)
-    return tuple(found)
+    if where is None:
+        return ()
+    files = [file for name in ("slurm.conf", "gres.conf") for file in files_of(where / name)]
+    return (where, *((file, _stamp_of(file)) for file in dict.fromkeys(files)))
+
+
+def _stamp_of(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def from_file(node: str) -> Devices | None:

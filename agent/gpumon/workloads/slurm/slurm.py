@@ -89,6 +89,8 @@ class Slurm:
         if hooked is None and self._asked is None:
             return None
         jobs = list((self._asked or {}).values()) if hooked is None else hooked
+        if gpus:
+            self._order.see(self._holders.instances(gpus))
         placed = []
         for held in jobs:
             known = self._completed(held) if hooked is not None else held
