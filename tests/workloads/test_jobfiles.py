@@ -411,14 +411,6 @@ def test_every_manager_is_registered_once_with_what_it_needs() -> None:
         assert registration.summary
 
 
-def test_the_alert_of_a_silent_manager_knows_every_manager() -> None:
-    """Those that can be silent: a new one's failure is not taken for some collector's."""
-    source = Path(workloads.__file__).parents[1] / "rules" / "source" / "alerts-monitor.yml"
-    managers = "|".join(name for name in workloads.names()[1:] if name != "processes")
-    assert f'{{collector=~"{managers}"}} == 0' in source.read_text()
-    assert f'{{collector!~"{managers}|reader"}} == 0' in source.read_text()
-
-
 @pytest.mark.parametrize(
     ("programs", "files", "kubelet", "found"),
     [

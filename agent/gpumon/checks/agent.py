@@ -17,6 +17,7 @@ from gpumon.checks.model import (
 )
 from gpumon.model import AgentFacts, GpuReading
 from gpumon.times import format_age
+from gpumon.workloads import allocating
 
 
 @node_check(
@@ -84,7 +85,7 @@ def stray(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
     agent = _agent(seen)
     if gpu.processes is None:
         yield skipped("its processes are not known")
-    elif agent is None or agent.manager in ("", "processes"):
+    elif agent is None or agent.manager not in allocating():
         yield skipped("no workload manager says which job holds it")
     elif not agent.collectors.get(agent.manager, True):
         yield skipped(f"{agent.manager} does not say which job holds it")
@@ -136,10 +137,6 @@ def _wrong_clock(evidence: str) -> Finding:
     )
 
 
-_MANAGERS = ("slurm", "jobfiles", "kubernetes")
-"""Collectors that are workload managers (those of WorkloadManagerSilent)."""
-
-
 @node_check(
     name="collectors",
     title="the agent's collectors work: BMC, kernel log, workload manager",
@@ -152,8 +149,9 @@ def collectors(seen: Observation) -> Iterator[Finding]:
     if agent is None:
         yield skipped(NO_AGENT)
         return
+    managers = allocating()
     for name in sorted(name for name, works in agent.collectors.items() if not works):
-        if name in _MANAGERS:
+        if name in managers:
             yield Finding(
                 Level.WARN,
                 f"{name} does not say which job holds which GPU",
