@@ -167,8 +167,10 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
 
 
 def test_without_hooks_and_without_an_answer_nothing_is_known(tmp_path: Path) -> None:
-    """None, so that the ledger leaves the last holders in force."""
-    assert Slurm(tmp_path / "none").allocation(gpus(0), {}, 0.0) is None
+    """None, so that the ledger leaves the last holders in force; and no process is nobody's."""
+    slurm = Slurm(tmp_path / "none")
+    assert slurm.allocation(gpus(0), {}, 0.0) is None
+    assert not slurm.success
 
 
 def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
@@ -184,12 +186,13 @@ def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
 
     async def until_it_fails() -> None:
         running = asyncio.create_task(slurm.run())
-        while slurm.success:  # noqa: ASYNC110 - it tells by its state
+        while not slurm.errors:  # noqa: ASYNC110 - it only counts
             await asyncio.sleep(0.01)
         running.cancel()
 
     asyncio.run(asyncio.wait_for(until_it_fails(), 10))
     assert slurm.errors == 1
+    assert not slurm.success
     assert slurm.allocation(gpus(0), {}, 0.0) is None
     assert not psutil.pid_exists(int(number.read_text()))  # not even as a zombie
 
@@ -521,6 +524,7 @@ def test_until_slurm_has_been_asked_for_its_order_the_last_holders_stay(
     hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1")
     slurm = Slurm(tmp_path / "jobs", node="n1")
     assert slurm.allocation(gpus(0, 1), {}, 0.0) is None
+    assert slurm.unresolved == 1
     assert held(Asked(slurm).look()) == {"1": ["GPU-1"]}
 
 

@@ -91,6 +91,9 @@ def stray(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield skipped(f"{agent.manager} does not say which job holds it")
     elif gpu.power_scope == "module":
         yield skipped("it shares its module's energy account with another GPU")
+    elif gpu.processes and not gpu.jobs and agent.unresolved_jobs:
+        jobs = agent.unresolved_jobs
+        yield skipped(f"of {jobs} {'job' if jobs == 1 else 'jobs'} here the GPUs are not known")
     elif gpu.processes and not gpu.jobs:
         yield Finding(
             Level.WARN,

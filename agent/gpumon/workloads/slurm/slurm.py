@@ -61,6 +61,8 @@ class Slurm:
         self._asked: dict[str, HeldJob] | None = None
         self._told: dict[_Run, ControllerJob | None] = {}
         self._told_at: dict[_Run, float] = {}
+        self._heard = False
+        self._waiting = 0
         self._without: set[str] = set()
         self._pids: dict[int, str | None] = {}
         self._news: asyncio.Event | None = None
@@ -73,12 +75,12 @@ class Slurm:
     @property
     def success(self) -> bool:
         """Whether the hooks' folder and the controller could be read last time."""
-        return not self._problems()
+        return self._heard and not self._problems()
 
     @property
     def unresolved(self) -> int:
-        """Jobs that hold a GPU of which it is not known which one it is."""
-        return self._holders.unresolved
+        """Jobs that hold a GPU of which it is not known, or not yet, which one it is."""
+        return self._waiting or self._holders.unresolved
 
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
@@ -86,19 +88,19 @@ class Slurm:
         """Return which job holds which GPU; the last known if there is no news."""
         del time
         hooked = self._folder.read()
-        if hooked is None and self._asked is None:
+        self._heard = hooked is not None or self._asked is not None
+        if not self._heard:
             return None
-        jobs = list((self._asked or {}).values()) if hooked is None else hooked
+        asked = (self._asked or {}).values()
+        jobs = asked if hooked is None else [self._completed(held) for held in hooked]
         if gpus:
             self._order.see(self._holders.instances(gpus))
-        placed = []
-        for held in jobs:
-            known = self._completed(held) if hooked is not None else held
-            devices = self._order.now(held.node or self._node)
-            if devices is None and _by_slurm(known):
-                self._wake()
-                return None  # for the moment that it takes to ask, the last holders stay
-            placed.append(_placed(known, devices))
+        found = [(held, self._order.now(held.node or self._node)) for held in jobs]
+        self._waiting = sum(devices is None and _by_slurm(held) for held, devices in found)
+        if self._waiting:
+            self._wake()
+            return None  # for the moment that it takes to ask, the last holders stay
+        placed = [_placed(held, devices) for held, devices in found]
         told = self._holders.allocation(placed, gpus, shown)
         return dataclasses.replace(
             told, stale="; ".join(self._problems()), pids=self._owners(gpus, told)
