@@ -24,7 +24,8 @@ from gpumon.model import (
 from gpumon.workloads import choose
 from gpumon.workloads.jobfiles.jobfiles import JobFiles
 from gpumon.workloads.jobfiles.jobfolder import JobFolder
-from gpumon.workloads.slurm.slurm import Slurm, node_name
+from gpumon.workloads.slurm.slurm import Slurm
+from gpumon.workloads.slurm.slurmconf import node_name
 from tests.support.clock import FakeClock
 
 OF_ITS_PROLOG = (

@@ -9,7 +9,7 @@ import pytest
 
 from gpumon.model import MigIdentity
 from gpumon.workloads.knowngpus import Instance
-from gpumon.workloads.slurm import devices, gresconf
+from gpumon.workloads.slurm import gresconf, gresindex, slurmd
 from gpumon.workloads.slurm.deviceorder import DeviceOrder
 from tests.support.clock import FakeClock
 from tests.workloads.fakeslurm import FakeSlurm
@@ -22,7 +22,7 @@ PART = "Gres Name=gpu Type=1g Count=1 Index=0 ID=7696487 File=/dev/nvidia0,{0}/n
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     """Return a Slurm whose slurmd can be run by anybody."""
     found = FakeSlurm(tmp_path, monkeypatch)
-    monkeypatch.setattr(devices, "_nobody", dict)
+    monkeypatch.setattr(slurmd, "_nobody", dict)
     return found
 
 
@@ -68,7 +68,7 @@ def test_what_slurmd_says_while_instances_change_is_not_kept(
     slurm.says("slurmd", PART.format("/dev/nvidia-caps", 12))
     order = DeviceOrder(FakeClock())
     order.see(parts(1))
-    asked = devices.from_slurmd
+    asked = gresindex.from_slurmd
 
     def meanwhile(node: str) -> object:
         said = asked(node)

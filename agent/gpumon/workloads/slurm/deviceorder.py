@@ -10,8 +10,14 @@ from collections.abc import Iterable, Mapping
 
 from gpumon.clock import SYSTEM, Clock
 from gpumon.model import MigIdentity
-from gpumon.workloads.slurm.devices import Devices, from_file, from_order, from_slurmd, stamp
+from gpumon.workloads.slurm.gresindex import (
+    GresIndex,
+    from_gres_conf,
+    from_slurmd,
+    without_slurmd,
+)
 from gpumon.workloads.slurm.slurmcommand import SlurmError, run_command
+from gpumon.workloads.slurm.slurmconf import stamp
 
 AGAIN_SECONDS = 600.0
 """How soon it is looked again if it is not known: slurmd may have to start the GPUs."""
@@ -25,13 +31,13 @@ class DeviceOrder:
         self._clock = clock
         self._stamp: tuple[object, ...] | None = None
         self._instances: dict[str, frozenset[MigIdentity]] | None = None
-        self._devices: dict[str, Devices | None] = {}
+        self._devices: dict[str, GresIndex | None] = {}
         self._unsaid: dict[str, float] = {}
 
-    def now(self, node: str) -> Devices | None:
+    def now(self, node: str) -> GresIndex | None:
         """Return what is known of a node's devices; None while Slurm has not been asked yet."""
         if node not in self._devices:
-            found = self._devices[node] = from_file(node)
+            found = self._devices[node] = from_gres_conf(node)
             if found is not None and found.problem:
                 self._unsaid[node] = self._clock.monotonic()
         return self._devices[node]
@@ -65,12 +71,12 @@ class DeviceOrder:
     async def _look(self, node: str) -> None:
         # What is forgotten while Slurm is asked stays so: its answer may be of what was before.
         devices, unsaid = self._devices, self._unsaid
-        found, problem = from_file(node), ""
+        found, problem = from_gres_conf(node), ""
         if found is None:
             found, problem = await asyncio.to_thread(from_slurmd, node)
         said = found is not None and not found.problem
         if found is None:
-            found = from_order(node, await _configured(node), problem)
+            found = without_slurmd(node, await _configured(node), problem)
         devices[node] = found
         unsaid.pop(node, None)
         if not said:

@@ -22,9 +22,10 @@ from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.cgroup import job_of_process
 from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.deviceorder import DeviceOrder
-from gpumon.workloads.slurm.devices import Devices, node_name
 from gpumon.workloads.slurm.gres import NotKnownError
+from gpumon.workloads.slurm.gresindex import GresIndex
 from gpumon.workloads.slurm.slurmcommand import SlurmError
+from gpumon.workloads.slurm.slurmconf import node_name
 from gpumon.workloads.slurm.squeue import MANAGER, ControllerJob
 
 log = logging.getLogger(__name__)
@@ -280,7 +281,7 @@ def _by_slurm(held: HeldJob) -> bool:
     return held.numbers == "gres" and any(isinstance(name, int) for name in held.gpus)
 
 
-def _placed(held: HeldJob, devices: Devices | None) -> HeldJob:
+def _placed(held: HeldJob, devices: GresIndex | None) -> HeldJob:
     """Return a job with its GPUs by names that this node knows; the rest is not known."""
     if devices is None or not _by_slurm(held):
         return held
