@@ -62,8 +62,9 @@ guide: $(STAMP) servers  ## Run the user guide's examples, and write what they p
 bench: $(STAMP)  ## Measure against the peers, and write docs/performance.md
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(STAMP) servers  ## A healthy day of 200 nodes, and a thousand nodes at 15 s: an hour
+soak: $(STAMP) servers  ## A healthy day of 200 nodes, 200,000 hostile requests, 1000 nodes at 15 s: an hour
 	GPUMON_TEST_DAY_NODES=200 $(BIN)/pytest -q tests/e2e/test_healthy_day.py
+	GPUMON_TEST_HOSTILE_REQUESTS=200000 $(BIN)/pytest -q tests/e2e/test_hostile.py
 	$(BIN)/python -m tests.bench.fleet --settle 2100
 
 promtool3:  ## A promtool of Prometheus 3, by Go; tests use it where GPUMON_TEST_PROMTOOL3 names it

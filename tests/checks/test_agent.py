@@ -84,12 +84,20 @@ class TestAgent:
             dataclasses.replace(AGENT, manager=""),
             dataclasses.replace(AGENT, manager="processes"),
             dataclasses.replace(AGENT, collectors={"slurm": False}),
+            dataclasses.replace(AGENT, unresolved_jobs=1),
         ],
     )
     def test_a_stray_process_is_one_by_the_word_of_a_manager(self, agent: AgentFacts) -> None:
-        """Without one that is heard, nobody says who may use the GPU."""
+        """Without one that is heard, and knows the GPUs of all jobs, nobody says who may use it."""
         found = verdicts(observed({"processes": 2, "jobs": ()}, agent=agent), "stray")
         assert [v.level for v in found] == [Level.SKIP]
+
+    def test_a_job_whose_gpus_are_not_known_clears_the_others(self) -> None:
+        """A GPU without a process, and one that a job holds, are right all the same."""
+        agent = dataclasses.replace(AGENT, unresolved_jobs=1)
+        for changes in ({"processes": 0, "jobs": ()}, {"processes": 2, "jobs": ("4711",)}):
+            found = verdicts(observed(changes, agent=agent), "stray")
+            assert [v.level for v in found] == [Level.PASS]
 
     def test_it_is_in_the_document(self) -> None:
         """So that whoever asks the agent judges by it; one of an older agent has none."""
@@ -99,8 +107,11 @@ class TestAgent:
             sxid_errors={("20034", "fatal"): 1},
             sxid_last_timestamp_seconds={"20034": TIME},
         )
-        agent = dataclasses.replace(AGENT, nvswitches=(switch,))
+        agent = dataclasses.replace(AGENT, nvswitches=(switch,), unresolved_jobs=2)
         document = to_document(dataclasses.replace(NODE, agent=agent))
         assert from_document(document).agent == agent
+        del document["agent"]["unresolved_jobs"]
+        older = from_document(document).agent
+        assert older == dataclasses.replace(agent, unresolved_jobs=None)
         del document["agent"]
         assert from_document(document).agent is None

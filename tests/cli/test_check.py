@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -17,6 +18,8 @@ import pytest
 
 from gpumon.checks.registry import NAMES
 from gpumon.cli import run
+from gpumon.model import Snapshot
+from gpumon.targets.driver import DriverTarget
 from tests.fakenvml import FakeDriver
 from tests.support.documents import definition
 from tests.support.servers import run_agent, wait_for
@@ -354,23 +357,44 @@ class TestDriver:
         assert done.returncode == 3
         assert "which GPUs Slurm means by 0 is not known" in done.stderr
 
-    def test_rates_by_a_second_look(self, driver: FakeDriver) -> None:
-        """New uncorrectable errors fail; those of before only warn."""
+    def test_rates_by_a_second_look(
+        self,
+        driver: FakeDriver,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """New uncorrectable errors fail; those of before only warn.
+
+        Errors come during the window, which ends once the reader has seen them: it asks for them
+        every ten seconds.
+        """
         driver.set(0, "ecc.1.0.2", 1)
-        with subprocess.Popen(
-            [*GPUMON, "check", "nvml", "--window", "22", *ENOUGH, "-o", "json"],
-            stdout=subprocess.PIPE,
-            env={**os.environ, **driver.env()},
-        ) as process:
-            name = "nvmlDeviceGetMemoryErrorCounter"
-            wait_for(lambda: driver.calls().get(name, 0) >= 8 * 4, 30, "the first look")
-            time.sleep(1.0)  # past the first snapshot
+        windows: list[float] = []
+        read = DriverTarget.read
+
+        def during(window: float) -> None:
             driver.set(1, "ecc.1.0.2", 2)
-            assert process.stdout is not None
-            document = json.load(process.stdout)
+            windows.append(window)
+
+        def seen(target: DriverTarget) -> Snapshot:
+            snapshot = read(target)
+            while windows and (snapshot.gpus[1].ecc_errors or {})["uncorrected", "dram"] != 2:
+                snapshot = read(target)
+            return snapshot
+
+        for name, value in driver.env().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(
+            "gpumon.cli.check.time",
+            SimpleNamespace(sleep=during, monotonic=time.monotonic, time=time.time),
+        )
+        monkeypatch.setattr(DriverTarget, "read", seen)
+        assert run(["check", "nvml", "--window", "22", *ENOUGH, "-o", "json"]) == 1
+        document = json.loads(capsys.readouterr().out)
         jsonschema.validate(document, SCHEMA)
         levels = {v["gpu"]: v["level"] for v in document["verdicts"] if v["check"] == "ecc"}
         assert (levels[0], levels[1], levels[2]) == ("warn", "fail", "pass")
+        assert windows == [22.0]
 
 
 @pytest.mark.e2e

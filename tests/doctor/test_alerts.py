@@ -93,7 +93,10 @@ def test_it_is_said_without_alarm() -> None:
     """A board without NVLink is as it should be; the exit code stays 0."""
     findings = list(judge(feeds(without(TEXT, "gpumon_gpu_nvlink"))))
     assert findings[0].level is Level.PASS
-    assert re.fullmatch(r"\d+ of \d+ that read GPUs can fire on this node", findings[0].evidence)
+    assert re.fullmatch(
+        r"\d+ of \d+ alerts about GPUs have what they need on this node; the others cannot fire",
+        findings[0].evidence,
+    )
     assert {finding.level for finding in findings[1:]} == {Level.SKIP}
     assert not any(finding.missed for finding in findings)
     assert any("NvlinkDown" in finding.evidence for finding in findings)

@@ -11,10 +11,10 @@ from gpumon.doctor import agent
 from gpumon.doctor.facts import Jobs, SlurmHere
 from gpumon.doctor.jobs import jobs, slurm
 from gpumon.doctor.judge_jobs import jobs as judge
-from gpumon.workloads.slurm.devices import ASSUMED, Devices
+from gpumon.workloads.slurm.gresindex import ASSUMED, GresIndex
 from tests.workloads.fakeslurm import FakeSlurm
 
-KNOWN = Devices(((0,), (1,)), 1, "gres.conf")
+KNOWN = GresIndex(((0,), (1,)), 1, "gres.conf")
 WELL = SlurmHere(node="n1", version="23.11.10", devices=KNOWN)
 
 
@@ -99,7 +99,7 @@ def test_what_the_agent_cannot_know_is_said(facts: Jobs, level: Level, says: str
             "operator",
         ),
         (
-            SlurmHere(node="n1", version="25.11.7", devices=Devices(problem="AutoDetect")),
+            SlurmHere(node="n1", version="25.11.7", devices=GresIndex(problem="AutoDetect")),
             "slurm-gpus",
             Level.FAIL,
             "not known: AutoDetect",

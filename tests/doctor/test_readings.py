@@ -7,6 +7,8 @@ import pytest
 from gpumon.checks import Level
 from gpumon.doctor import agent, judge, readings
 from gpumon.doctor.facts import Driver, Readings
+from gpumon.doctor.judge import LEAST_DRIVER
+from tests.support.servers import ROOT
 
 URL = "http://127.0.0.1:1"
 TEXT = """gpumon_build_info{version="1",python_version="3"} 1
@@ -65,7 +67,8 @@ def test_an_old_driver_is_said_once_with_what_is_missing(version: str, missing: 
     whether_it_responds, age = judge.driver(Driver(version, 1, 1, 0.1))
     assert whether_it_responds.level is Level.PASS
     assert (age.item, age.level) == ("driver-version", Level.WARN)
-    assert age.evidence.startswith(f"{version} is not supported, 525 is the lowest: ")
+    need = "gpumon needs NVIDIA driver 525 or later"
+    assert age.evidence.startswith(f"{need}, and this is {version}: ")
     assert missing in age.evidence
     assert "525 or later" in age.next_step
 
@@ -74,3 +77,10 @@ def test_an_old_driver_is_said_once_with_what_is_missing(version: str, missing: 
 def test_of_others_nothing_is_said(version: str) -> None:
     """Nor of one whose version is not known."""
     assert len(list(judge.driver(Driver(version, 1, 1, 0.1)))) == 1
+
+
+def test_one_sentence_says_the_lowest_driver() -> None:
+    """The guide and the readme have the number that doctor judges by, in the same words."""
+    need = f"gpumon needs NVIDIA driver {LEAST_DRIVER} or later"
+    for name in ("README.md", "docs/operating.md", "CHANGELOG.md"):
+        assert need in (ROOT / name).read_text("utf-8"), name

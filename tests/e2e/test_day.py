@@ -18,8 +18,8 @@ from tests.support.servers import ROOT
 pytestmark = pytest.mark.e2e
 
 DAY_SECONDS = 86_400
-INTERVAL = 2.0
-GROWTH_BYTES = 2 * 1024 * 1024
+INTERVAL = 4.0
+GROWTH_BYTES = 3 * 512 * 1024
 """What either process may grow by after its first hour."""
 
 

@@ -159,5 +159,5 @@ def test_a_driver_before_510_lacks_memory_and_processes_and_doctor_says_so(
     findings = json.loads(done.stdout)["findings"]
     (age,) = [each for each in findings if each["item"] == "driver-version"]
     assert age["level"] == "warn"
-    assert "525 is the lowest" in age["evidence"]
+    assert "needs NVIDIA driver 525 or later" in age["evidence"]
     assert "memory, processes" in age["evidence"]

@@ -13,9 +13,11 @@ from gpumon.errors import UnavailableError, UsageError
 from gpumon.model import RECOVERY_ACTIONS
 from gpumon.rules import Alert, RecordingRule, Rendering, load, render
 from gpumon.rules.check import problems_of_files, problems_of_ours
+from gpumon.rules.feeds import deaf_nodes
 from gpumon.rules.source import scaled
 from gpumon.thresholds import load_thresholds, shipped, with_own
 from gpumon.times import parse_duration
+from gpumon.workloads import MANAGERS, allocating
 from gpumon.xids import xids
 from tests.support.servers import ROOT, require
 
@@ -156,6 +158,17 @@ def test_every_recovery_action_has_an_alert() -> None:
     (reboot,) = set(re.findall(r'action!?=~"([a-z_|]+)"', expr.replace("!~", "=~")))
     assert set(reboot.split("|")) < set(RECOVERY_ACTIONS)
     assert "action!~" in expr
+
+
+def test_every_list_of_workload_managers_is_that_of_the_registered_ones() -> None:
+    """A new one is in each of the alerts; and in the queries of the runbooks, which are copied."""
+    managers, everybody = "|".join(allocating()), "|".join(one.name for one in MANAGERS)
+    texts = [alert.expr for alert in ALERTS]
+    texts += [file.read_text("utf-8") for file in RUNBOOKS.glob("*.md")]
+    lists = [found for text in texts for found in re.findall(r'collector[=!]~"([^"]*)"', text)]
+    assert set(lists) == {managers, f"{managers}|reader"}
+    assert everybody == f"{managers}|processes"
+    assert f'collector=~"{everybody}"' in deaf_nodes(GROUPS)
 
 
 def test_every_threshold_is_used() -> None:

@@ -21,13 +21,13 @@ from gpumon.workloads.kubernetes.kubernetes import allocation, pod_of
 from gpumon.workloads.kubernetes.podresources import ClaimedDevice, PluginDevices, PodDevices
 from gpumon.workloads.labels import LONGEST_TEXT, plain
 from gpumon.workloads.slurm.cgroup import slurm_job
-from gpumon.workloads.slurm.devices import parse_slurmd
 from gpumon.workloads.slurm.gres import NotKnownError, gpu_numbers
 from gpumon.workloads.slurm.gresconf import parse_gres_conf
 from gpumon.workloads.slurm.hostlist import MOST, HostlistError, expand, ranges
 from gpumon.workloads.slurm.scontrol import WHOSE, parse_rows, parse_scontrol
 from gpumon.workloads.slurm.sinfo import parse_nodes
 from gpumon.workloads.slurm.slurmcommand import SlurmError
+from gpumon.workloads.slurm.slurmd import parse_slurmd
 from gpumon.workloads.slurm.squeue import parse_squeue, told_of
 from tests.support.fuzz import FUZZ, JSON, PLAIN, text_of
 

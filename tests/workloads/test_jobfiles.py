@@ -24,7 +24,8 @@ from gpumon.model import (
 from gpumon.workloads import choose
 from gpumon.workloads.jobfiles.jobfiles import JobFiles
 from gpumon.workloads.jobfiles.jobfolder import JobFolder
-from gpumon.workloads.slurm.slurm import Slurm, node_name
+from gpumon.workloads.slurm.slurm import Slurm
+from gpumon.workloads.slurm.slurmconf import node_name
 from tests.support.clock import FakeClock
 
 OF_ITS_PROLOG = (
@@ -409,14 +410,6 @@ def test_every_manager_is_registered_once_with_what_it_needs() -> None:
     for registration in workloads.MANAGERS:
         assert registration.make({}).name == registration.name
         assert registration.summary
-
-
-def test_the_alert_of_a_silent_manager_knows_every_manager() -> None:
-    """Those that can be silent: a new one's failure is not taken for some collector's."""
-    source = Path(workloads.__file__).parents[1] / "rules" / "source" / "alerts-monitor.yml"
-    managers = "|".join(name for name in workloads.names()[1:] if name != "processes")
-    assert f'{{collector=~"{managers}"}} == 0' in source.read_text()
-    assert f'{{collector!~"{managers}|reader"}} == 0' in source.read_text()
 
 
 @pytest.mark.parametrize(

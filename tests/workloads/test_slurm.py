@@ -30,6 +30,7 @@ from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.slurm import Slurm
 from gpumon.workloads.slurm.slurmcommand import SlurmError
 from gpumon.workloads.slurm.squeue import ControllerJob
+from tests.support.clock import FakeClock
 from tests.workloads.fakeslurm import FakeSlurm, when, whose
 
 HOOKS = Path(__file__).parents[2] / "deploy" / "slurm"
@@ -166,8 +167,10 @@ def test_what_the_prolog_was_not_told_is_asked_once_the_controller_answers(
 
 
 def test_without_hooks_and_without_an_answer_nothing_is_known(tmp_path: Path) -> None:
-    """None, so that the ledger leaves the last holders in force."""
-    assert Slurm(tmp_path / "none").allocation(gpus(0), {}, 0.0) is None
+    """None, so that the ledger leaves the last holders in force; and no process is nobody's."""
+    slurm = Slurm(tmp_path / "none")
+    assert slurm.allocation(gpus(0), {}, 0.0) is None
+    assert not slurm.success
 
 
 def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
@@ -183,12 +186,13 @@ def test_a_controller_that_does_not_answer_leaves_the_last_known_in_force(
 
     async def until_it_fails() -> None:
         running = asyncio.create_task(slurm.run())
-        while slurm.success:  # noqa: ASYNC110 - it tells by its state
+        while not slurm.errors:  # noqa: ASYNC110 - it only counts
             await asyncio.sleep(0.01)
         running.cancel()
 
     asyncio.run(asyncio.wait_for(until_it_fails(), 10))
     assert slurm.errors == 1
+    assert not slurm.success
     assert slurm.allocation(gpus(0), {}, 0.0) is None
     assert not psutil.pid_exists(int(number.read_text()))  # not even as a zombie
 
@@ -350,8 +354,7 @@ def test_a_gpu_whose_instances_are_not_known_is_held_whole(
     assert held(Asked(slurm, *gpus(0)).look()) == {"1": ["GPU-0"]}
     (gpu,) = gpus(0)
     other = MigReading(gpu=0, uuid="GPU-0", identity=MigIdentity("MIG-9", "1g.10gb", 9, 0))
-    found = slurm.allocation([dataclasses.replace(gpu, mig=(other,))], {}, 0.0)
-    assert found is not None
+    found = Asked(slurm, dataclasses.replace(gpu, mig=(other,))).look()
     assert held(found) == {"1": []}
     assert slurm.unresolved == 1
 
@@ -422,6 +425,40 @@ def test_jobs_without_a_gpu_are_asked_for_once(
     assert times("--json") == 1
 
 
+def test_a_job_that_is_listed_and_not_described_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one that is not listed any more ends, or of which Slurm says that it has no GPU."""
+    listed, silent = ["1", "2", "3"], set[str]()
+
+    async def running(_: Controller, node: str) -> list[str]:
+        del node
+        return list(listed)
+
+    async def ask(_: Controller, job_ids: list[str], node: str) -> dict[str, ControllerJob]:
+        del node
+        return {
+            i: ControllerJob(job=Job(job_id=i, manager="slurm"), numbers=numbers[i])
+            for i in job_ids
+            if i not in silent
+        }
+
+    monkeypatch.setattr(Controller, "running", running)
+    monkeypatch.setattr(Controller, "ask", ask)
+    clock = FakeClock()
+    slurm = Slurm(tmp_path / "none", node="n1", clock=clock)
+    numbers: dict[str, tuple[int, ...]] = {"1": (0,), "2": (1,), "3": (2,)}
+    slurm._asked = asyncio.run(slurm._ask())
+    listed.remove("2")
+    silent.add("1")
+    numbers["3"] = ()
+    slurm._asked = asyncio.run(slurm._ask())
+    assert [job_id for job_id, job in slurm._asked.items() if job.until is None] == ["1"]
+    assert sorted(slurm._asked) == ["1", "2", "3"]
+    clock.pass_(120.0)
+    assert list(asyncio.run(slurm._ask())) == ["1"]
+
+
 def test_a_prolog_knows_gpus_of_one_type_only_and_the_controller_of_all(
     tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -435,6 +472,33 @@ def test_a_prolog_knows_gpus_of_one_type_only_and_the_controller_of_all(
     commands.squeue(json=(FILES / "squeue-22.05.8-running.json").read_text())
     found = Asked(slurm).look(until=lambda told: told and not slurm.unresolved)
     assert held(found) == {"1": ["GPU-1", "GPU-0"]}
+
+
+def test_a_controller_that_does_not_know_the_job_leaves_the_prologs_gpus_for_a_part(
+    tmp_path: Path, commands: FakeSlurm, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two types the prolog knows one: it is said, and asked again after ten minutes."""
+    commands.gres_conf((FILES / "gres-two-types.conf").read_text())
+    hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1", SLURMD_NODENAME="n1")
+    commands.squeue(json=json.dumps({"jobs": []}))
+    clock = FakeClock()
+    slurm = Slurm(tmp_path / "jobs", clock=clock)
+    found = Asked(slurm).look(until=lambda told: told and slurm._told)
+    assert (held(found), slurm.unresolved, slurm.success) == ({"1": ["GPU-1"]}, 1, True)
+    assert "of one kind only, and the controller does not know this job" in caplog.text
+    commands.squeue(json=(FILES / "squeue-22.05.8-running.json").read_text())
+    clock.pass_(599.0)
+    asyncio.run(slurm._complete())
+    slurm.allocation(gpus(0, 1), {}, 0.0)
+    assert slurm.unresolved == 1
+    clock.pass_(1.0)
+    asyncio.run(slurm._complete())
+    again = slurm.allocation(gpus(0, 1), {}, 0.0)
+    assert again is not None
+    assert (held(again), slurm.unresolved) == ({"1": ["GPU-1", "GPU-0"]}, 0)
+    clock.pass_(3600.0)
+    asyncio.run(slurm._complete())
+    assert len(commands.asked("squeue")) == 2
 
 
 def test_devices_that_slurm_finds_itself_are_not_guessed(
@@ -460,6 +524,7 @@ def test_until_slurm_has_been_asked_for_its_order_the_last_holders_stay(
     hook("prolog", tmp_path / "jobs", SLURM_JOB_ID="1", SLURM_JOB_GPUS="1")
     slurm = Slurm(tmp_path / "jobs", node="n1")
     assert slurm.allocation(gpus(0, 1), {}, 0.0) is None
+    assert slurm.unresolved == 1
     assert held(Asked(slurm).look()) == {"1": ["GPU-1"]}
 
 

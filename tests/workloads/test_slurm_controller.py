@@ -334,6 +334,38 @@ def test_a_job_that_was_started_again_meanwhile_is_asked_again(slurm: FakeSlurm)
     assert ask("7") == {}
 
 
+def siblings_of_seven(slurm: FakeSlurm, *siblings: str) -> None:
+    """Have squeue list job 7 and another task of its array, a further one each time it is asked."""
+    count = slurm.folder / "count"
+    slurm.says("scontrol", RECORD.format(name="x", comment=""))
+    slurm.script(
+        "squeue",
+        'case " $* " in *" --json "*) exit 1;; *StartTime:*) ;; *) exit 0;; esac',
+        f"echo >>{count}",
+        f"set -- {' '.join(siblings)}; n=$(wc -l <{count})",
+        'for job in 7 $(eval "echo \\${$n:-}"); do',
+        'printf "%32s%32s%32s\\n" $job RUNNING 2026-11-30T07:00:00; done',
+    )
+
+
+def test_a_task_of_its_array_that_is_forgotten_meanwhile_ends_no_job(slurm: FakeSlurm) -> None:
+    """Squeue lists it before scontrol is asked, and not after it: both are asked again."""
+    siblings_of_seven(slurm, "8")
+    (found,) = ask("7").values()
+    assert (found.numbers, found.problem) == ((1,), "")
+    assert len(slurm.asked("scontrol")) == 2
+
+
+def test_an_array_that_changes_each_time_ends_no_job_either(slurm: FakeSlurm) -> None:
+    """It runs, and it is said that its GPUs are not known."""
+    siblings_of_seven(slurm, *map(str, range(8, 17)))
+    (found,) = ask("7").values()
+    assert found.numbers == ()
+    assert found.problem == "the tasks of its array that squeue lists change each time"
+    assert found.started == dt.datetime.fromisoformat("2026-11-30T07:00:00").timestamp()
+    assert len(slurm.asked("scontrol")) == 3
+
+
 @pytest.mark.parametrize("state", ["COMPLETED", "PENDING"])
 def test_a_job_that_does_not_run_holds_nothing(slurm: FakeSlurm, state: str) -> None:
     """Only of one that runs is the true line of its resources always there."""

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gpumon.workloads.knowngpus import Instance
 from gpumon.workloads.slurm import devicefiles
 from gpumon.workloads.slurm.devicefiles import gpu_names
-from gpumon.workloads.slurm.devices import (
-    ASSUMED,
-    Devices,
-    from_file,
-    from_order,
-    from_slurmd,
-    parse_slurmd,
-)
 from gpumon.workloads.slurm.gres import NotKnownError, gpu_numbers, parse_gres
 from gpumon.workloads.slurm.gresconf import parse_gres_conf
+from gpumon.workloads.slurm.gresindex import (
+    ASSUMED,
+    GresIndex,
+    from_gres_conf,
+    from_slurmd,
+    without_slurmd,
+)
 from gpumon.workloads.slurm.hostlist import HostlistError, expand, ranges
+from gpumon.workloads.slurm.slurmd import parse_slurmd
 from tests.support.servers import missing
 
 FILES = Path(__file__).parent / "slurm"
@@ -32,7 +34,7 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a gres.conf to write, of a machine on which slurmd says nothing."""
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("gpumon.workloads.slurm.devices.SBIN", "")
+    monkeypatch.setattr("gpumon.workloads.slurm.slurmd.SBIN", "")
     return tmp_path / "gres.conf"
 
 
@@ -129,7 +131,7 @@ def test_counts_with_suffixes_and_without() -> None:
     ]
 
 
-def minors(devices: Devices | None) -> list[object]:
+def minors(devices: GresIndex | None) -> list[object]:
     """Return the names of each number; those of one GPU as that alone."""
     assert devices is not None
     assert devices.names is not None, devices.problem
@@ -155,19 +157,19 @@ def minors(devices: Devices | None) -> list[object]:
 def test_gres_conf_as_people_write_it(conf: Path, text: str, expected: list[object]) -> None:
     """Brackets, blanks, quotes, any case, comments, lines that go on, other nodes, two orders."""
     conf.write_text(text)
-    assert minors(from_file("n1")) == expected
+    assert minors(from_gres_conf("n1")) == expected
 
 
 def test_included_files_are_read(conf: Path) -> None:
     """One that is not there leaves the order unknown."""
     conf.write_text("Include gpus.conf\nName=gpu File=/dev/nvidia0\n")
-    found = from_file("n1")
+    found = from_gres_conf("n1")
     assert found is not None
     assert "gpus.conf cannot be read" in found.problem
     conf.with_name("gpus.conf").write_text("Name=gpu File=/dev/nvidia3\n")
-    assert minors(from_file("n1")) == [3, 0]
+    assert minors(from_gres_conf("n1")) == [3, 0]
     conf.with_name("gpus.conf").write_text("include gpus.conf\n")
-    found = from_file("n1")
+    found = from_gres_conf("n1")
     assert found is not None
     assert "deep" in found.problem
 
@@ -178,7 +180,7 @@ def test_included_files_are_read(conf: Path) -> None:
 def test_a_file_that_is_not_understood_leaves_the_order_unknown(conf: Path, text: str) -> None:
     """Nothing is guessed from the rest of it."""
     conf.write_text(text)
-    found = from_file("n1")
+    found = from_gres_conf("n1")
     assert found is not None
     assert found.problem
     with pytest.raises(NotKnownError):
@@ -187,14 +189,14 @@ def test_a_file_that_is_not_understood_leaves_the_order_unknown(conf: Path, text
 
 def test_without_gres_conf_a_number_is_taken_for_the_minor_number(conf: Path) -> None:
     """An agent in a container sees none; that it is assumed can be said."""
-    assert from_file("n1") == ASSUMED
+    assert from_gres_conf("n1") == ASSUMED
     assert ASSUMED.named([2, 0]) == (2, 0)
 
 
 def test_a_file_without_this_node_leaves_the_order_unknown(conf: Path) -> None:
     """The node may have another name in Slurm than its host has."""
     conf.write_text("NodeName=n[2-4] Name=gpu File=/dev/nvidia0\n")
-    found = from_file("n1")
+    found = from_gres_conf("n1")
     assert found is not None
     assert found.problem == "gres.conf has no GPU of a node n1"
 
@@ -205,17 +207,17 @@ def test_the_order_of_types_is_slurm_confs(conf: Path) -> None:
         "NodeName=n1 Name=gpu Type=a100 File=/dev/nvidia[1-3]\n"
         "NodeName=n1 Name=gpu Type=h200 File=/dev/nvidia0\n"
     )
-    assert from_file("n1") is None
-    assert minors(from_order("n1", "gpu:h200:1(S:0),gpu:a100:3(S:0)", "")) == [0, 1, 2, 3]
-    assert minors(from_order("n1", "", "")) == [1, 2, 3, 0]
-    assert minors(from_order("n1", "gpu:4", "")) == [1, 2, 3, 0]
-    assert from_order("n1", "", "").kinds == 2
+    assert from_gres_conf("n1") is None
+    assert minors(without_slurmd("n1", "gpu:h200:1(S:0),gpu:a100:3(S:0)", "")) == [0, 1, 2, 3]
+    assert minors(without_slurmd("n1", "", "")) == [1, 2, 3, 0]
+    assert minors(without_slurmd("n1", "gpu:4", "")) == [1, 2, 3, 0]
+    assert without_slurmd("n1", "", "").kinds == 2
 
 
 def test_one_h200_and_three_a100_are_counted_together(conf: Path) -> None:
     """The field case: jobs on 1, 2, 3 are booked on these."""
     conf.write_text((FILES / "gres-two-types.conf").read_text())
-    devices = from_order("n1", "", "")
+    devices = without_slurmd("n1", "", "")
     assert [devices.named([number]) for number in range(4)] == [(0,), (1,), (2,), (3,)]
     with pytest.raises(NotKnownError):
         devices.named([4])
@@ -224,8 +226,8 @@ def test_one_h200_and_three_a100_are_counted_together(conf: Path) -> None:
 def test_mig_by_several_files(conf: Path) -> None:
     """The field case: the record's number is not N of /dev/nvidiaN."""
     conf.write_text((FILES / "gres-mig.conf").read_text())
-    assert from_file("n1") is None
-    assert minors(from_order("n1", "", "")) == [
+    assert from_gres_conf("n1") is None
+    assert minors(without_slurmd("n1", "", "")) == [
         Instance(0, 2, 0),
         Instance(0, 3, 0),
         Instance(1, 2, 0),
@@ -237,8 +239,8 @@ def test_devices_that_slurm_finds_itself_are_known_from_slurmd_only(conf: Path) 
     """Its order is its own: nothing is guessed."""
     for text in ("AutoDetect=nvml\n", "NodeName=n1 AutoDetect=nvml Name=gpu File=/dev/nvidia0\n"):
         conf.write_text(text)
-        assert from_file("n1") is None
-        problem = from_order("n1", "gpu:h200:4", "slurmd is not here").problem
+        assert from_gres_conf("n1") is None
+        problem = without_slurmd("n1", "gpu:h200:4", "slurmd is not here").problem
         assert problem == "Slurm finds its devices itself (AutoDetect), and slurmd is not here"
 
 
@@ -291,6 +293,35 @@ def test_a_slurmd_that_says_nothing_is_said(conf: Path, lines: tuple[str, ...], 
     assert found is None
     assert problem.startswith("slurmd -G says")
     assert not lines or "NodeName" in problem
+
+
+def test_a_slurmd_that_is_late_is_the_only_one_and_leaves_no_zombie(
+    conf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not killed; while it runs no other is started, and once it has ended one is."""
+    late: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr("gpumon.workloads.slurm.slurmd._LATE", late)
+    monkeypatch.setattr("gpumon.workloads.slurm.slurmd.SLURMD_SECONDS", 0.2)
+    started, gate, over = (conf.with_name(name) for name in ("started", "gate", "over"))
+    slurmd(conf)
+    (conf.parent / "slurmd").write_text(
+        f"#!/bin/sh\necho >>{started}\n[ -e {over} ] || read line <{gate}\n"
+        "echo Gres Name=gpu Type=h200 Count=1 Index=0 ID=7696487 File=/dev/nvidia3\n"
+    )
+    started.touch()
+    started.chmod(0o666)
+    os.mkfifo(gate)
+    assert from_slurmd("n1") == (None, "slurmd -G did not reply in 0 s")
+    (first,) = late
+    still = f"slurmd -G of earlier (process {first.pid}) has not ended yet"
+    assert [from_slurmd("n1") for _ in range(3)] == [(None, still)] * 3
+    gate.write_text("\n")
+    over.touch()
+    os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is a zombie
+    assert started.read_text() == "\n"
+    monkeypatch.setattr("gpumon.workloads.slurm.slurmd.SLURMD_SECONDS", 10.0)
+    assert minors(from_slurmd("n1")[0]) == [3]
+    assert not psutil.pid_exists(first.pid)
 
 
 def test_a_slurmd_that_contradicts_itself_leaves_the_order_unknown(conf: Path) -> None:

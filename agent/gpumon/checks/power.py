@@ -63,7 +63,7 @@ def _to_shutdown(gpu: GpuReading) -> str:
 @gpu_check(
     name="throttle",
     title="neither heat nor the power brake throttles its clocks",
-    fails="the hardware halves the clocks: heat, or the power brake",
+    fails="the hardware throttles the clocks to half or less: heat, or the power brake",
     warns="throttled by heat; by its peak current (`--window`)",
     alerts=("GpuHardwareSlowdown", "GpuPowerBrake", "GpuThermalThrottling", "GpuCurrentLimited"),
     thresholds=("heat.throttled_ratio", "power.edp_time_ratio", "power.edp_power_ratio"),

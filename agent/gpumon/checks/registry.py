@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpumon.checks import gpu, links, memory, node, power
+from gpumon.checks import agent, gpu, links, memory, node, power
 from gpumon.checks.model import Check
 from gpumon.errors import UsageError, hint
 
@@ -15,8 +15,8 @@ CHECKS: tuple[Check, ...] = (
     gpu.age,
     gpu.recovery,
     gpu.xids,
-    node.xid_address,
-    node.nvswitch,
+    agent.xid_address,
+    agent.nvswitch,
     memory.ecc,
     memory.ecc_mode,
     memory.remap,
@@ -32,9 +32,9 @@ CHECKS: tuple[Check, ...] = (
     power.clocks,
     power.energy,
     power.smoothing,
-    node.stray,
-    node.clock,
-    node.collectors,
+    agent.stray,
+    agent.clock,
+    agent.collectors,
 )
 
 NAMES = tuple(check.name for check in CHECKS)

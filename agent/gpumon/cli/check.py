@@ -206,8 +206,8 @@ def _of_slurm(text: str | None) -> tuple[list[str], list[int]]:
     if not words:
         return [], []
     from gpumon.errors import UnavailableError, UsageError
-    from gpumon.workloads.slurm.devices import minors_of
     from gpumon.workloads.slurm.gres import NotKnownError
+    from gpumon.workloads.slurm.gresindex import minors_of
 
     uuids = [word for word in words if word.startswith(("GPU-", "MIG-"))]
     numbers = [word for word in words if word not in uuids]

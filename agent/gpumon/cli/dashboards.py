@@ -115,9 +115,9 @@ def export(
 ) -> None:
     """Write the dashboards to files, for Grafana's provisioning or an import by hand.
 
-    Existing files of the same names are replaced. Those that were written with a site's own
-    thresholds are not replaced by those that ship unless thresholds are named; --thresholds
-    /dev/null names those that ship.
+    Existing files of the same names are replaced; those with a site's own thresholds only if
+    --thresholds names a file. To go back to the thresholds that ship, name an empty one:
+    --thresholds /dev/null.
     """
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.grafana.shipped import load
@@ -169,7 +169,8 @@ def _refuse_own(where: str, digest: str) -> None:
     if digest:
         raise UsageError(
             f"{where} has a site's own thresholds (digest {digest})",
-            "name them with --thresholds; --thresholds /dev/null takes those that ship",
+            "name their file with --thresholds; "
+            "--thresholds /dev/null goes back to those that ship",
         )
 
 
@@ -190,9 +191,10 @@ def push(
     """Put the dashboards into a running Grafana of 9.5 or later.
 
     A second push changes nothing. A dashboard that somebody edited in Grafana is left alone, and
-    the difference is shown. If dashboards there hold a site's own thresholds, a push must name
-    thresholds too; --thresholds /dev/null names those that ship. Exits with 1 if some were left
-    alone, and 3 if Grafana cannot be reached or refuses.
+    the difference is shown. Dashboards with a site's own thresholds are not replaced unless
+    --thresholds names a file; to go back to the thresholds that ship, name an empty one
+    (/dev/null). Exits with 1 if some were left alone, and 3 if Grafana cannot be reached or
+    refuses.
     """
     from gpumon.grafana.api import connect
     from gpumon.grafana.login import read_access

@@ -123,8 +123,8 @@ def export(
 ) -> None:
     """Write the rules for Prometheus, vmalert or Kubernetes.
 
-    Files that were written with a site's own thresholds are not replaced by those that ship unless
-    thresholds are named; --thresholds /dev/null names those that ship.
+    Files with a site's own thresholds are not replaced unless --thresholds names a file. To go back
+    to the thresholds that ship, name an empty one: --thresholds /dev/null.
     """
     from gpumon.errors import UnavailableError, UsageError
     from gpumon.rules import Rendering, load, render, render_one
@@ -198,7 +198,8 @@ def _must_ship(folder: Path, files: Iterable[str]) -> None:
             if digest:
                 raise UsageError(
                     f"{folder / name} has a site's own thresholds or alerts (digest {digest})",
-                    "name them with --thresholds; --thresholds /dev/null writes those that ship",
+                    "name their file with --thresholds; "
+                    "--thresholds /dev/null goes back to those that ship",
                 )
 
 

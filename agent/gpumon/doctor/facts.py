@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpumon.workloads.slurm.devices import Devices as SlurmDevices
+from gpumon.workloads.slurm.gresindex import GresIndex
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class SlurmHere:
 
     node: str
     version: str
-    devices: SlurmDevices
+    devices: GresIndex
     problem: str = ""
     json_problem: str = ""
     hides_jobs: bool = False

@@ -13,14 +13,13 @@ from gpumon.doctor import command
 from gpumon.doctor.agent import ask
 from gpumon.doctor.facts import Jobs, SlurmHere
 from gpumon.doctor.here import CALL_SECONDS
-from gpumon.workloads.slurm.devices import (
-    Devices,
-    folder,
-    from_file,
-    from_order,
+from gpumon.workloads.slurm.gresindex import (
+    GresIndex,
+    from_gres_conf,
     from_slurmd,
-    node_name,
+    without_slurmd,
 )
+from gpumon.workloads.slurm.slurmconf import folder, node_name
 
 SLURM = "slurm"
 JOB_FILES = "jobfiles"
@@ -86,11 +85,11 @@ def slurm() -> SlurmHere:
     )
 
 
-def _devices(node: str) -> Devices:
-    devices = from_file(node)
+def _devices(node: str) -> GresIndex:
+    devices = from_gres_conf(node)
     if devices is None:
         devices, problem = from_slurmd(node)
-        devices = devices or from_order(node, "", problem)
+        devices = devices or without_slurmd(node, "", problem)
     return devices
 
 

@@ -113,7 +113,7 @@ def _age(version: str) -> Iterator[Finding]:
         without = "readings that came later are missing"
     yield odd(
         "driver-version",
-        f"{version} is not supported, {LEAST_DRIVER} is the lowest: {without}",
+        f"gpumon needs NVIDIA driver {LEAST_DRIVER} or later, and this is {version}: {without}",
         f"update the driver to {LEAST_DRIVER} or later",
     )
 

@@ -24,9 +24,9 @@ def alerts(facts: AlertFeeds) -> Iterator[Finding]:
         yield unasked(ITEM, "none of them can fire here: no GPU responds")
         return
     deaf = {alert for alerts in facts.deaf.values() for alert in alerts}
-    yield good(
-        ITEM, f"{facts.alerts - len(deaf)} of {facts.alerts} that read GPUs can fire on this node"
-    )
+    fed = f"{facts.alerts - len(deaf)} of {facts.alerts}" if deaf else f"all {facts.alerts}"
+    others = "; the others cannot fire" if deaf else ""
+    yield good(ITEM, f"{fed} alerts about GPUs have what they need on this node{others}")
     for missing, by_alert in facts.deaf.items():
         gpus = sorted({gpu for of in by_alert.values() for gpu in of})
         where = "" if len(gpus) == facts.gpus else f" of GPU {', '.join(map(str, gpus))}"

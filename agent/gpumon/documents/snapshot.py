@@ -143,7 +143,10 @@ _NODE_METRICS = group_of(NodeReading).metrics
 _TOTALS = group_of(NodeTotals).metrics
 _HOST_METRICS = group_of(HostReading).metrics
 _JOB_METRICS = [m for m in group_of(JobReading).metrics if m.kind is not Kind.INFO]
-_AGENT = ("clock_synchronized", "clock_offset_seconds", "unattributed_xids", "manager")
+_AGENT = (
+    *("clock_synchronized", "clock_offset_seconds"),
+    *("unattributed_xids", "manager", "unresolved_jobs"),
+)
 _NVSWITCH = ("nvswitch", "pci_bus_id")
 _SXIDS = group_of(NvswitchReading).metrics
 _SHARE = ("gpu", "uuid", "share", "energy_joules")

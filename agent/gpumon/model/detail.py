@@ -44,15 +44,15 @@ class GpuDetail:
         "Share of the last sample period in which the video decoders were busy.", tier=Tier.FULL
     )
     temperature_threshold_celsius: Mapping[str, float] | None = gauge(
-        "Temperatures at which the GPU's clocks are halved (slowdown), and begin to fall for the "
-        "memory's heat or its own; GPUs before Ada.",
+        "Temperatures from which the GPU is throttled: to half or less by the hardware (slowdown), "
+        "gently for the memory's heat (memory_max) or its own (gpu_max); GPUs before Ada.",
         tier=Tier.FULL,
         labels=["threshold"],
         keys=["slowdown", "memory_max", "gpu_max"],
     )
     temperature_margin_threshold_celsius: Mapping[str, float] | None = gauge(
-        "The same as margins, 0 or below: at slowdown the clocks are halved, at shutdown the GPU "
-        "switches itself off; Ada and later.",
+        "The same for Ada and later, as degrees of gpumon_gpu_temperature_margin_celsius, 0 or "
+        "below; at shutdown the GPU switches itself off.",
         tier=Tier.FULL,
         labels=["threshold"],
         keys=["shutdown", "slowdown", "memory_max", "gpu_max"],

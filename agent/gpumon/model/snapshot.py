@@ -66,7 +66,8 @@ class AgentFacts:
     """What a node's agent knows beyond its source, as far as checks judge by it.
 
     ``collectors`` says of each part of the agent whether it works, ``manager`` is what reports
-    which job holds which GPU; see ``AgentReading`` for the others.
+    which job holds which GPU, ``unresolved_jobs`` counts those of which it does not know the GPUs;
+    see ``AgentReading`` for the others.
     """
 
     clock_synchronized: bool | None = None
@@ -74,6 +75,7 @@ class AgentFacts:
     unattributed_xids: int | None = None
     collectors: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     manager: str = ""
+    unresolved_jobs: int | None = None
     nvswitches: tuple[NvswitchReading, ...] = ()
 
 

@@ -17,6 +17,7 @@ from gpumon.model.catalogue import rows
 from gpumon.model.metric import Metric, Tier
 from gpumon.rules.levels import TARGET
 from gpumon.rules.model import Alert, RecordingRule, RuleGroup
+from gpumon.workloads import MANAGERS
 
 DEAF = "alert:gpumon_nodes_deaf:count"
 """The series that says on how many nodes an alert cannot fire, by its label ``alert``."""
@@ -33,7 +34,7 @@ ALWAYS = frozenset(
 )
 """What every agent serves, whatever its driver reports."""
 
-_JOBS = 'gpumon_collector_success{collector=~"slurm|jobfiles|kubernetes|processes"}'
+_JOBS = f'gpumon_collector_success{{collector=~"{"|".join(manager.name for manager in MANAGERS)}"}}'
 _KERNEL_LOG = 'gpumon_collector_success{collector="kernel_log"}'
 
 _BORN_LATER = {

@@ -19,6 +19,7 @@ from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, Ru
 from gpumon.rules.own import only_enabled, with_settings
 from gpumon.thresholds import Thresholds
 from gpumon.times import parse_duration
+from gpumon.workloads import allocating
 from gpumon.xids import FOLLOWING, Xid, xids
 
 PLACES = {
@@ -136,6 +137,7 @@ class _Fill:
             "place": PLACES,
             "xids": _codes(),
             "by": self.levels.lists,
+            "workloads": {"allocating": "|".join(allocating())},
         }
 
     def text(self, text: str) -> str:

@@ -58,6 +58,7 @@ def facts(agent: AgentReading, nvswitches: tuple[NvswitchReading, ...]) -> Agent
         unattributed_xids=agent.unattributed_xids,
         collectors={name: bool(works) for name, works in agent.collector_success.items()},
         manager=manager.manager if manager else "",
+        unresolved_jobs=agent.workload_manager_unresolved_jobs,
         nvswitches=nvswitches,
     )
 

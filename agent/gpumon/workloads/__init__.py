@@ -35,6 +35,11 @@ def names() -> tuple[str, ...]:
     return (AUTO, *(manager.name for manager in MANAGERS))
 
 
+def allocating() -> tuple[str, ...]:
+    """Return those that give GPUs to jobs: workload managers proper."""
+    return tuple(manager.name for manager in MANAGERS if manager.allocates)
+
+
 def options() -> tuple[Option, ...]:
     """Return the options of all managers, each once."""
     return tuple(dict.fromkeys(option for manager in MANAGERS for option in manager.options))
@@ -71,6 +76,7 @@ __all__ = [
     "MANAGERS",
     "Option",
     "Settings",
+    "allocating",
     "choose",
     "find",
     "names",

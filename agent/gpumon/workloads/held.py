@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from gpumon.model import Allocation, GpuReading, Holding, Job
+from gpumon.model import Allocation, GpuReading, Holding, Job, MigIdentity
 from gpumon.model.jobs import UNKNOWN
 from gpumon.workloads.knowngpus import Instance, KnownGpus, Place
 
@@ -112,6 +112,11 @@ class Holders:
     def unresolved(self) -> int:
         """Jobs that now hold a GPU of which it is not known which one it is."""
         return len(self._problems)
+
+    def instances(self, gpus: Sequence[GpuReading]) -> Mapping[str, tuple[MigIdentity, ...]]:
+        """Return each GPU's MIG instances by its UUID; of one that is lost those last known."""
+        self._known.see(gpus)
+        return self._known.all_instances
 
     def allocation(
         self, jobs: Sequence[HeldJob], gpus: Sequence[GpuReading], shown: Mapping[str, Job]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gpumon.model import GpuReading, GpuState, MigIdentity
@@ -104,6 +104,11 @@ class KnownGpus:
     def at_minor_or_index(self, number: int) -> Place | None:
         """Return the GPU that is /dev/nvidiaN; one without that number (simulated) by its index."""
         return self.at_minor(number) or _whole(self._without_minor.get(number))
+
+    @property
+    def all_instances(self) -> Mapping[str, tuple[MigIdentity, ...]]:
+        """The instances of the GPUs of which they are known, by UUID."""
+        return self._instances
 
     def instances(self, uuid: str) -> tuple[MigIdentity, ...]:
         """Return the instances of a GPU."""

@@ -50,6 +50,7 @@ class Option:
 class Registration:
     """One workload manager.
 
+    ``allocates`` if it gives GPUs to jobs, and so can say that a GPU is nobody's.
     ``speaks`` returns whether it can be heard on this machine: its folder or socket is there.
     ``installed`` returns whether it is here, though nothing can be heard of it yet.
     """
@@ -58,5 +59,6 @@ class Registration:
     summary: str
     make: Callable[[Settings], Manager]
     options: tuple[Option, ...] = ()
+    allocates: bool = True
     speaks: Callable[[Settings], bool] = lambda _: False
     installed: Callable[[], bool] = lambda: False

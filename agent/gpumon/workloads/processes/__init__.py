@@ -19,6 +19,7 @@ def _make(_: Settings) -> Manager:
 REGISTRATION = Registration(
     name="processes",
     summary="the users whose programs run on it",
+    allocates=False,
     installed=lambda: True,
     make=_make,
 )

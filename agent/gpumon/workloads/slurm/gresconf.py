@@ -8,6 +8,7 @@ on after a backslash, ``Include``, and ``NodeName=`` as a host list. Records tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Iterator
@@ -99,6 +100,22 @@ def parse_gres_conf(text: str, node: str, folder: Path, depth: int = 0) -> GresC
             (named if first == "name" else by_node).append(_record(words))
     detected = (everywhere if here is None else here).lower() not in _OFF
     return GresConf((*named, *by_node), detected, others)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Return a file of Slurm's configuration and all that it includes; not all need be there."""
+    found: dict[Path, None] = {}
+    wanted = [path]
+    while wanted:
+        file = wanted.pop()
+        if file in found:
+            continue
+        found[file] = None
+        with contextlib.suppress(OSError):
+            lines = _joined(_text(file))
+            included = [include[1] for line in lines if (include := _INCLUDE.fullmatch(line))]
+            wanted += [path.parent / name for name in included]
+    return list(found)
 
 
 def _record(words: dict[str, str]) -> GresRecord:

@@ -31,6 +31,9 @@ WHEN = (("JobID", 32), ("State", 32), ("StartTime", 32))
 STATES = "--states=R,CG,S"
 """Running, completing and suspended jobs: those that hold their GPUs."""
 
+TRIES = 3
+"""How often a text is asked for again because squeue lists other tasks than before it."""
+
 _RECORD = re.compile(r"^(?=JobId=)", re.MULTILINE)
 _NUMBER = re.compile(r"JobId=(\d+)\s", re.ASCII)
 _DETAIL = re.compile(r"^     Nodes=(\S+) CPU_IDs=\S* Mem=\S* GRES=(.*)$", re.MULTILINE)
@@ -49,11 +52,10 @@ async def ask_text(job_id: str, node: str) -> ControllerJob | None:
 
     SlurmError if a command fails.
     """
-    before = await _run(job_id)
-    text = (await run_for_job("scontrol", "-d", "show", "job", job_id)).decode("utf-8", "replace")
-    after = await _run(job_id)
-    if before is None or before != after:
+    found = await _printed(job_id)
+    if found is None:
         return None
+    run, text = found
     whose = _own(await _rows(job_id, WHOSE), job_id) or [job_id, "", "", ""]
     named = await run_for_job("squeue", "--noheader", "--local", "-j", job_id, "-O", "Name:.256")
     job = Job(
@@ -64,12 +66,33 @@ async def ask_text(job_id: str, node: str) -> ControllerJob | None:
         name=plain(named.decode("utf-8", "replace").strip().partition("\n")[0]),
         manager=MANAGER,
     )
-    started = _time(before.began)
+    started = _time(run.began)
+    if text is None:
+        problem = "the tasks of its array that squeue lists change each time"
+        return ControllerJob(job=job, started=started, problem=problem)
     try:
-        numbers = parse_scontrol(text, job_id, node, before.listed)
+        numbers = parse_scontrol(text, job_id, node, run.listed)
     except NotKnownError as error:
         return ControllerJob(job=job, started=started, problem=str(error))
     return ControllerJob(job=job, started=started, numbers=numbers)
+
+
+async def _printed(job_id: str) -> tuple[_Run, str | None] | None:
+    """Return a job's run and scontrol's text of just the jobs that squeue lists with it.
+
+    None if it has ended; no text if the list changed each time. That the controller forgets another
+    task of its array changes the list, and ends no job.
+    """
+    before = await _run(job_id)
+    for _ in range(TRIES):
+        text = await run_for_job("scontrol", "-d", "show", "job", job_id)
+        after = await _run(job_id)
+        if before is None or after is None or before.began != after.began:
+            return None
+        if before.listed == after.listed:
+            return after, text.decode("utf-8", "replace")
+        before = after
+    return None if before is None else (before, None)
 
 
 async def _run(job_id: str) -> _Run | None:

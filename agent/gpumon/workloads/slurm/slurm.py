@@ -22,9 +22,10 @@ from gpumon.workloads.jobfiles.jobfolder import JobFolder
 from gpumon.workloads.slurm.cgroup import job_of_process
 from gpumon.workloads.slurm.controller import Controller
 from gpumon.workloads.slurm.deviceorder import DeviceOrder
-from gpumon.workloads.slurm.devices import Devices, node_name
 from gpumon.workloads.slurm.gres import NotKnownError
+from gpumon.workloads.slurm.gresindex import GresIndex
 from gpumon.workloads.slurm.slurmcommand import SlurmError
+from gpumon.workloads.slurm.slurmconf import node_name
 from gpumon.workloads.slurm.squeue import MANAGER, ControllerJob
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ ASK_SECONDS = 60.0
 
 LEAST_SECONDS = 1.0
 """Jobs that begin together are asked for together."""
+
+AGAIN_SECONDS = 600.0
+"""How soon the controller is asked again for GPUs that it did not know."""
 
 ENDED_SECONDS = 120.0
 """How long a job that the controller no longer lists is kept, with its end."""
@@ -57,6 +61,9 @@ class Slurm:
         self._order = DeviceOrder(clock)
         self._asked: dict[str, HeldJob] | None = None
         self._told: dict[_Run, ControllerJob | None] = {}
+        self._told_at: dict[_Run, float] = {}
+        self._heard = False
+        self._waiting = 0
         self._without: set[str] = set()
         self._pids: dict[int, str | None] = {}
         self._news: asyncio.Event | None = None
@@ -69,12 +76,12 @@ class Slurm:
     @property
     def success(self) -> bool:
         """Whether the hooks' folder and the controller could be read last time."""
-        return not self._problems()
+        return self._heard and not self._problems()
 
     @property
     def unresolved(self) -> int:
-        """Jobs that hold a GPU of which it is not known which one it is."""
-        return self._holders.unresolved
+        """Jobs that hold a GPU of which it is not known, or not yet, which one it is."""
+        return self._waiting or self._holders.unresolved
 
     def allocation(
         self, gpus: Sequence[GpuReading], shown: Mapping[str, Job], time: float
@@ -82,17 +89,19 @@ class Slurm:
         """Return which job holds which GPU; the last known if there is no news."""
         del time
         hooked = self._folder.read()
-        if hooked is None and self._asked is None:
+        self._heard = hooked is not None or self._asked is not None
+        if not self._heard:
             return None
-        jobs = list((self._asked or {}).values()) if hooked is None else hooked
-        placed = []
-        for held in jobs:
-            known = self._completed(held) if hooked is not None else held
-            devices = self._order.now(held.node or self._node)
-            if devices is None and _by_slurm(known):
-                self._wake()
-                return None  # for the moment that it takes to ask, the last holders stay
-            placed.append(_placed(known, devices))
+        asked = (self._asked or {}).values()
+        jobs = asked if hooked is None else [self._completed(held) for held in hooked]
+        if gpus:
+            self._order.see(self._holders.instances(gpus))
+        found = [(held, self._order.now(held.node or self._node)) for held in jobs]
+        self._waiting = sum(devices is None and _by_slurm(held) for held, devices in found)
+        if self._waiting:
+            self._wake()
+            return None  # for the moment that it takes to ask, the last holders stay
+        placed = [_placed(held, devices) for held, devices in found]
         told = self._holders.allocation(placed, gpus, shown)
         return dataclasses.replace(
             told, stale="; ".join(self._problems()), pids=self._owners(gpus, told)
@@ -138,14 +147,12 @@ class Slurm:
         if held.job.manager != NAME or held.until is not None:
             return self._with_facts(held)
         told = self._told.get(_run(held))
-        if not self._one_kind(held):
-            if told is None and _run(held) not in self._told:
-                self._wake()
-            problem = self._silence if told is None else told.problem
-            if problem:
-                held = dataclasses.replace(
-                    held, problem=f"a prolog is given GPUs of one kind only, and {problem}"
-                )
+        if not self._one_kind(held) and _run(held) not in self._told:
+            self._wake()
+        if problem := self._untold(held):
+            held = dataclasses.replace(
+                held, problem=f"a prolog is given GPUs of one kind only, and {problem}"
+            )
         if told is not None and len(set(told.numbers)) > len(set(held.gpus)):
             held = dataclasses.replace(held, gpus=(*held.gpus, *told.numbers))
         return self._with_facts(held)
@@ -165,28 +172,40 @@ class Slurm:
         devices = self._order.now(held.node or self._node)
         return devices is None or devices.kinds == 1 or held.numbers != "gres"
 
+    def _untold(self, held: HeldJob) -> str:
+        """Return why it is not known whether a job has more GPUs than its prolog was given."""
+        if self._one_kind(held):
+            return ""
+        if _run(held) not in self._told:
+            return self._silence
+        told = self._told[_run(held)]
+        return "the controller does not know this job" if told is None else told.problem
+
+    def _due(self, held: HeldJob) -> bool:
+        """Return whether the controller is asked for a job: once, if it knew all GPUs of it."""
+        asked = self._told_at.get(_run(held))
+        if asked is None:
+            return not (held.job.account and held.job.name and self._one_kind(held))
+        return bool(self._untold(held)) and self._clock.monotonic() - asked >= AGAIN_SECONDS
+
     def _incomplete(self) -> list[HeldJob]:
         """Return the jobs of which the prolog did not know all: a job's name it never does."""
-        return [
-            held
-            for held in self._own()
-            if held.until is None
-            and _run(held) not in self._told
-            and not (held.job.account and held.job.name and self._one_kind(held))
-        ]
+        return [held for held in self._own() if held.until is None and self._due(held)]
 
     async def _complete(self) -> None:
-        """Ask the controller what the prolog did not know, once for each run of a job."""
+        """Ask the controller what the prolog did not know, of each run of a job."""
         wanted = self._incomplete()
         by_node: dict[str, list[HeldJob]] = {}
         for held in wanted:
             by_node.setdefault(held.node or self._node, []).append(held)
         for node, jobs in by_node.items():
             told = await self._controller.ask([held.job.job_id for held in jobs], node)
-            # What the controller does not know either is not asked for again.
+            # A name that the controller does not know either is not asked for again.
             self._told.update({_run(held): _of_cluster(told, held) for held in jobs})
+            self._told_at.update(dict.fromkeys(map(_run, jobs), self._clock.monotonic()))
         kept = {_run(held) for held in self._own()}
         self._told = {run: told for run, told in self._told.items() if run in kept}
+        self._told_at = {run: time for run, time in self._told_at.items() if run in kept}
 
     async def _ask(self) -> dict[str, HeldJob]:
         """Return the jobs that hold GPUs here; those that were there before now have an end."""
@@ -206,10 +225,13 @@ class Slurm:
             for job_id, told in told_of.items()
             if told.numbers or told.problem
         }
-        now = self._clock.time()
         for job_id, job in (self._asked or {}).items():
-            if job_id not in found and (job.until is None or now - job.until < ENDED_SECONDS):
-                found[job_id] = dataclasses.replace(job, until=job.until or now)
+            if job_id in found:
+                continue
+            if job.until is None and job_id in running and job_id not in told_of:
+                found[job_id] = job  # it was listed a moment ago, so it is not taken for ended
+            elif job.until is None or self._clock.time() - job.until < ENDED_SECONDS:
+                found[job_id] = dataclasses.replace(job, until=job.until or self._clock.time())
         return found
 
     def _owners(self, gpus: Sequence[GpuReading], told: Allocation) -> dict[int, str]:
@@ -259,7 +281,7 @@ def _by_slurm(held: HeldJob) -> bool:
     return held.numbers == "gres" and any(isinstance(name, int) for name in held.gpus)
 
 
-def _placed(held: HeldJob, devices: Devices | None) -> HeldJob:
+def _placed(held: HeldJob, devices: GresIndex | None) -> HeldJob:
     """Return a job with its GPUs by names that this node knows; the rest is not known."""
     if devices is None or not _by_slurm(held):
         return held
