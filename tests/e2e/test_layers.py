@@ -16,7 +16,7 @@ import yaml
 from gpumon.rules import Rendering, load, render
 from gpumon.rules.layers import LABEL, SENT
 from gpumon.thresholds import shipped
-from tests.support.fleet import (
+from tests.support.halls import (
     FIRING,
     HALLS,
     RECORDED,

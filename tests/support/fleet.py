@@ -1,167 +1,109 @@
-"""A fleet of a few nodes for servers that share it: what each node serves, and how it compares.
-
-Two clusters over three halls, and one job over all nodes; a GPU is lost, a rack is hot, a driver
-does not answer, and one node has other limits.
-"""
+"""A running ``gpumon simulate``, and a Prometheus configuration for it."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import http.server
-import re
-import threading
-from collections.abc import Iterator, Mapping
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import pytest
+import yaml
 
-from gpumon.rules.layers import LABEL
-from tests.expositions.record import record
-from tests.support.servers import Prometheus
-
-HALLS = ("h1", "h2", "h3")
-
-RECORDED = '{__name__=~"[a-z_]+:gpumon_.+"}'
-FIRING = 'ALERTS{alertstate="firing"}'
-
-OF_TIME = re.compile(r"gpumon_(gpu_sample_age|scrape_duration)_seconds|critical:gpumon_agents_down")
-"""What is another number at each look, whoever looks."""
+from gpumon.thresholds import shipped
+from tests.support.servers import answers, free_port, get, run, wait_for
 
 
-@dataclasses.dataclass(frozen=True)
-class Node:
-    """A node of two GPUs; ``changes`` are of its exposition, as regular expressions."""
+class RunningFleet:
+    """A simulated fleet over HTTP."""
 
-    name: str
-    hall: str
-    rack: str
-    changes: tuple[tuple[str, str], ...] = ()
+    def __init__(self, port: int, pid: int) -> None:
+        """Keep where it listens, and its process's id."""
+        self.address = f"127.0.0.1:{port}"
+        self.url = f"http://{self.address}"
+        self.pid = pid
 
-    @property
-    def labels(self) -> dict[str, str]:
-        """The labels of its target; each rack has nodes of two clusters."""
-        cluster = "alpha" if int(self.name[1:]) % 2 else "beta"
-        return {
-            "site": "s",
-            "hall": self.hall,
-            "row": "w",
-            "rack": self.rack,
-            "cluster": cluster,
-            "node_partition": "train",
-            "node": self.name,
-            "instance": f"{self.name}:9842",
-        }
+    def break_(self, faults: Sequence[str]) -> list[dict[str, Any]]:
+        """Let faults begin."""
+        request = urllib.request.Request(
+            f"{self.url}/faults",
+            data=json.dumps({"faults": list(faults)}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=10) as answer:
+            begun: list[dict[str, Any]] = json.load(answer)["faults"]
+        return begun
 
-    def exposition(self, text: str) -> str:
-        """Return what it serves: its boards are its own, and its jobs those of its neighbours."""
-        text = re.sub(r'((?:uuid|serial)="[^"]*)', rf"\1-{self.name}", text)
-        for pattern, value in self.changes:
-            text, count = re.subn(pattern, value, text, flags=re.MULTILINE)
-            assert count, pattern
-        return text
+    def metrics(self, node: str) -> str:
+        """Return a node's exposition."""
+        return get(f"{self.url}/nodes/{node}/metrics").text
 
-
-def all_of(family: str, value: str) -> tuple[str, str]:
-    """Return the change of all samples of a family."""
-    return rf"^({family}(?:{{.*}})?) \S+", rf"\1 {value}"
-
-
-LOST = (
-    (r'^(gpumon_gpu_state{gpu="0".*state="ok"}) 1', r"\1 0"),
-    (r'^(gpumon_gpu_state{(gpu="0".*)state="ok"}) 0', r'\1 0\ngpumon_gpu_state{\2state="lost"} 1'),
-    (r'^(gpumon_gpu_up{gpu="0".*}) 1', r"\1 0"),
-    (r'^(gpumon_node_gpus{state="ok"}) \S+', r'\1 1\ngpumon_node_gpus{state="lost"} 1'),
-)
-
-NODES = (
-    Node("n1", "h1", "r1"),
-    Node("n2", "h1", "r1", LOST),
-    Node("n3", "h1", "r2", (all_of("gpumon_gpu_temperature_margin_celsius", "2"),)),
-    Node("n4", "h1", "r2", (all_of("gpumon_gpu_temperature_margin_celsius", "3"),)),
-    Node("n5", "h2", "r1"),
-    Node("n6", "h2", "r1", (all_of("gpumon_gpu_power_limit_watts", "500"),)),
-    Node("n7", "h3", "r1"),
-    Node("n8", "h3", "r1", (all_of("gpumon_source_up", "0"),)),
-)
-
-SITE = """
-# TYPE gpumon_site_power_budget_watts gauge
-gpumon_site_power_budget_watts{level="site",name=""} 1000
-gpumon_site_power_budget_watts{level="hall",name="h1"} 100000
-gpumon_site_power_budget_watts{level="rack",name="r1"} 400
-"""
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the jobs that run."""
+        running: list[dict[str, Any]] = get(f"{self.url}/jobs").json()["jobs"]
+        return running
 
 
 @contextlib.contextmanager
-def serving(texts: Mapping[str, str]) -> Iterator[str]:
-    """Serve texts by path; yields the address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = texts[self.path].encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def expositions(folder: Path) -> dict[str, str]:
-    """Return what all nodes serve, and ``gpumon site``, by path; an agent serves it first."""
-    text = record(folder, "jobfiles")
-    return {f"/{node.name}": node.exposition(text) for node in NODES} | {"/site": SITE}
-
-
-def _target(address: str, path: str, labels: Mapping[str, str], job: str) -> dict[str, object]:
-    """Return the scrape of one path."""
-    return {
-        "job_name": f"{job}-{labels['instance']}",
-        "metrics_path": path,
-        "scrape_interval": "500ms",
-        "scrape_timeout": "500ms",
-        "static_configs": [{"targets": [address], "labels": {"job": job, **labels}}],
-    }
-
-
-def scrapes(address: str) -> list[dict[str, object]]:
-    """Return the scrapes of all of them."""
-    return [
-        *(_target(address, f"/{node.name}", node.labels, "gpumon") for node in NODES),
-        _target(address, "/site", {"site": "s", "instance": "s:9843"}, "gpumon-site"),
+def run_fleet(folder: Path, *args: str) -> Iterator[RunningFleet]:
+    """Run ``gpumon simulate``; waits until it answers."""
+    port = free_port()
+    argv = [
+        *(sys.executable, "-m", "gpumon", "simulate"),
+        *("--web.listen-address", f"127.0.0.1:{port}", *args),
     ]
+    with run(argv, folder / "simulate.log", env={"COLUMNS": os.environ.get("COLUMNS", "80")}) as p:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/-/healthy"), 60, "the fleet")
+        yield RunningFleet(port, p.pid)
 
 
-Series = dict[tuple[tuple[str, str], ...], float]
+def scaled(folder: Path, scale: int) -> Path:
+    """Write thresholds for agents under rules whose times are so many times shorter.
+
+    The window in which a job's GPU is idle is the agents' as well as the rules'.
+    """
+    file = folder / "agents.toml"
+    window = shipped().seconds("activity.idle_window") / scale
+    file.write_text(f'[activity]\nidle_window = "{window:g}s"\n', "utf-8")
+    return file
 
 
-def series(prometheus: Prometheus, query: str) -> Series:
-    """Return the values of what a query finds, without what each layer says of itself."""
-    return {
-        tuple(sorted(found["metric"].items())): float(found["value"][1])
-        for found in prometheus.query(query)
-        if LABEL not in found["metric"]
-        and found["metric"].get("alertname") != "Watchdog"
-        and not OF_TIME.search(found["metric"].get("__name__", ""))
+def fleet_config(
+    fleet: RunningFleet,
+    *,
+    cluster: str,
+    interval: str = "1s",
+    refresh: str = "1s",
+    rules: Path | None = None,
+    alertmanager: str | None = None,
+) -> str:
+    """Return a Prometheus configuration that scrapes a fleet and its site, as docs describe."""
+    config: dict[str, Any] = {
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": interval,
+            "evaluation_interval": interval,
+        },
+        "scrape_configs": [
+            {
+                "job_name": "gpumon",
+                "http_sd_configs": [{"url": f"{fleet.url}/sd", "refresh_interval": refresh}],
+            },
+            {
+                "job_name": "gpumon-site",
+                "metrics_path": "/site/metrics",
+                "static_configs": [
+                    {"targets": [fleet.address], "labels": {"cluster": cluster}},
+                ],
+            },
+        ],
     }
-
-
-def differences(whole: Series, parts: Series) -> list[str]:
-    """Return what is in one and not in the other, or is another number."""
-    return [
-        f"{dict(labels)}: {whole.get(labels)} of the whole, {parts.get(labels)} of the layers"
-        for labels in sorted({*whole, *parts})
-        if whole.get(labels) != pytest.approx(parts.get(labels), rel=1e-6)
-    ]
+    if rules is not None:
+        config["rule_files"] = [f"{rules}/*.yml"]
+    if alertmanager is not None:
+        config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
+    return yaml.safe_dump(config)
