@@ -101,7 +101,7 @@ def load_all(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup
 def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
     """Return the group that records on how many nodes which alert cannot fire.
 
-    It is made of the alerts themselves. Once in ten minutes, for it looks at a series of every GPU
+    It is made of the alerts themselves. Twice an hour, for it looks at a series of every GPU
     for each of them, and what a driver reports changes with its version.
     """
     rack = ", ".join((*PLACE, "cluster"))
@@ -112,7 +112,7 @@ def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
         ),
     )
     return RuleGroup(
-        file="monitor", name="gpumon-deaf", rules=rules, interval=scaled("10m", time_scale)
+        file="monitor", name="gpumon-deaf", rules=rules, interval=scaled("30m", time_scale)
     )
 
 
