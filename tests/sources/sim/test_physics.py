@@ -229,7 +229,8 @@ def test_stays_physical(
         assert inlet <= die.temperature <= model.thermal.shutdown
         assert not die.lost
         if ticks > TICKS_PER_SECOND:
-            assert die.mean_watts() <= max(1.3 * limit, floor)
+            # The second's first ticks may be those of a burst, over which a hot die leaks more.
+            assert die.mean_watts() <= max(1.35 * limit, floor)
 
 
 @pytest.mark.parametrize("stride", [1, STRIDE])
