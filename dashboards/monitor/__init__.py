@@ -7,7 +7,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from dashboards.kit import frame
 from dashboards.kit.frame import Row
-from dashboards.monitor import cost, coverage, now, silent, trust
+from dashboards.monitor import cost, coverage, fit, now, silent, trust
 
 
 def dashboard() -> Dashboard:
@@ -31,6 +31,7 @@ def dashboard() -> Dashboard:
             Row("Age and scrapes", coverage.age()),
             Row("What fails", coverage.failing()),
             Row("Alerts that cannot fire", coverage.alerts()),
+            Row("Whether Prometheus is as the rules assume", fit.fit()),
             Row("What the agents cost", cost.agents()),
             Row("What the rules cost Prometheus", cost.prometheus()),
             Row("How far joules can be trusted", trust.joules()),

@@ -132,7 +132,8 @@ def alerts() -> tuple[Panel, ...]:
             (
                 Column(
                     "Nodes",
-                    where("sum by (cluster, alert) ({0}) > 0", deaf),
+                    # Recorded every ten minutes, and Prometheus forgets a sample after five.
+                    where("sum by (cluster, alert) (last_over_time({0}[15m])) > 0", deaf),
                     style.thresholds(style.FINE),
                 ),
             ),

@@ -167,7 +167,12 @@ def test_a_prometheus_that_scrapes_this_agent_and_one_that_does_not(tmp_path: Pa
         config.write_text(f'[agent]\nweb.listen-address = "{agent.target}"\n')
         rules = tmp_path / "rules"
         subprocess.run(
-            [sys.executable, "-m", "gpumon", "rules", "export", "--to", str(rules)],
+            [
+                *(sys.executable, "-m", "gpumon", "rules", "export"),
+                "--time-scale=60",
+                "--to",
+                rules,
+            ],
             check=True,
             capture_output=True,
         )
@@ -177,12 +182,14 @@ def test_a_prometheus_that_scrapes_this_agent_and_one_that_does_not(tmp_path: Pa
         )
         with run_prometheus(tmp_path, scraping) as prometheus:
             wait_for(lambda: prometheus.value("sum(up)") == 1, 30, "the first scrape")
+            wait_for(lambda: prometheus.value("rules:gpumon_build:info") == 1, 30, "the rules")
             found = doctor("--prometheus", prometheus.url, config=config)
         assert found["agent"]["level"] == "pass"
         assert found["agent"]["evidence"].endswith(f"is ready, {__version__}")
         assert found["grafana"]["level"] == "skip"
         assert found["prometheus-scrape"]["level"] == "pass", found
         assert found["prometheus-rules"]["level"] == "pass", found
+        assert found["prometheus-series"]["level"] == "pass", found
         assert found["prometheus-clock"]["level"] == "pass"
         assert found["prometheus-alerts"]["level"] == "warn"
         other = tmp_path / "other"

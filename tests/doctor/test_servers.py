@@ -12,6 +12,7 @@ import pytest
 from gpumon.checks import Level
 from gpumon.doctor import Finding, judge_servers, servers
 from gpumon.doctor.facts import Grafana, Own, Prometheus, ServerReport
+from gpumon.rules.fit import Fit, Problem
 
 URL = "http://p:9090"
 OWN = Own(frozenset({"n17"}), frozenset({"10.0.0.7", "fd00::7"}), 9842)
@@ -45,13 +46,14 @@ def found(**changed: Any) -> dict[str, Finding]:
 
 
 def test_a_prometheus_that_has_everything_is_well() -> None:
-    """Five items, each with what shows it."""
+    """Six items, each with what shows it."""
     findings = found()
     assert {item: f.level for item, f in findings.items()} == {
         "prometheus": Level.PASS,
         "prometheus-scrape": Level.PASS,
         "prometheus-clock": Level.PASS,
         "prometheus-rules": Level.PASS,
+        "prometheus-series": Level.PASS,
         "prometheus-alerts": Level.PASS,
     }
     assert findings["prometheus-alerts"].evidence == "sent to http://am/api/v2/alerts"
@@ -158,6 +160,20 @@ def test_others_rules_are_nobodys_business_here() -> None:
     """Even where they fail."""
     groups = [*WELL.rules.rows, group("theirs", "x", health="err", lastError="no")]
     assert found(rules=ServerReport(groups))["prometheus-rules"].level is Level.PASS
+
+
+def test_what_is_not_as_the_rules_assume_is_said_with_what_to_do() -> None:
+    """It is wrong if numbers are; what could not be asked is missed."""
+    split = Problem("1 node has several targets", "scrape it once")
+    replica = Problem("2 nodes are scraped several times", "remove duplicates", wrong=False)
+    facts = dataclasses.replace(WELL, fit=Fit((split, replica)))
+    findings = [f for f in judge_servers.prometheus(facts) if f.item == "prometheus-series"]
+    assert [(f.level, f.evidence, f.next_step) for f in findings] == [
+        (Level.FAIL, "1 node has several targets", "scrape it once"),
+        (Level.WARN, "2 nodes are scraped several times", "remove duplicates"),
+    ]
+    silent = found(fit=ServerReport((), "no answer", "is it up?"))["prometheus-series"]
+    assert (silent.level, silent.missed, silent.evidence) == (Level.SKIP, True, "no answer")
 
 
 def test_alerts_that_reach_nobody_are_said() -> None:

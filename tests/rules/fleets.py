@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpumon.rules.fit import DOUBLED
 from tests.rules.test_odd_identities import exposition
 from tests.rules.test_promtool import RULES, groups
 
@@ -157,6 +158,12 @@ def of(found: Mapping[Labels, float], name: str) -> dict[Labels, float]:
         for labels, value in found.items()
         if ("__name__", name) in labels
     }
+
+
+def without_doubled(found: Mapping[Labels, float]) -> dict[Labels, float]:
+    """Return what is recorded, but not what says that members have several series."""
+    name = ("__name__", DOUBLED)
+    return {labels: value for labels, value in found.items() if name not in labels}
 
 
 def firing(found: Mapping[Labels, float]) -> list[dict[str, str]]:

@@ -61,7 +61,7 @@ class TestEachRule:
         """A cluster's or hall's series of one server of several would be a part, by its name."""
         at = {record.partition(":")[0] for record, layer in LAYERS.items() if layer == Layer.NODE}
         own = {"instance", "instance_job_id", "instance_serial", "uuid"}
-        assert at == own | {"rack", "rack_alert", "rack_model", "critical"}
+        assert at == own | {"rack", "rack_alert", "rack_digest", "rack_model", "rules", "critical"}
         critical = [r for r, layer in LAYERS.items() if layer == Layer.NODE and "critical:" in r]
         assert critical == ["critical:gpumon_rack_hot:value"]
 

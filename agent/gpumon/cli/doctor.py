@@ -106,7 +106,7 @@ def doctor(
         raise UsageError("--anonymous needs an archive", "name one with --bundle")
     file = _file(ctx)
     place, thresholds, configured = _configured(file)
-    asked = [*_prometheus(prometheus), *_grafana(grafana, token_file, thresholds)]
+    asked = [*_prometheus(prometheus, thresholds), *_grafana(grafana, token_file, thresholds)]
     place = dataclasses.replace(
         place,
         url=(url or place.url).rstrip("/"),
@@ -183,7 +183,7 @@ Asked = typing.Callable[[str], "Question[typing.Any]"]
 """A question of a server, about the agent at a URL."""
 
 
-def _prometheus(url: str | None) -> list[Asked]:
+def _prometheus(url: str | None, thresholds: Thresholds) -> list[Asked]:
     if url is None:
         return []
     from gpumon.doctor import Question, judge_servers, servers
@@ -198,7 +198,7 @@ def _prometheus(url: str | None) -> list[Asked]:
     def ask(agent: str) -> Question[Prometheus]:
         def gather() -> Prometheus:
             with client as api:
-                return servers.prometheus(api, servers.own(agent, url))
+                return servers.prometheus(api, servers.own(agent, url), thresholds)
 
         return Question("prometheus", gather, judge_servers.prometheus)
 

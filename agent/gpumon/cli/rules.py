@@ -209,15 +209,18 @@ def _must_ship(folder: Path, files: Iterable[str]) -> None:
 def check(files: tuple[str, ...], thresholds: Thresholds | None) -> int:
     """Check rule files, or without files the rules that ship; uses promtool if it is installed.
 
-    With prom:URL, list the alerts that cannot fire on some nodes of this Prometheus, because
-    their agents do not export what the alert reads (hardware, driver, rights, tier).
+    With prom:URL, list what is not as the rules assume in this Prometheus (a node, a level or a
+    rule that is there several times, thresholds other than the nodes'), and the alerts that cannot
+    fire on some nodes, because their agents do not export what the alert reads (hardware, driver,
+    rights, tier).
 
-    Exits with 1 if something is wrong with the rules, and 3 if a file or Prometheus cannot be read.
+    Exits with 1 if something is wrong with the rules, or if sums of this Prometheus are wrong, and
+    3 if a file or Prometheus cannot be read.
     """
     from gpumon.rules.check import problems_of_files, problems_of_ours
 
     if any(file.startswith("prom:") for file in files):
-        return _deaf(files, chosen(thresholds))
+        return _of_fleet(files, chosen(thresholds))
     paths = [Path(file) for file in files]
     problems = problems_of_files(paths) if paths else problems_of_ours(chosen(thresholds))
     for problem in problems.found:
@@ -226,24 +229,40 @@ def check(files: tuple[str, ...], thresholds: Thresholds | None) -> int:
     return 1 if problems.found else 0
 
 
-def _deaf(targets: tuple[str, ...], thresholds: Thresholds) -> int:
-    """Say which alerts cannot fire on which share of a fleet; UsageError for more than one."""
+def _of_fleet(targets: tuple[str, ...], thresholds: Thresholds) -> int:
+    """Say how a Prometheus fits the rules, and which alerts cannot fire on which share of it.
+
+    Raises UsageError for more than one target.
+    """
     import time
 
     from gpumon.errors import UsageError
     from gpumon.prometheus.api import PrometheusApi
     from gpumon.rules import load
     from gpumon.rules.deaf import deaf_alerts
-    from gpumon.views.rules import deaf_lines
+    from gpumon.rules.fit import fit
+    from gpumon.rules.levels import Levels
+    from gpumon.views.rules import deaf_lines, fit_lines
 
     if len(targets) > 1:
         raise UsageError("prom:URL beside others", "check one at a time")
+    groups = load(thresholds)
     with PrometheusApi(targets[0].removeprefix("prom:")) as api:
-        found = deaf_alerts(load(thresholds), lambda query: api.instant(query, time.time()))
-    for line in deaf_lines(found):
+        now = time.time()
+        deaf = deaf_alerts(groups, lambda query: api.instant(query, now))
+        fits = fit(
+            groups,
+            Levels(thresholds.levels),
+            lambda query: api.instant(query, now),
+            lambda: api.status("rules")[0].get("groups") or (),
+        )
+    for line in (*fit_lines(fits), *deaf_lines(deaf)):
         say(line)
-    say(found.verdict, err=True)
-    return 0
+    if fits.unasked:
+        say(fits.unasked, err=True)
+    say(fits.verdict, err=True)
+    say(deaf.verdict, err=True)
+    return 1 if fits.wrong else 0
 
 
 @rules.command("noise")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpumon.rules.fit import Fit
 from gpumon.workloads.slurm.gresindex import GresIndex
 
 
@@ -210,7 +211,7 @@ class Prometheus:
     """What a Prometheus has, beside what it should have.
 
     ``skew_seconds`` is by how much this machine's clock is ahead of it; ``ours`` the names of the
-    rules that ship, by their group.
+    rules that ship, by their group; ``fit`` how its series fit them, or why that is not known.
     """
 
     url: str
@@ -220,6 +221,7 @@ class Prometheus:
     rules: ServerReport
     alertmanagers: ServerReport
     skew_seconds: float | None = None
+    fit: Fit | ServerReport = dataclasses.field(default_factory=lambda: Fit(()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ def prometheus(facts: Prometheus) -> Iterator[Finding]:
     yield _or_missed("prometheus-scrape", facts.targets) or _scraped(facts)
     yield _clocks(facts)
     yield _or_missed("prometheus-rules", facts.rules) or _rules(facts)
+    yield from _fits(facts)
     yield _or_missed("prometheus-alerts", facts.alertmanagers) or _alerts(facts)
 
 
@@ -129,6 +130,18 @@ def _rules(facts: Prometheus) -> Finding:
     return good(
         "prometheus-rules", f"all {len(facts.ours)} groups are in {facts.url}, without errors"
     )
+
+
+def _fits(facts: Prometheus) -> Iterator[Finding]:
+    """Judge whether its targets, levels and rules are as the rules assume."""
+    item = "prometheus-series"
+    if isinstance(facts.fit, ServerReport):
+        yield missed(item, facts.fit.problem, facts.fit.next_step)
+        return
+    for one in facts.fit.found:
+        yield (bad if one.wrong else odd)(item, one.what, one.next_step)
+    if not facts.fit.found:
+        yield good(item, f"each node, level and rule is once in {facts.url}, with one thresholds")
 
 
 def _alerts(facts: Prometheus) -> Finding:

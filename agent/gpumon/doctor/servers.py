@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from gpumon.doctor import here
 from gpumon.doctor.facts import Grafana, Own, Prometheus, ServerReport
 from gpumon.errors import UnavailableError
 from gpumon.grafana.login import GrafanaLogin
 from gpumon.prometheus.api import PrometheusApi
-from gpumon.rules import Alert
+from gpumon.rules import Alert, load
+from gpumon.rules.fit import Fit, fit
+from gpumon.rules.levels import Levels
 from gpumon.thresholds import Thresholds, shipped
 
 
@@ -29,8 +32,8 @@ def own(agent_url: str, prometheus_url: str) -> Own:
     return Own(names, addresses - local, port)
 
 
-def prometheus(api: PrometheusApi, ours: Own) -> Prometheus:
-    """Ask a Prometheus for its targets, rules and Alertmanagers, and for its time."""
+def prometheus(api: PrometheusApi, ours: Own, thresholds: Thresholds) -> Prometheus:
+    """Ask a Prometheus for its targets, rules and Alertmanagers, its time, and how it fits ours."""
     targets, date = _told(api, "targets?state=active", "activeTargets")
     now = time.time()
     rules, _ = _told(api, "rules", "groups")
@@ -43,7 +46,28 @@ def prometheus(api: PrometheusApi, ours: Own) -> Prometheus:
         rules,
         alertmanagers,
         None if date is None else now - date,
+        _fit(api, rules, thresholds),
     )
+
+
+def _fit(api: PrometheusApi, rules: ServerReport, thresholds: Thresholds) -> Fit | ServerReport:
+    """Ask whether a Prometheus is as the rules assume, by its series and the rules it has."""
+    now = time.time()
+
+    def loaded() -> Sequence[Mapping[str, Any]]:
+        if rules.problem:
+            raise UnavailableError(rules.problem, rules.next_step)
+        return rules.rows
+
+    try:
+        return fit(
+            load(thresholds),
+            Levels(thresholds.levels),
+            lambda query: api.instant(query, now),
+            loaded,
+        )
+    except UnavailableError as error:
+        return ServerReport((), error.problem, error.next_step)
 
 
 def _told(api: PrometheusApi, path: str, key: str) -> tuple[ServerReport, float | None]:
@@ -55,8 +79,6 @@ def _told(api: PrometheusApi, path: str, key: str) -> tuple[ServerReport, float 
 
 
 def _shipped_rules() -> Mapping[str, frozenset[str]]:
-    from gpumon.rules import load
-
     return {
         group.name: frozenset(
             rule.alert if isinstance(rule, Alert) else rule.record for rule in group.rules
@@ -70,10 +92,11 @@ def grafana(access: GrafanaLogin, thresholds: Thresholds) -> Grafana:
 
     They would be pushed with a site's thresholds in them.
     """
+    from gpumon.grafana import shipped as dashboards
     from gpumon.grafana.api import connect
     from gpumon.grafana.push import changes_in
-    from gpumon.grafana.shipped import FOLDER, load
 
     with connect(access) as server:
-        _, changes = changes_in(server, load((), thresholds), FOLDER, None)
+        ours = dashboards.load((), thresholds)
+        _, changes = changes_in(server, ours, dashboards.FOLDER, None)
     return Grafana(access.url, tuple(change.kind.value for change in changes))

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from gpumon.rules import fit
 from gpumon.rules.feeds import DEAF, DEAF_BY_RACK, deaf_nodes
 from gpumon.rules.lasting import outlasting, recorded_name
 from gpumon.rules.layers import Layer
@@ -83,7 +84,7 @@ def load(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ..
     if the site's file sets something of an alert that does not exist.
     """
     groups = only_enabled(load_all(thresholds, time_scale))
-    return (*groups, _deaf(groups, time_scale))
+    return (*groups, _deaf(groups, time_scale), _fit(thresholds, time_scale))
 
 
 def load_all(thresholds: Thresholds, time_scale: float = 1.0) -> tuple[RuleGroup, ...]:
@@ -113,6 +114,19 @@ def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
     )
     return RuleGroup(
         file="monitor", name="gpumon-deaf", rules=rules, interval=scaled("30m", time_scale)
+    )
+
+
+def _fit(thresholds: Thresholds, time_scale: float) -> RuleGroup:
+    """Return the group that records whether a Prometheus is as the rules assume.
+
+    It is made of the levels, and says which thresholds the rules have.
+    """
+    return RuleGroup(
+        file="monitor",
+        name="gpumon-fit",
+        rules=fit.recordings(thresholds),
+        interval=scaled("1m", time_scale),
     )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gpumon.documents.write import json_text
 from gpumon.rules.deaf import Deafness
+from gpumon.rules.fit import Fit
 from gpumon.rules.model import Alert
 from gpumon.rules.noise import Noise
 from gpumon.rules.own import differences
@@ -89,6 +90,11 @@ def deaf_lines(found: Deafness) -> list[str]:
         f"{one.alert} cannot fire on {one.nodes} of {found.nodes} nodes: it needs {one.needs}"
         for one in found.found
     ]
+
+
+def fit_lines(found: Fit) -> list[str]:
+    """Return a line for each thing that is not as the rules assume, with the next step."""
+    return [f"{one.what}. Next: {one.next_step}" for one in found.found]
 
 
 def noise_lines(found: Noise, top: int) -> list[str]:
