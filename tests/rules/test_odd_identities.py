@@ -87,10 +87,11 @@ _SETS = ("throttle_reasons", "energy_suspect")
 
 def gpu(index: int, uuid: str) -> GpuReading:
     """Return a GPU with a value for every metric; two of a node are different boards."""
+    read = {field.name for field in dataclasses.fields(GpuReading)}  # the rest follows from it
     values = {
         m.field: filled(m)
         for m in group_of(GpuReading).metrics
-        if m.field not in ("identity", "state", "up")
+        if m.field in read - {"identity", "state"}
     }
     model = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")[index]
     identity = GpuIdentity(index, uuid, model, "Hopper", f"165{index}", f"{index}", index, "9", "9")
