@@ -10,7 +10,7 @@ from dashboards.kit.promql import ANYWHERE, aggregate, fleet, select, where
 from dashboards.kit.tables import Column, Key
 
 RULES = select("rules:gpumon_build:info", ANYWHERE)
-"""The rules' own release and thresholds; Prometheus has them of no cluster."""
+"""The rules' own release and thresholds, of no cluster; without it nothing can be compared."""
 
 
 def fit() -> tuple[Panel, ...]:
@@ -51,7 +51,7 @@ def _other_thresholds() -> Panel:
         (
             Column(
                 "Nodes",
-                where("sum by (digest) ({0} unless on (digest) {1})", nodes, RULES),
+                where("sum by (digest) ({0} unless on (digest) {1} and on () {1})", nodes, RULES),
                 style.thresholds(style.WARNING),
             ),
         ),
@@ -69,6 +69,12 @@ def _other_versions() -> Panel:
             "agent does not, at a higher cost; alerts on metrics that are new do not fire there.",
         ),
         Size(8, 9),
-        {"agents": where("sum({0} unless on (version) {1}) or 0 * sum({0})", agents, RULES)},
+        {
+            "agents": where(
+                "sum({0} unless on (version) {1} and on () {1}) or 0 * sum({0} and on () {1})",
+                agents,
+                RULES,
+            )
+        },
         thresholds=style.ANY_WARNING,
     )

@@ -87,8 +87,8 @@ def test_a_label_or_a_replica_changes_nothing(promtool: str, tmp_path: Path) -> 
     assert {"GpuXidCritical", "PowerOverBudget", "GpuNeedsReset"} <= fired
     for case, one in zip(NOBODY_THOUGHT_OF, found, strict=True):
         assert without_doubled(one) == plain, case
-        replicas = NOBODY_THOUGHT_OF[case][1]
-        assert of(one, DOUBLED) == ({(("level", "target"),): 3} if len(replicas) > 1 else {}), case
+        doubled = {(("level", "target"),): len(ROW)} if len(NOBODY_THOUGHT_OF[case][1]) > 1 else {}
+        assert of(one, DOUBLED) == doubled, case
 
 
 def test_a_rack_of_two_clusters_has_one_sum(promtool: str, tmp_path: Path) -> None:
