@@ -7,7 +7,7 @@ asked of it. The same eight GPUs, two of them held by a job, one of these two id
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,20 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from gpumon.model import Tier
+from gpumon.model.catalogue import rows
+from gpumon.rules import Alert, RecordingRule, RuleGroup, load
+from gpumon.rules.feeds import ALWAYS, Need, needs
+from gpumon.rules.model import Rule
+from gpumon.thresholds import shipped
 from tests.expositions.record import record
+from tests.rules.fleets import Labels, firing, vectors
+from tests.rules.test_layers import named
 from tests.rules.test_promtool import RULES, groups, run
 from tests.support.servers import ROOT, require
 
-OLDER = ROOT / "tests" / "expositions" / "1f1d492.prom"
+EXPOSITIONS = ROOT / "tests" / "expositions"
+OLDER = "1f1d492"
 MINUTES = 30
 
 FLEETS = ("older older", "older newer", "newer newer")
@@ -48,9 +57,15 @@ GROWTH = {"gpumon_node_gpu_energy_joules_total": 8}
 
 @pytest.fixture(scope="module")
 def expositions(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """What the older agent served, and what this one serves."""
-    newer = record(tmp_path_factory.mktemp("newer"), "jobfiles")
-    return {"older": OLDER.read_text("utf-8"), "newer": newer}
+    """What the older agent served, and what this one serves, on a node that is well and sick."""
+    found = {}
+    for sick, ending in ((False, ""), (True, "-sick")):
+        older = (EXPOSITIONS / f"{OLDER}{ending}.prom").read_text("utf-8")
+        # Slurm's collector read the job files then.
+        found[f"older{ending}"] = older.replace('manager="slurm"', 'manager="pbs"')
+        folder = tmp_path_factory.mktemp("newer")
+        found[f"newer{ending}"] = record(folder, "jobfiles", sick=sick)
+    return found
 
 
 def series(number: int, exposition: str) -> Iterator[dict[str, str]]:
@@ -77,9 +92,8 @@ def checks(expected: Mapping[str, float]) -> Iterator[dict[str, Any]]:
         }
 
 
-def write(folder: Path, texts: list[str], expected: Mapping[str, float]) -> Path:
-    """Write a file for promtool that evaluates every rule on some nodes."""
-    inputs = [each for number, text in enumerate(texts) for each in series(number, text)]
+def write(folder: Path, fleets: Sequence[list[str]], asked: Sequence[dict[str, Any]]) -> Path:
+    """Write a file for promtool that evaluates every rule on the nodes of some fleets."""
     document = {
         "rule_files": [str(path) for path in sorted(RULES.glob("*.yml"))],
         "evaluation_interval": "1m",
@@ -87,9 +101,10 @@ def write(folder: Path, texts: list[str], expected: Mapping[str, float]) -> Path
         "tests": [
             {
                 "interval": "1m",
-                "input_series": inputs,
-                "promql_expr_test": list(checks(expected)),
+                "input_series": [one for n, text in enumerate(texts) for one in series(n, text)],
+                "promql_expr_test": list(asked),
             }
+            for texts in fleets
         ],
     }
     file = folder / "fleet.yml"
@@ -106,7 +121,7 @@ def test_a_fleet_is_the_same_whatever_agents_it_has(
     """Levels, joules and jobs: rules fall back on the GPUs if the agent does not add them up."""
     texts = [expositions[agent] for agent in fleet.split()]
     expected = {**EXPECTED, "cluster:gpumon_gpu_energy_joules:rate5m": 16 / 60}
-    run(require("promtool"), write(tmp_path, texts, expected))
+    run(require("promtool"), write(tmp_path, [texts], list(checks(expected))))
 
 
 @pytest.mark.e2e
@@ -124,4 +139,114 @@ def test_an_agents_own_sums_are_what_rules_read(
         for name, value in EXPECTED.items()
         if re.search("held|power_limit_watts|job_power|job_gpus", name)
     }
-    run(require("promtool"), write(tmp_path, [text], expected))
+    run(require("promtool"), write(tmp_path, [[text]], list(checks(expected))))
+
+
+GROWN = "10m"
+BILL = (
+    "instance:gpumon_unallocated_energy_joules:sum",
+    "instance_job_id:gpumon_job_gpu_energy_joules:sum",
+    "instance_job_id:gpumon_job_idle_energy_joules:sum",
+    "instance_job_id:gpumon_job_gpu_seconds:sum",
+)
+"""What reports and bills are made of: totals since the agents began, so their growth counts."""
+
+NOT_OF_THE_GPUS = (
+    r"[a-z_]+:gpumon_(agent_|collectors_failing|gpu_sample_age|nodes_by_thresholds|nodes_deaf).*"
+    r"|rack_digest:.*|[a-z_]+:gpumon_.*_seconds:sum|[a-z_]+:gpumon_.*energy_joules:sum"
+)
+"""What the agents themselves are, and totals."""
+
+ONLY_OF_OLDER_AGENTS = r"instance_job_id:gpumon_job_(power|gpus|activity|idle_gpus).*"
+"""Sums of a node's job that a newer agent serves itself."""
+
+NEWER = {"ClockWrong": "gpumon_clock_synchronized"}
+"""Alerts on what older agents do not know, with the metric."""
+
+
+def compared(samples: Mapping[Labels, float]) -> dict[Labels, float]:
+    """Return what must be equal: a 0 of what another agent leaves out is no difference."""
+    return {
+        labels: round(value, 6)
+        for labels, value in samples.items()
+        if round(value, 6)
+        and dict(labels).get("alertname") not in NEWER
+        and dict(labels).get("reason") != "sync_boost"  # at the full tier now
+        and not re.fullmatch(
+            f"{NOT_OF_THE_GPUS}|{ONLY_OF_OLDER_AGENTS}", dict(labels).get("__name__", "")
+        )
+    }
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(300)
+def test_a_sick_fleet_has_the_same_series_alerts_and_bill(
+    tmp_path: Path, expositions: Mapping[str, str]
+) -> None:
+    """GPUs that are lost, hot, to be reset, outside their fabric: whatever agents say so."""
+    fleets = [[expositions[f"{agent}-sick"] for agent in fleet.split()] for fleet in FLEETS]
+    growth = (f'label_replace({n} - {n} offset {GROWN}, "bill", "{n}", "", "")' for n in BILL)
+    asked = ('{__name__=~"[a-z_]+:gpumon.+|ALERTS"}', " or ".join(growth))
+    file = write(tmp_path, fleets, [{"expr": one, "eval_time": "25m"} for one in asked])
+    found = vectors(require("promtool"), file)
+    assert len(found) == len(asked) * len(fleets)
+    recorded, bills = [compared(one) for one in found[::2]], found[1::2]
+    assert recorded[0] == recorded[1] == recorded[2]
+    assert compared(bills[0]) == compared(bills[1]) == compared(bills[2])
+    assert {dict(labels)["bill"] for labels in bills[0]} == {*BILL}
+    fired = {each["alertname"] for each in firing(found[0])}
+    assert fired >= {"GpuLost", "GpuNeedsReset", "GpuHardwareSlowdown", "FabricNotReady"}
+
+
+ABOUT_AGENTS = {"gpumon-fit", "gpumon-deaf"}
+"""Groups that record what agents lack."""
+
+
+def needs_of(rule: Rule, newer: frozenset[str]) -> tuple[Need, ...]:
+    """Return what a rule reads of an agent itself, one need or another; none if nothing."""
+    # Series that come with a job say themselves whether an agent has them.
+    expr = re.sub(rf"\b({'|'.join(newer)})\b", "gpumon_node_gpus_held", rule.expr)
+    alone = Alert(alert="X", expr=expr, severity="", team="", summary="", description="", action="",
+                  why="")  # fmt: skip
+    return needs([RuleGroup(file="", name="", rules=(alone,))]).get("X", ())
+
+
+def without_fallback(rules: Iterable[Rule]) -> set[str]:
+    """Return the rules that have no value without a metric that older agents do not serve."""
+    known = frozenset((EXPOSITIONS / f"{OLDER}.metrics").read_text("utf-8").split())
+    newer = frozenset(metric.name for _, metric in rows(Tier.STANDARD)) - known
+    assert known >= ALWAYS
+    assert {"gpumon_node_gpus_held", *NEWER.values()} <= newer
+    return {
+        named(rule)
+        for rule in rules
+        if (needed := needs_of(rule, newer))
+        and all(any(selector.metric in newer for selector in need) for need in needed)
+    }
+
+
+def test_what_older_agents_do_not_serve_has_a_fallback() -> None:
+    """Every rule can do with what the release served, or is an alert that is listed as newer."""
+    groups = [group for group in load(shipped()) if group.name not in ABOUT_AGENTS]
+    assert without_fallback(rule for group in groups for rule in group.rules) == NEWER.keys()
+
+
+@pytest.mark.parametrize(
+    ("expr", "found"),
+    [
+        ("max by (job_id) (gpumon_job_gpus) > 0", True),
+        ("gpumon_node_gpus_active * on (instance) group_left () gpumon_gpus", True),
+        ("gpumon_node_gpus_active or sum by (instance) (gpumon_gpu_processes)", False),
+        ("gpumon_gpu_processes unless gpumon_job_gpus", False),
+    ],
+)
+def test_a_rule_without_a_fallback_is_found(expr: str, *, found: bool) -> None:
+    """A value of a job counts too, which agents without jobs do not serve either."""
+    assert without_fallback([RecordingRule(record="a:b:c", expr=expr)]) == (
+        {"a:b:c"} if found else set()
+    )
+
+
+def test_alerts_that_are_newer_are_listed_as_deaf_on_older_agents() -> None:
+    """By the list of the alerts that cannot fire."""
+    assert needs(load(shipped())).keys() >= NEWER.keys()
