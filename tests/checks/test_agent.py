@@ -12,6 +12,13 @@ from gpumon.documents.snapshot import from_document, to_document
 from gpumon.model import AgentFacts, NvswitchReading
 from tests.checks.test_checks import AGENT, NODE, TIME, observed, verdicts
 
+SWITCH = NvswitchReading(
+    nvswitch=3,
+    pci_bus_id="0000:05:00",
+    sxid_errors={("20034", "fatal"): 1},
+    sxid_last_timestamp_seconds={"20034": TIME - 86_400},
+)
+
 
 class TestAgent:
     """What only the node's agent knows."""
@@ -50,6 +57,20 @@ class TestAgent:
                 "fail",
                 "NVSwitch 3: fatal SXid 20034 60 s ago",
                 "NvswitchFatalError",
+            ),
+            (
+                "nvswitch",
+                {"nvswitches": (dataclasses.replace(SWITCH, sxid_unresolved={"20034": 1}),)},
+                "fail",
+                "NVSwitch 3: fatal SXid 20034 24 h ago",
+                "NvswitchFatalError",
+            ),
+            (
+                "nvswitch",
+                {"nvswitches": (dataclasses.replace(SWITCH, sxid_unresolved={"20034": 0}),)},
+                "pass",
+                "none since the last reset",
+                "",
             ),
         ],
     )

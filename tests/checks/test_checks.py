@@ -427,6 +427,18 @@ class TestXids:
         found = verdict({"xid_last_timestamp_seconds": {"79": TIME - 901}}, "xid")
         assert (found.level, found.evidence) == (Level.PASS, "none in the last 15 min")
 
+    @pytest.mark.parametrize(
+        ("unresolved", "ago", "level"),
+        [(1, 86_400, Level.FAIL), (0, 60, Level.PASS)],
+    )
+    def test_one_that_asks_for_a_reset_counts_until_there_was_one(
+        self, unresolved: int, ago: float, level: Level
+    ) -> None:
+        """As the agent remembers, for a day if need be; and a moment after it is over."""
+        times = {"79": TIME - ago}
+        changes = {"xid_last_timestamp_seconds": times, "xid_unresolved": {"79": unresolved}}
+        assert verdict(changes, "xid").level is level
+
     def test_every_one_that_wakes_somebody_fails(self) -> None:
         """And names the alert that would."""
         for code, known in xids().items():

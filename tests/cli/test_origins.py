@@ -48,6 +48,7 @@ OWN = {
     "energy_divergence_ratio",
     "xid_errors",
     "xid_last_timestamp_seconds",
+    "xid_unresolved",
     "xid_events",
 }
 """What gpumon works out or remembers itself, whichever GPU it is."""

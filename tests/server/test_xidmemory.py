@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpumon.ledger.measure import Epoch
 from gpumon.model import GpuIdentity, GpuReading, GpuState, SxidEvent, XidEvent
 from gpumon.model.events import BUS, LOG, NVML
 from gpumon.server.xidmemory import SAME_SECONDS, XidMemory
@@ -273,3 +274,97 @@ def test_a_flood_is_counted_in_full_and_logged_in_short(
     clock.pass_(61)
     assert told(memory).xid_errors == {"45": 1000}
     assert "990 more in a minute" in caplog.text
+
+
+def switches(memory: XidMemory) -> dict[str, int] | None:
+    """Return which SXids of the one NVSwitch wait for a reset."""
+    (switch,) = memory.nvswitches()
+    return dict(switch.sxid_unresolved or {})
+
+
+FATAL = SxidEvent(900, 20034, "0000:87:00", 0, fatal=True)
+
+
+def test_an_xid_that_asks_for_a_reset_waits_for_one(memory: XidMemory) -> None:
+    """However long; what asks for nothing, and another GPU's reset, is no part of it."""
+    memory.observe([xid(900, 79), xid(900, 48), xid(900, 13)])
+    assert told(memory).xid_unresolved == {"48": 1, "79": 1}
+    memory.was_reset("GPU-another", 2000)
+    assert told(memory).xid_unresolved == {"48": 1, "79": 1}
+    memory.was_reset("GPU-3", 2000)
+    assert told(memory).xid_unresolved == {"48": 0, "79": 0}
+    memory.observe([xid(2100, 48)])
+    assert told(memory).xid_unresolved == {"48": 1, "79": 0}
+
+
+def test_what_is_heard_late_of_before_a_reset_asks_for_nothing(memory: XidMemory) -> None:
+    """The log may be read after the GPU was, by an agent that comes back."""
+    memory.was_reset("GPU-3", 950)
+    memory.switches_were_reset(950)
+    memory.observe([xid(900, 79), FATAL])
+    assert told(memory).xid_unresolved == {"79": 0}
+    assert switches(memory) == {"20034": 0}
+
+
+@pytest.mark.parametrize(
+    ("later", "unresolved"),
+    [
+        (Epoch("one", "7"), 1),
+        (Epoch("two", "7"), 0),
+        (Epoch("one", "8"), 0),
+        (Epoch("", ""), 1),
+    ],
+)
+def test_a_boot_and_a_load_of_the_driver_end_it(
+    tmp_path: Path, clock: FakeClock, later: Epoch, unresolved: int
+) -> None:
+    """Of GPUs and NVSwitches, over a restart of the agent; one that is not known is no other."""
+    state = StateFile(tmp_path / "state.db")
+    before = XidMemory(state, clock, epoch=lambda: Epoch("one", "7"))
+    before.identify([GPU])
+    before.observe([xid(900, 79), FATAL])
+    state.close()
+    state = StateFile(tmp_path / "state.db")
+    after = XidMemory(state, clock, epoch=lambda: later)
+    after.identify([GPU])
+    assert told(after).xid_unresolved == {"79": unresolved}
+    assert switches(after) == {"20034": unresolved}
+    state.close()
+    again = XidMemory(StateFile(tmp_path / "state.db"), clock, epoch=lambda: later)
+    assert told(again).xid_unresolved == {"79": unresolved}
+    assert switches(again) == {"20034": unresolved}
+
+
+def test_an_earlier_boots_xids_ask_for_nothing(tmp_path: Path) -> None:
+    """A log file may hold them; what came while the agent was down in this boot counts."""
+    clock = FakeClock()
+    clock._time = 100_000.0
+    memory = XidMemory(StateFile(None), clock, uptime=lambda: 1000.0)
+    memory.identify([GPU])
+    memory.observe([xid(98_000, 79), xid(99_500, 48)])
+    assert told(memory).xid_unresolved == {"48": 1, "79": 0}
+
+
+def test_a_first_look_at_a_log_does_not_ask_for_what_is_long_past(tmp_path: Path) -> None:
+    """Whether the GPU was reset meanwhile nobody knows; an agent that was there before goes on."""
+    clock = FakeClock()
+    clock._time = 1_000_000.0
+    path = tmp_path / "state.db"
+    state = StateFile(path)
+    first = XidMemory(state, clock)
+    first.identify([GPU])
+    first.observe([xid(10_000, 79), xid(999_000, 48)], "read so far")
+    assert told(first).xid_unresolved == {"48": 1, "79": 0}
+    state.close()
+    clock._time = 2_000_000.0
+    second = XidMemory(StateFile(path), clock)
+    second.observe([xid(1_500_000, 79)])
+    assert told(second).xid_unresolved == {"48": 1, "79": 1}
+
+
+def test_what_waits_for_its_gpu_waits_for_its_reset(memory: XidMemory, clock: FakeClock) -> None:
+    """An Xid at an address goes over to the GPU with all that is known of it."""
+    memory = XidMemory(StateFile(None), clock)
+    memory.observe([xid(900, 79)])
+    memory.identify([GPU])
+    assert told(memory).xid_unresolved == {"79": 1}

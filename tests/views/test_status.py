@@ -129,6 +129,8 @@ def test_jobs_users_and_the_last_xid_have_their_columns(snapshot: Snapshot) -> N
     lines = shown(held)
     row = next(line for line in lines if line.split()[0] == "1")
     assert all(words in row for words in ("4711", "ada", "94, 2 h ago"))
+    waits = {"xid_unresolved": {"79": 1}, "xid_last_timestamp_seconds": {"79": 0.0, "13": 9e9}}
+    assert "d ago, no reset since" in "\n".join(shown(changed(held, 1, **waits)))
     bare = "\n".join(shown(changed(snapshot, 1, held_by=())))
     assert "last Xid" not in bare
     assert "job" not in bare

@@ -44,8 +44,8 @@ def xid_address(seen: Observation) -> Iterator[Finding]:
 
 @node_check(
     name="nvswitch",
-    title="no fatal error of an NVSwitch in the last minutes",
-    fails="a fatal SXid of an NVSwitch in the last minutes",
+    title="no fatal error of an NVSwitch since the last reset",
+    fails="a fatal SXid of an NVSwitch, until a reboot, or a release and resume",
     alerts=("NvswitchFatalError",),
     thresholds=("xid.recent",),
 )
@@ -61,9 +61,10 @@ def nvswitch(seen: Observation) -> Iterator[Finding]:
     window = seen.seconds("xid.recent")
     for switch in agent.nvswitches:
         last = switch.sxid_last_timestamp_seconds or {}
+        unresolved = switch.sxid_unresolved or {}
         for code, severity in sorted(switch.sxid_errors or {}):
             ago = seen.snapshot.time - last.get(code, -math.inf)
-            if severity == "fatal" and ago < window:
+            if severity == "fatal" and unresolved.get(code, ago < window):
                 yield Finding(
                     Level.FAIL,
                     f"NVSwitch {switch.nvswitch}: fatal SXid {code} {format_age(max(0.0, ago))} "
@@ -71,7 +72,7 @@ def nvswitch(seen: Observation) -> Iterator[Finding]:
                     "Drain the node, restart the fabric manager or reboot; then the baseboard.",
                     "NvswitchFatalError",
                 )
-    yield passed(f"none in the last {format_age(window)}")
+    yield passed("none since the last reset")
 
 
 @gpu_check(

@@ -117,9 +117,9 @@ def _asked_for(gpu: GpuReading, seen: Observation) -> str:
 
 @gpu_check(
     name="xid",
-    title="no Xid of the hardware or the driver in the last minutes",
-    fails="a critical Xid in the last minutes",
-    warns="another one of the hardware or the driver; an application's passes",
+    title="no Xid waits for a reset, and none of the hardware or the driver in the last minutes",
+    fails="a critical Xid, until the GPU was reset or the node rebooted",
+    warns="another one of the hardware or the driver in the last minutes; an application's passes",
     of_state=True,
     alerts=(
         *("GpuXidReboot", "GpuXidCritical", "GpuGspTimeout"),
@@ -128,7 +128,7 @@ def _asked_for(gpu: GpuReading, seen: Observation) -> str:
     thresholds=("xid.recent",),
 )
 def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
-    """Judge the Xids of the last minutes: by their severity, unless they are an application's."""
+    """Judge the Xids that ask for a reset and had none, and those of the last minutes."""
     if seen.snapshot is not None and not has_xids(seen.snapshot.source.source):
         yield skipped("GPUs of this kind have no Xids")
         return
@@ -136,10 +136,11 @@ def xids(gpu: GpuReading, seen: Observation) -> Iterator[Finding]:
         yield skipped(NO_AGENT)
         return
     window = seen.seconds("xid.recent")
+    unresolved = gpu.xid_unresolved or {}
     fresh = {
         int(code): seen.snapshot.time - last
         for code, last in (gpu.xid_last_timestamp_seconds or {}).items()
-        if seen.snapshot.time - last < window
+        if (unresolved[code] if code in unresolved else seen.snapshot.time - last < window)
     }
     for code in sorted(fresh):
         yield _of_xid(xid(code), fresh[code])

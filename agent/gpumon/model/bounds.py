@@ -181,7 +181,7 @@ _REMEMBERED = "counted by gpumon of Xids that passed"
 
 _NO_BOUND: Mapping[type, Mapping[str, str]] = {
     GpuReading: dict.fromkeys(
-        ("xid_errors", "xid_last_timestamp_seconds", "xid_events"), _REMEMBERED
+        ("xid_errors", "xid_last_timestamp_seconds", "xid_unresolved", "xid_events"), _REMEMBERED
     )
 }
 

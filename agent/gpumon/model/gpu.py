@@ -415,6 +415,12 @@ class GpuReading(GpuDetail):
     xid_last_timestamp_seconds: Mapping[str, float] | None = gauge(
         "Time of the last Xid of this code.", tier=Tier.CORE, labels=["xid"]
     )
+    xid_unresolved: Mapping[str, int] | None = gauge(
+        "1 if the last Xid of this code asks for a reset or a reboot, and there was none since; 0 "
+        "after it. Of codes that ask for nothing there is none.",
+        tier=Tier.CORE,
+        labels=["xid"],
+    )
     xid_events: Mapping[str, int] | None = counter(
         "Xids of this GPU by class: whether an application, the driver or the hardware is the "
         "first suspect. Starts at 0.",

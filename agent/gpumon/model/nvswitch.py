@@ -24,6 +24,12 @@ class NvswitchReading:
     sxid_last_timestamp_seconds: Mapping[str, float] | None = gauge(
         "Time of the last SXid of this code.", tier=Tier.CORE, labels=["sxid"]
     )
+    sxid_unresolved: Mapping[str, int] | None = gauge(
+        "1 if the last SXid of this code was fatal, and the driver was not loaded again, nor the "
+        "GPUs released and taken up again, since; 0 after that.",
+        tier=Tier.CORE,
+        labels=["sxid"],
+    )
 
     @property
     def label_values(self) -> tuple[str, ...]:

@@ -40,8 +40,10 @@ _KERNEL_LOG = 'gpumon_collector_success{collector="kernel_log"}'
 _BORN_LATER = {
     "gpumon_gpu_xid_errors_total": "gpumon_gpu_xid_events_total",
     "gpumon_gpu_xid_last_timestamp_seconds": "gpumon_gpu_xid_events_total",
+    "gpumon_gpu_xid_unresolved": "gpumon_gpu_xid_events_total",
     "gpumon_nvswitch_sxid_errors_total": _KERNEL_LOG,
     "gpumon_nvswitch_sxid_last_timestamp_seconds": _KERNEL_LOG,
+    "gpumon_nvswitch_sxid_unresolved": _KERNEL_LOG,
     "gpumon_unattributed_xids": _KERNEL_LOG,
     "gpumon_gpu_energy_suspect": 'gpumon_gpu_energy_info{method="counter"}',
     "gpumon_job_gpu_share": _JOBS,

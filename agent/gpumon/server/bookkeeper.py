@@ -43,6 +43,10 @@ class BookKeeper:
             self._chronicle.corrected(*correction)
         return self._ledger.holders()
 
+    def began_again(self) -> frozenset[str]:
+        """Return the GPUs (uuids) whose energy counter began again in the last tick."""
+        return frozenset(uuid for uuid, _, why in self._ledger.corrected() if why == "reset")
+
     def state(self) -> LedgerState:
         """Return the ledger as it stands."""
         return self._ledger.state()

@@ -30,6 +30,7 @@ from gpumon.server import selfreport
 from gpumon.server.history import PowerHistory
 from gpumon.server.lastword import LastWord
 from gpumon.server.parts import NodeParts
+from gpumon.server.repairs import Repairs
 from gpumon.server.xidmemory import owner_of
 from gpumon.thresholds import Thresholds
 
@@ -60,6 +61,7 @@ class Node:
         self._clock = clock
         self._last = LastWord(name, source, interval=interval, clock=clock)
         self._derivation = Derivation()
+        self._repairs = Repairs(parts.xids)
         self._history = PowerHistory()
         self._restarts = 0
         self._errors: tuple[str, ...] = ()
@@ -108,6 +110,7 @@ class Node:
     def resume(self) -> None:
         """Take note that they are read again; until the first word they are not known."""
         self._last.resume()
+        self._repairs.resumed(self._clock.time())
         self._parts.chronicle.note("order", "resumed: the GPUs are read again")
 
     def look(self) -> None:
@@ -192,7 +195,9 @@ class Node:
 
     def _known(self, snapshot: Snapshot) -> dict[str, dict[str, Any]]:
         """Return what else is known of each GPU, by its uuid and its reading's fields."""
-        holders = self._parts.books.enter(snapshot) if self._parts.books else {}
+        books = self._parts.books
+        holders = books.enter(snapshot) if books else {}
+        self._repairs.observe(snapshot, books.began_again() if books else (), self._clock.time())
         remembered = self._parts.xids.remembered
         gpus = [gpu.identity for gpu in snapshot.gpus]
         return {g.uuid: {**remembered(owner_of(g)), "jobs": holders.get(g.uuid, ())} for g in gpus}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gpumon import __version__
 from gpumon.exposition.selfmetrics import SelfMetrics
 from gpumon.host import Host
-from gpumon.host.timekeeping import counter_epoch
+from gpumon.host.timekeeping import counter_epoch, uptime
 from gpumon.kernellog import KernelLog
 from gpumon.ledger import Ledger
 from gpumon.ledger.ledger import Books
@@ -106,10 +106,16 @@ class _Parts:
         refusals = Refusals()
         path = options.state_dir / name if options.state_dir else None
         self.state = StateFile(path, refusals)
-        self.xids = XidMemory(self.state, has_xids=options.source.row.xids)
-        self.chronicle = Chronicle(self.state)
         # Only a real machine's GPUs stand in this host.
         real = options.source.row.real
+        epoch = counter_epoch if real else Epoch
+        self.xids = XidMemory(
+            self.state,
+            has_xids=options.source.row.xids,
+            epoch=epoch,
+            uptime=uptime if real else None,
+        )
+        self.chronicle = Chronicle(self.state)
         overhead = options.node_overhead_watts
         self.host = Host(overhead_watts=overhead, refusals=refusals) if real else None
         self.kernel_log = KernelLog(options.kernel_log) if options.kernel_log else None
@@ -126,7 +132,7 @@ class _Parts:
             active_ratio=active,
             idle_seconds=options.thresholds.seconds("activity.idle_window"),
             steady=real,
-            epoch=counter_epoch if real else Epoch,
+            epoch=epoch,
         )
         parts = NodeParts(
             expected=ExpectedGpus(options.expected_gpus, self.state),

@@ -8,10 +8,12 @@ once.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gpumon.clock import SYSTEM, Clock
+from gpumon.ledger.measure import Epoch
 from gpumon.model import GpuIdentity, GpuReading, NvswitchReading, SxidEvent, XidEvent
 from gpumon.model.events import kernel_address
 from gpumon.server.eventlog import EventLog
@@ -36,6 +38,8 @@ MOST_EVENTS = 100_000
 NEWS_SECONDS = 3600.0
 """An event that was no older when it was heard was dated by the clock as it was then."""
 
+BOOT_SECONDS = 30.0
+"""By how much the time of a boot may be wrong; a node needs longer from its end to its boot."""
 
 _NOTHING: Mapping[str, Any] = {"xid_events": dict.fromkeys(XID_CLASSES, 0)}
 """What is remembered of a GPU that has never had an Xid, by its reading's fields."""
@@ -48,10 +52,20 @@ _NO_XIDS: Mapping[str, Any] = {"xid_events": None}
 class XidMemory:
     """Counts Xids and SXids; belongs to the agent's event loop."""
 
-    def __init__(self, state: StateFile, clock: Clock = SYSTEM, *, has_xids: bool = True) -> None:
+    def __init__(
+        self,
+        state: StateFile,
+        clock: Clock = SYSTEM,
+        *,
+        has_xids: bool = True,
+        epoch: Callable[[], Epoch] = Epoch,
+        uptime: Callable[[], float] | None = None,
+    ) -> None:
         """Take up what earlier agents counted.
 
         ``has_xids`` is False if the source's GPUs can have none: then none are shown, not even 0.
+        ``epoch`` returns in which boot, and load of the driver, this is; ``uptime`` the seconds
+        since the boot, None if the source's GPUs stand in no machine.
         """
         self._has_xids = has_xids
         self._state = state
@@ -72,6 +86,14 @@ class XidMemory:
         self._log = EventLog(clock)
         self._filled: dict[str, Mapping[str, Any]] = {}
         self.position = state.load(xidrows.load_position, "")
+        self._epoch = epoch
+        self._resets: dict[str, float] = {}
+        self._switches_reset = -math.inf
+        now = clock.time()
+        # What an agent that begins a log reads there of last week may have been mended long ago.
+        self._asks_since = -math.inf if self.position else now - NEWS_SECONDS
+        if uptime is not None:
+            self._asks_since = max(self._asks_since, now - uptime() - BOOT_SECONDS)
 
     @property
     def unattributed(self) -> int:
@@ -88,6 +110,7 @@ class XidMemory:
             if self._owners.get(pci) != gpu.uuid:
                 self._owners[pci] = gpu.uuid
                 self._attribute(pci, gpu)
+        self._look_at_epoch()
 
     def observe(
         self, events: Sequence[XidEvent | SxidEvent], position: str | None = None
@@ -122,6 +145,7 @@ class XidMemory:
         would be too old to fire, or news for as long as the clock was ahead.
         """
         changes: list[Change] = []
+        self._asks_since += seconds
         for (owner, code), count in self._news.items():
             count.last += seconds
             self._filled.pop(owner, None)
@@ -131,6 +155,19 @@ class XidMemory:
             changes.append(xidrows.switch_row(key, count))
         if changes:
             self._save(changes)
+
+    def was_reset(self, owner: str, time: float) -> None:
+        """Take note that a GPU (see ``owner_of``) was reset, at the latest at ``time``.
+
+        What it had until then no longer asks for anything, also if it is heard of later.
+        """
+        self._resets[owner] = time
+        self._resolve([c for c in self._unresolved() if c[0] == owner and c[2].last <= time])
+
+    def switches_were_reset(self, time: float) -> None:
+        """Take note that all NVSwitches were reset, at the latest at ``time``."""
+        self._switches_reset = time
+        self._resolve_switches(lambda count: count.last <= time)
 
     def remembered(self, owner: str) -> Mapping[str, Any]:
         """Return what is remembered of a GPU (see ``owner_of``), by its reading's fields."""
@@ -160,19 +197,25 @@ class XidMemory:
 
     def nvswitches(self) -> tuple[NvswitchReading, ...]:
         """Return the NVSwitches that have reported errors."""
-        found: dict[tuple[int, str], tuple[dict[tuple[str, str], int], dict[str, float]]] = {}
-        for (number, pci, code, fatal), count in sorted(self._switches.items()):
-            errors, last = found.setdefault((number, pci), ({}, {}))
+        found: dict[
+            tuple[int, str], tuple[dict[tuple[str, str], int], dict[str, float], dict[str, int]]
+        ] = {}
+        switches = sorted(self._switches.items(), key=lambda item: item[0])
+        for (number, pci, code, fatal), count in switches:
+            errors, last, unresolved = found.setdefault((number, pci), ({}, {}, {}))
             errors[str(code), "fatal" if fatal else "non_fatal"] = count.count
             last[str(code)] = max(count.last, last.get(str(code), 0.0))
+            if fatal:
+                unresolved[str(code)] = int(count.unresolved)
         return tuple(
             NvswitchReading(
                 nvswitch=number,
                 pci_bus_id=pci,
                 sxid_errors=errors,
                 sxid_last_timestamp_seconds=last,
+                sxid_unresolved=unresolved,
             )
-            for (number, pci), (errors, last) in found.items()
+            for (number, pci), (errors, last, unresolved) in found.items()
         )
 
     def _count_gpu(self, event: XidEvent, new: list[XidEvent]) -> list[Change]:
@@ -191,6 +234,8 @@ class XidMemory:
         told.append(first)
         count = self._counts.setdefault((owner, event.xid), Count())
         count.add(event.time)
+        if event.time > max(self._asks_since, self._resets.get(owner, -math.inf)):
+            count.unresolved, count.epoch = True, self._epoch()
         if self._clock.time() - event.time < NEWS_SECONDS:
             self._news[owner, event.xid] = count
         self._filled.pop(owner, None)
@@ -201,6 +246,8 @@ class XidMemory:
         key = (event.nvswitch, event.pci, event.sxid, event.fatal)
         count = self._switches.setdefault(key, Count())
         count.add(event.time)
+        if event.time > max(self._asks_since, self._switches_reset):
+            count.unresolved, count.epoch = True, self._epoch()
         if self._clock.time() - event.time < NEWS_SECONDS:
             self._switch_news[key] = count
         number, self._next = self._next, self._next + 1
@@ -215,11 +262,44 @@ class XidMemory:
             count = self._counts.setdefault((gpu.uuid, code), Count())
             count.count += waiting.count
             count.last = max(count.last, waiting.last)
+            if waiting.unresolved:
+                count.unresolved, count.epoch = True, waiting.epoch
             if self._news.pop((owner, code), None) is not None:
                 self._news[gpu.uuid, code] = count
             changes.append(xidrows.count_row(gpu.uuid, code, count))
         self._filled.pop(gpu.uuid, None)
         self._save(changes)
+
+    def _unresolved(self) -> Iterator[tuple[str, int, Count]]:
+        """Yield the Xids (owner, code, count) since which their GPU was not reset."""
+        return ((*key, count) for key, count in self._counts.items() if count.unresolved)
+
+    def _look_at_epoch(self) -> None:
+        """Resolve what came before a boot, or before the driver was loaded."""
+        unresolved = [*self._unresolved()]
+        if not unresolved and not any(count.unresolved for count in self._switches.values()):
+            return
+        now = self._epoch()
+        self._resolve([each for each in unresolved if each[2].epoch.is_over_in(now)])
+        self._resolve_switches(lambda count: count.epoch.is_over_in(now))
+
+    def _resolve(self, found: Iterable[tuple[str, int, Count]]) -> None:
+        changes: list[Change] = []
+        for owner, code, count in found:
+            count.unresolved = False
+            self._filled.pop(owner, None)
+            changes.append(xidrows.count_row(owner, code, count))
+        if changes:
+            self._save(changes)
+
+    def _resolve_switches(self, over: Callable[[Count], bool]) -> None:
+        changes: list[Change] = []
+        for key, count in self._switches.items():
+            if count.unresolved and over(count):
+                count.unresolved = False
+                changes.append(xidrows.switch_row(key, count))
+        if changes:
+            self._save(changes)
 
     def _completed(self, gpu: GpuReading) -> GpuReading:
         remembered = self.remembered(owner_of(gpu.identity))
@@ -238,6 +318,9 @@ class XidMemory:
         return {
             "xid_errors": {str(code): count.count for code, count in own.items()},
             "xid_last_timestamp_seconds": {str(code): count.last for code, count in own.items()},
+            "xid_unresolved": {
+                str(code): int(count.unresolved) for code, count in own.items() if xid(code).needs
+            },
             "xid_events": classes,
         }
 

@@ -45,7 +45,7 @@ KINDS: Mapping[str, FaultKind] = {
         FaultScope.GPU, "the driver asks for a reset and returns nothing else"
     ),
     "error": FaultKind(FaultScope.GPU, "the driver returns errors"),
-    "xid": FaultKind(FaultScope.GPU, "an Xid of this code, once", 79),
+    "xid": FaultKind(FaultScope.GPU, "an Xid of this code, once; a reset ends it", 79),
     "recovery": FaultKind(FaultScope.GPU, "the driver asks for this action", "gpu_reset"),
     "ecc_uncorrected": FaultKind(FaultScope.GPU, "this number of uncorrectable errors, at once", 1),
     "ecc_corrected": FaultKind(FaultScope.GPU, "this number of corrected errors a second", 5),
@@ -109,7 +109,9 @@ KINDS: Mapping[str, FaultKind] = {
     "unattributed_xid": FaultKind(
         FaultScope.NODE, "an Xid 79 at an address where no GPU was ever seen"
     ),
-    "sxid": FaultKind(FaultScope.NODE, "a fatal error of this code of an NVSwitch", 20034),
+    "sxid": FaultKind(
+        FaultScope.NODE, "a fatal error of this code of an NVSwitch; a reset ends it", 20034
+    ),
     "scheduler": FaultKind(FaultScope.NODE, "the scheduler calls it this", "drained"),
     "unlisted": FaultKind(FaultScope.NODE, "in the site's list, and no target"),
     # The site's service.

@@ -120,6 +120,7 @@ class FleetNode:
         self._agent = Node(place.node, self._info, parts, interval=GAP_SECONDS, clock=clock)
         self._faults: tuple[Fault, ...] = ()
         self._told: set[int] = set()
+        self._mended: set[int] = set()
         self._restarts: dict[int, int] = {}
         self._stale: tuple[GpuReading, ...] = ()
         self._stride = stride
@@ -279,6 +280,7 @@ class FleetNode:
                 while self._restarts.get(fault.number, 0) < due:
                     self._restarts[fault.number] = self._restarts.get(fault.number, 0) + 1
                     self._agent.restarted()
+            self._mend(fault, now)
             if fault.number in self._told:
                 continue
             self._told.add(fault.number)
@@ -290,6 +292,18 @@ class FleetNode:
             elif fault.kind == "sxid":
                 code = int(fault.number_value())
                 self._xids.observe([SxidEvent(time, code, "0000:05:00", 0, fatal=True)])
+
+    def _mend(self, fault: Fault, now: float) -> None:
+        """Have the agent hear, once, that what an Xid asked for was done at the fault's end."""
+        if fault.end is None or fault.active(now) or fault.number in self._mended:
+            return
+        self._mended.add(fault.number)
+        time = self._clock.start + fault.end
+        if fault.kind == "xid":
+            for index in self._gpus_of(fault):
+                self._xids.was_reset(self._sim.gpus[index].identity.uuid, time)
+        elif fault.kind == "sxid":
+            self._xids.switches_were_reset(time)
 
     def _gpus_of(self, fault: Fault) -> list[int]:
         return [

@@ -128,6 +128,20 @@ MIGRATIONS = (
     CREATE TABLE node_energy (id INTEGER PRIMARY KEY CHECK (id = 1), millijoules INTEGER);
     INSERT INTO node_energy SELECT 1, CAST(total(total) AS INTEGER) FROM ledger_gpus;
     """,
+    # Whether the last Xid (SXid) of a code came after the last reset, and in which boot and load of
+    # the driver it came. Of those of before this step nobody knows: the last hour's are taken so.
+    """
+    ALTER TABLE xid_counts ADD COLUMN unresolved INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE xid_counts ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+    ALTER TABLE xid_counts ADD COLUMN driver_load TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sxid_counts ADD COLUMN unresolved INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sxid_counts ADD COLUMN boot TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sxid_counts ADD COLUMN driver_load TEXT NOT NULL DEFAULT '';
+    UPDATE xid_counts SET unresolved = 1
+        WHERE last > CAST(strftime('%s', 'now', '-1 hour') AS REAL);
+    UPDATE sxid_counts SET unresolved = 1
+        WHERE last > CAST(strftime('%s', 'now', '-1 hour') AS REAL);
+    """,
 )
 """The schema, step by step; PRAGMA user_version counts those that a file has taken."""
 

@@ -6,6 +6,7 @@ import dataclasses
 import sqlite3
 from collections.abc import Sequence
 
+from gpumon.ledger.measure import UNKNOWN_EPOCH, Epoch
 from gpumon.model import SxidEvent, XidEvent
 from gpumon.statedb.facts import load_fact
 
@@ -27,15 +28,25 @@ class OpenEvent:
 
 @dataclasses.dataclass(slots=True)
 class Count:
-    """How often, and when last (unix seconds)."""
+    """How often, and when last (unix seconds).
+
+    ``unresolved`` while the GPU has not been reset since the last; ``epoch`` is when that came.
+    """
 
     count: int = 0
     last: float = 0.0
+    unresolved: bool = False
+    epoch: Epoch = UNKNOWN_EPOCH
 
     def add(self, time: float) -> None:
         """Count one more."""
         self.count += 1
         self.last = max(self.last, time)
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """The values of its columns."""
+        return self.count, self.last, int(self.unresolved), *self.epoch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +68,8 @@ class PastEvent:
     gpu_instance: int | None
     compute_instance: int | None
 
+
+_COUNT = "count, last, unresolved, boot, driver_load"
 
 _INSERT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -94,16 +107,16 @@ def sxid_rows(event: SxidEvent, number: int, count: Count) -> list[Change]:
 def switch_row(key: tuple[int, str, int, bool], count: Count) -> Change:
     """Return the change that keeps how often an NVSwitch (number, address) had an SXid."""
     return (
-        "INSERT OR REPLACE INTO sxid_counts VALUES (?, ?, ?, ?, ?, ?)",
-        (*key, count.count, count.last),
+        "INSERT OR REPLACE INTO sxid_counts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*key, *count.values),
     )
 
 
 def count_row(owner: str, code: int, count: Count) -> Change:
     """Return the change that keeps how often an owner had a code."""
     return (
-        "INSERT OR REPLACE INTO xid_counts VALUES (?, ?, ?, ?)",
-        (owner, code, count.count, count.last),
+        "INSERT OR REPLACE INTO xid_counts VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (owner, code, *count.values),
     )
 
 
@@ -114,14 +127,18 @@ def load_addresses(db: sqlite3.Connection) -> dict[str, str]:
 
 def load_counts(db: sqlite3.Connection) -> dict[tuple[str, int], Count]:
     """Return the counts of Xids by owner and code."""
-    rows = db.execute("SELECT owner, xid, count, last FROM xid_counts")
-    return {(owner, code): Count(count, last) for owner, code, count, last in rows}
+    rows = db.execute(f"SELECT owner, xid, {_COUNT} FROM xid_counts")  # noqa: S608 - our own words
+    return {(owner, code): _count(*values) for owner, code, *values in rows}
 
 
 def load_switches(db: sqlite3.Connection) -> dict[tuple[int, str, int, bool], Count]:
     """Return the counts of SXids by NVSwitch, address, code and whether they were fatal."""
-    rows = db.execute("SELECT nvswitch, pci, sxid, fatal, count, last FROM sxid_counts")
-    return {(n, pci, code, bool(f)): Count(count, last) for n, pci, code, f, count, last in rows}
+    rows = db.execute(f"SELECT nvswitch, pci, sxid, fatal, {_COUNT} FROM sxid_counts")  # noqa: S608
+    return {(n, pci, code, bool(f)): _count(*values) for n, pci, code, f, *values in rows}
+
+
+def _count(count: int, last: float, unresolved: int, boot: str, driver: str) -> Count:
+    return Count(count, last, bool(unresolved), Epoch(boot, driver))
 
 
 def load_next(db: sqlite3.Connection) -> int:

@@ -106,9 +106,17 @@ def _xid(code: int, thresholds: Thresholds) -> str:
         f"severity        {found.severity}\n"
         f"do now          {found.action}\n"
         f"if it repeats   {found.repeat_action}\n"
-        f"alert           {_alert_of(found, thresholds)}\n\n"
+        f"alert           {_alert_of(found, thresholds)}\n"
+        f"ends            {_end_of(found, thresholds)}\n\n"
         "What the driver itself asks for (gpumon_gpu_recovery_action) comes before this table.\n"
     )
+
+
+def _end_of(found: Xid, thresholds: Thresholds) -> str:
+    """Return when the alert on an Xid, and the check's finding, end."""
+    if found.needs:
+        return "once the GPU was reset (gpumon release, then resume) or the node rebooted"
+    return f"{thresholds.values['xid.recent']} after the last one"
 
 
 def _alert_of(found: Xid, thresholds: Thresholds) -> str:

@@ -62,14 +62,20 @@ def users(gpu: GpuReading, snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def last_xid(gpu: GpuReading, now: float) -> str:
-    """Return a GPU's last Xid and how long ago it was: ``79, 3 min ago``."""
+    """Return a GPU's last Xid and how long ago it was: ``79, 3 min ago``.
+
+    One that waits for a reset comes before any later one that does not.
+    """
+    waits = gpu.xid_unresolved or {}
     last = max(
-        ((at, code) for code, at in (gpu.xid_last_timestamp_seconds or {}).items()), default=()
+        ((waits.get(c, 0), at, c) for c, at in (gpu.xid_last_timestamp_seconds or {}).items()),
+        default=(),
     )
     if not last:
         return MISSING
-    at, code = last
-    return f"{code}, {format_age(max(0.0, now - at))} ago"
+    unresolved, at, code = last
+    ago = f"{code}, {format_age(max(0.0, now - at))} ago"
+    return f"{ago}, no reset since" if unresolved else ago
 
 
 def some(names: tuple[str, ...], most: int | None) -> str:

@@ -46,6 +46,7 @@ DERIVED = {
     "processes",
     "xid_errors",
     "xid_last_timestamp_seconds",
+    "xid_unresolved",
     "xid_events",
 }
 """What gpumon works out, remembers, or reads by calls of more than one value."""

@@ -68,6 +68,7 @@ NOT_KNOWN = {
     "contradicted",
     "xid_errors",
     "xid_last_timestamp_seconds",
+    "xid_unresolved",
     "xid_events",
     # Passively cooled or liquid: no fan to tell of.
     "fan_speed_ratio",
