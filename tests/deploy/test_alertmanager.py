@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
-import urllib.request
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,15 @@ import yaml
 
 from gpumon.rules import load
 from gpumon.thresholds import shipped
-from tests.support.alerting import SHIPPED, run_alertmanager
+from tests.support.alerting import (
+    PAGER,
+    SHIPPED,
+    Operator,
+    at_a_pace,
+    post_alerts,
+    run_alertmanager,
+    run_operator,
+)
 from tests.support.servers import get, require, wait_for
 
 CONFIG = yaml.safe_load(SHIPPED.read_text())
@@ -154,19 +161,117 @@ def test_each_inhibition_works_as_it_ships() -> None:
 def test_one_trouble_of_one_node_is_one_group(tmp_path: Path) -> None:
     """Two GPUs of a node with the same trouble are one message, another node's is a second."""
     alerts = [
-        {"labels": {"alertname": "Hot", "cluster": "a", "node": node, "gpu": gpu}}
+        {"alertname": "Hot", "cluster": "a", "node": node, "gpu": gpu}
         for node, gpu in (("n1", "0"), ("n1", "1"), ("n2", "0"))
     ]
     with run_alertmanager(tmp_path, SHIPPED.read_text()) as address:
-        request = urllib.request.Request(
-            f"http://{address}/api/v2/alerts",
-            data=json.dumps(alerts).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        opener.open(request, timeout=10).close()
+        post_alerts(address, alerts)
         groups = wait_for(
             lambda: get(f"http://{address}/api/v2/alerts/groups").json(), 30, "groups"
         )
     counts = {group["labels"]["node"]: len(group["alerts"]) for group in groups}
     assert counts == {"n1": 2, "n2": 1}
+
+
+PACE = 900
+"""A quarter of an hour in a second."""
+
+
+def of(alert: str, **labels: str) -> dict[str, str]:
+    """Return an alert's labels, as the rules ship them."""
+    rule = ALERTS[alert]
+    return {"alertname": alert, "severity": rule.severity, "team": rule.team, **labels}
+
+
+@pytest.mark.e2e
+def test_a_roll_out_is_one_message(tmp_path: Path) -> None:
+    """Nodes lose their target in waves over hours, longer than a group waits: their list grows."""
+    nodes = [of("NodeNotScraped", cluster="a", node=f"n{number}") for number in range(60)]
+    with (
+        run_operator() as (operator, webhook),
+        run_alertmanager(tmp_path, at_a_pace(webhook, PACE)) as address,
+    ):
+        for begin in range(0, 60, 20):
+            post_alerts(address, nodes[begin : begin + 20])
+            # The first wave is reported before the second comes: an hour later, or more.
+            wait_for(lambda: operator.messages("operations"), 30, "the message")
+            time.sleep(4)
+        (message,) = operator.messages("operations")
+        (group,) = get(f"http://{address}/api/v2/alerts/groups").json()
+    assert (message["status"], len(message["alerts"])) == ("firing", 20)
+    assert len(group["alerts"]) == 60
+
+
+@pytest.mark.parametrize("kind", ["webhook", "pagerduty", "opsgenie"])
+def test_amtool_accepts_each_receiver_of_the_pagers_example(tmp_path: Path, kind: str) -> None:
+    """In place of the empty receiver; each ends what it began, and reads its key from a file."""
+    example = yaml.safe_load(PAGER.read_text())["receivers"]
+    (one,) = (receiver for receiver in example if receiver["name"] == f"pager-{kind}")
+    (settings,) = one[f"{kind}_configs"]
+    assert settings["send_resolved"] is True
+    assert not re.search("password|token|secret|_key:", re.sub("#.*", "", PAGER.read_text()))
+    config = yaml.safe_load(SHIPPED.read_text())
+    others = [receiver for receiver in config["receivers"] if receiver["name"] != "pager"]
+    config["receivers"] = [*others, {**one, "name": "pager"}]
+    file = tmp_path / "alertmanager.yml"
+    file.write_text(yaml.safe_dump(config))
+    amtool("check-config", str(file))
+
+
+STORM = [
+    of("GpuSickButSchedulable", site="s", cluster="a", hall=f"h{number % 2}", node=f"n{number}")
+    for number in range(200)
+]
+
+
+@pytest.mark.e2e
+def test_a_storm_is_a_page_for_each_hall_and_ends(tmp_path: Path) -> None:
+    """However many nodes, and whenever they come; the page ends with the last of them."""
+    with (
+        run_operator() as (operator, webhook),
+        run_alertmanager(tmp_path, at_a_pace(webhook, 60)) as address,
+    ):
+        post_alerts(address, STORM[:50])
+        wait_for(lambda: len(operator.messages("pager")) >= 2, 30, "two pages")
+        post_alerts(address, STORM[50:])
+        wait_for(lambda: len(operator.messages("pager")) >= 4, 30, "their growth")
+        post_alerts(address, STORM[:199], over=True)
+        wait_for(lambda: _ended(operator) == ["h0"], 30, "the end of the first")
+        post_alerts(address, STORM[199:], over=True)
+        wait_for(lambda: _ended(operator) == ["h0", "h1"], 30, "the end of the second")
+        pages = operator.messages("pager")
+    assert len({page["groupKey"] for page in pages}) == 2
+    assert max(len(page["alerts"]) for page in pages) <= 20
+    assert {page["groupLabels"]["hall"] for page in pages[:2]} == {"h0", "h1"}
+
+
+def _ended(operator: Operator) -> list[str]:
+    ended = [m for m in operator.messages("pager") if m["status"] == "resolved"]
+    return sorted(message["groupLabels"]["hall"] for message in ended)
+
+
+@pytest.mark.e2e
+def test_a_page_is_known_again_over_replicas_and_restarts(tmp_path: Path) -> None:
+    """Its key is the same from another Alertmanager, and from one that was started again.
+
+    That one sends nothing twice, and ends what the one before began.
+    """
+    alert = [of("RackHot", site="s", hall="h1", rack="r1")]
+    keys: list[str] = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        with run_operator() as (operator, webhook):
+            config = at_a_pace(webhook, 60)
+            with run_alertmanager(tmp_path / name, config) as address:
+                post_alerts(address, alert)
+                wait_for(lambda: operator.messages("pager"), 30, "the page")
+            with run_alertmanager(tmp_path / name, config) as address:
+                post_alerts(address, alert)
+                time.sleep(3)
+                assert [m["status"] for m in operator.messages("pager")] == ["firing"]
+                post_alerts(address, alert, over=True)
+                wait_for(lambda: len(operator.messages("pager")) == 2, 30, "the end")
+            begin, end = operator.messages("pager")
+        assert (begin["status"], end["status"]) == ("firing", "resolved")
+        keys += [begin["groupKey"], end["groupKey"]]
+    assert len(set(keys)) == 1
