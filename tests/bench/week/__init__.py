@@ -1,0 +1,1 @@
+"""A week of a thousand nodes at published failure rates: who is woken, and who gets a ticket."""
