@@ -124,7 +124,7 @@ def alerts() -> tuple[Panel, ...]:
                 "On how many nodes: their agents do not export what the alert reads. That is "
                 "right for hardware that is not there (no NVLink, no HBM); else the driver is "
                 "too old, a right or a workload manager is missing, or the tier is too low. "
-                "gpumon doctor on a node says what is missing. Looked at every ten minutes. "
+                "gpumon doctor on a node says what is missing. Looked at twice an hour. "
                 "Normal: none but for such hardware.",
             ),
             Size(24, 9),
@@ -132,8 +132,8 @@ def alerts() -> tuple[Panel, ...]:
             (
                 Column(
                     "Nodes",
-                    # Recorded every ten minutes, and Prometheus forgets a sample after five.
-                    where("sum by (cluster, alert) (last_over_time({0}[15m])) > 0", deaf),
+                    # Recorded twice an hour, and Prometheus forgets a sample after five minutes.
+                    where("sum by (cluster, alert) (last_over_time({0}[40m])) > 0", deaf),
                     style.thresholds(style.FINE),
                 ),
             ),

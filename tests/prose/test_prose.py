@@ -135,3 +135,9 @@ def test_running_text_is_distinguished_from_code(tmp_path: Path) -> None:
     html = tmp_path / "page.html"
     html.write_text("<p title='it answers'>It answers.</p><script>say('it answers');</script>")
     assert len(stumbles(pieces(html))) == 3
+    rule = tmp_path / "rule.yml"
+    rule.write_text(
+        "- alert: X\n  expr: |-\n    it answers\n  why: >-\n    It\n    answers.\n"
+        "  action: it answers\n  summary: 'it answers'\n"
+    )
+    assert len(stumbles(pieces(rule))) == 3

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import html.parser
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,14 +132,30 @@ class _Html(html.parser.HTMLParser):
             self.found.append(Piece(line, " ".join(data.split())))
 
 
+_PROSE = re.compile(
+    r"^( *)(?:- )?(?:summary|description|action|why|no_check|title|message): *(.*)$"
+)
+"""A key whose value is read by somebody: its indent, and what stands behind it."""
+
+
 def _annotated(text: str) -> Iterator[Piece]:
-    """YAML and shell: comments, and values of keys that hold prose."""
-    for number, line in enumerate(text.split("\n"), 1):
+    """YAML and shell: comments, and values of keys that hold prose, in a line or in a block."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
         comment = re.search(r"(?:^|\s)# (.+)$", line)
-        prose = re.search(r"\b(summary|description|why|title|message): *['\"]?(.+)$", line)
-        for found in (comment and comment[1], prose and prose[2]):
-            if found:
-                yield Piece(number, found)
+        if comment:
+            yield Piece(number, comment[1])
+        key = _PROSE.match(line)
+        if key:
+            inside = functools.partial(_deeper, len(key[1]))
+            more = itertools.takewhile(inside, lines[number:])
+            begun = key[2].removeprefix(">-").removeprefix("|-").strip("'\"")
+            yield Piece(number, " ".join([begun, *(one.strip() for one in more)]).strip())
+
+
+def _deeper(indent: int, line: str) -> bool:
+    """Return whether a line is empty, or belongs to a key of some indent."""
+    return not line.strip() or len(line) - len(line.lstrip(" ")) > indent
 
 
 _READERS = {

@@ -184,7 +184,7 @@ class TestFleet:
 def test_what_is_recorded_is_made_of_the_alerts() -> None:
     """A new alert is in it, and needs no second list."""
     recorded = {r.record: r for g in GROUPS for r in g.rules if isinstance(r, RecordingRule)}
-    assert recorded[DEAF].expr == f"sum by (cluster, alert) ({DEAF_BY_RACK})"
+    assert recorded[DEAF].expr == f"sum by (cluster, alert) (last_over_time({DEAF_BY_RACK}[40m]))"
     rule = recorded[DEAF_BY_RACK]
     by = "site, hall, row, rack, cluster"
     assert rule.expr == deaf_nodes([dataclasses.replace(g) for g in GROUPS], by)

@@ -106,10 +106,14 @@ def _deaf(groups: Sequence[RuleGroup], time_scale: float) -> RuleGroup:
     for each of them, and what a driver reports changes with its version.
     """
     rack = ", ".join((*PLACE, "cluster"))
+    kept = scaled("40m", time_scale)
     rules = (
         RecordingRule(record=DEAF_BY_RACK, expr=deaf_nodes(groups, rack)),
         RecordingRule(
-            record=DEAF, expr=f"sum by (cluster, alert) ({DEAF_BY_RACK})", layer=Layer.SITE
+            record=DEAF,
+            # Another server may record the racks at another minute; samples last for five.
+            expr=f"sum by (cluster, alert) (last_over_time({DEAF_BY_RACK}[{kept}]))",
+            layer=Layer.SITE,
         ),
     )
     return RuleGroup(
