@@ -97,7 +97,7 @@ def test_the_page_has_a_table_of_every_kind() -> None:
     """The bench has written it, and writes it over."""
     page = (ROOT / "docs" / "alerting.md").read_text("utf-8")
     for kind in KINDS:
-        assert f"| {kind.name} |" in page
+        assert f"| {kind.name} |" in page, kind.name
     again = report.put(page, "new")
     assert f"{report.BEGIN}\nnew\n{report.END}" in again
     assert len(again) < len(page)
