@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test coverage unit lowest lint format docs guide bench soak promtool3 servers clean
+.PHONY: demo test coverage unit lowest lint format docs guide bench soak promtool3 engines servers clean
 
 demo: $(VENV)/.core  ## Show a live node: this machine's GPUs, or simulated ones
 	$(BIN)/gpumon demo $(ARGS)
@@ -14,13 +14,13 @@ test: $(STAMP) servers  ## Everything: lint, types, unit tests, real servers
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not engines' $(ARGS)
 
 coverage: $(STAMP) servers  ## Everything once more, and which lines no test runs: a third slower
-	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not engines' --cov --cov-report=term $(ARGS)
 
 unit: $(STAMP)  ## The quick tests only
-	$(BIN)/pytest -q -m 'not e2e and not hardware and not grafana' $(ARGS)
+	$(BIN)/pytest -q -m 'not e2e and not hardware and not grafana and not engines' $(ARGS)
 
 # The tests' own tools are the newest: one version of textual draws the pictures, and
 # import-linter, which judges the code and not what it stands on, needs a newer click.
@@ -31,7 +31,7 @@ lowest: $(STAMP)  ## Quick tests, and three with real processes, on the oldest d
 	$(BIN)/uv pip install --quiet --python .venv-lowest --override .venv-lowest/lowest.txt \
 		--editable '.[ops,kubernetes,dev]'
 	.venv-lowest/bin/pytest -q -n 2 --dist loadfile -p no:cacheprovider \
-		-m 'not (e2e or hardware or grafana or newest_binding)' \
+		-m 'not (e2e or hardware or grafana or engines or newest_binding)' \
 		--ignore tests/top/test_pictures.py --ignore tests/test_architecture.py
 	.venv-lowest/bin/pytest -q -p no:cacheprovider \
 		tests/e2e/test_driver_faults.py tests/e2e/test_http.py tests/e2e/test_web_config.py
@@ -69,6 +69,14 @@ soak: $(STAMP) servers  ## A healthy day of 200 nodes, 200,000 hostile requests,
 
 promtool3:  ## A promtool of Prometheus 3, by Go; tests use it where GPUMON_TEST_PROMTOOL3 names it
 	GOBIN="$(CURDIR)/.tools" go install github.com/prometheus/prometheus/cmd/promtool@v0.316.0
+
+# Prometheus without discoveries that need a cloud's library: they take Go minutes.
+engines: $(STAMP)  ## The rules on Prometheus 3 and VictoriaMetrics, at full speed: six minutes, and Go's
+	GOBIN="$(CURDIR)/.tools" go install -tags remove_all_sd,netgo \
+		github.com/prometheus/prometheus/cmd/prometheus@v0.316.0
+	for app in victoria-metrics vmagent vmalert; do GOBIN="$(CURDIR)/.tools" go install \
+		github.com/VictoriaMetrics/VictoriaMetrics/app/$$app@v1.151.0 || exit 1; done
+	GPUMON_TEST_ENGINES="$(CURDIR)/.tools" $(BIN)/pytest -q -m engines tests/engines $(ARGS)
 
 servers:  ## The servers that tests start, where apt may install them
 	sh tests/servers.sh

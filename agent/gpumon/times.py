@@ -34,3 +34,11 @@ def parse_duration(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is not a duration: write 90s, 30m, 2h or 1d")
     return float(match[1]) * _SECONDS_OF[match[2] or "s"]
+
+
+def scaled(duration: str, scale: float) -> str:
+    """Return a duration divided by a scale as Prometheus takes it: whole numbers of one unit."""
+    if scale == 1.0 and re.fullmatch(r"[0-9]+[smhd]", duration):
+        return duration
+    milliseconds = max(1, round(parse_duration(duration) * 1000 / scale))
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"

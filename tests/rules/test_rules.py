@@ -14,9 +14,8 @@ from gpumon.model import RECOVERY_ACTIONS
 from gpumon.rules import Alert, RecordingRule, Rendering, load, render
 from gpumon.rules.check import problems_of_files, problems_of_ours
 from gpumon.rules.feeds import deaf_nodes
-from gpumon.rules.source import scaled
 from gpumon.thresholds import load_thresholds, shipped, with_own
-from gpumon.times import parse_duration
+from gpumon.times import parse_duration, scaled
 from gpumon.workloads import MANAGERS, allocating
 from gpumon.xids import xids
 from tests.support.servers import ROOT, require

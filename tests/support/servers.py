@@ -226,9 +226,11 @@ class Prometheus:
 
 
 @contextlib.contextmanager
-def run_prometheus(folder: Path, config: str, *args: str) -> Iterator[Prometheus]:
+def run_prometheus(
+    folder: Path, config: str, *args: str, program: str = "prometheus"
+) -> Iterator[Prometheus]:
     """Run Prometheus on a configuration's text, ITSELF in it; waits until it is ready."""
-    program = require("prometheus")
+    program = require(program)
     file, port = folder / "prometheus.yml", free_port()
     file.write_text(config.replace(ITSELF, f"127.0.0.1:{port}"))
     argv = [

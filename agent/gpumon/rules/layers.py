@@ -13,6 +13,7 @@ import enum
 from collections.abc import Iterable
 
 from gpumon.rules.model import Alert, Rule, RuleGroup
+from gpumon.times import scaled
 
 
 class Layer(enum.StrEnum):
@@ -51,13 +52,28 @@ LABEL = "layer"
 """The label of what each layer says of itself: two Watchdogs are two alerts."""
 
 
-def of_layer(groups: Iterable[RuleGroup], layer: str) -> tuple[RuleGroup, ...]:
-    """Return the rules of a layer (one of ``CHOICES``), without empty groups."""
+OFTEN = "15s"
+"""The interval of the levels that people and pages watch, on one server."""
+
+QUICKER = {Layer.NODE.value: "10s", Layer.SITE.value: "5s"}
+"""Their interval if they are evaluated one after another, on two servers: together no later than
+20 seconds after a fault."""
+
+
+def of_layer(
+    groups: Iterable[RuleGroup], layer: str, time_scale: float = 1.0
+) -> tuple[RuleGroup, ...]:
+    """Return the rules of a layer (one of ``CHOICES``), without empty groups.
+
+    ``time_scale`` is what the groups' durations are divided by already.
+    """
     if layer == "all":
         return tuple(groups)
+    often, quicker = (scaled(interval, time_scale) for interval in (OFTEN, QUICKER[layer]))
     found = (
         dataclasses.replace(
             group,
+            interval=quicker if group.interval == often else group.interval,
             rules=tuple(_marked(r, layer) for r in group.rules if r.layer in (layer, Layer.EACH)),
         )
         for group in groups

@@ -125,7 +125,7 @@ def render_one(groups: Sequence[RuleGroup], rendering: Rendering) -> str:
 def _chosen(groups: Sequence[RuleGroup], rendering: Rendering) -> tuple[RuleGroup, ...]:
     if rendering.form == "vmalert":
         groups = staged(groups, rendering.time_scale)
-    return of_layer(groups, rendering.layer)
+    return of_layer(groups, rendering.layer, rendering.time_scale)
 
 
 def _name(rendering: Rendering) -> str:

@@ -19,7 +19,7 @@ from gpumon.rules.levels import NODE, PLACE, Level, Levels
 from gpumon.rules.model import SEVERITIES, TEAMS, Alert, RecordingRule, Rule, RuleGroup
 from gpumon.rules.own import only_enabled, with_settings
 from gpumon.thresholds import Thresholds
-from gpumon.times import parse_duration
+from gpumon.times import parse_duration, scaled
 from gpumon.workloads import allocating
 from gpumon.xids import FOLLOWING, Xid, xids
 
@@ -181,14 +181,6 @@ class _Fill:
                 return f"{parse_duration(value) / self._scale:g}"
             return scaled(value, self._scale)
         return repr(value)
-
-
-def scaled(duration: str, scale: float) -> str:
-    """Return a duration divided by a scale as Prometheus takes it: whole numbers of one unit."""
-    if scale == 1.0 and re.fullmatch(r"[0-9]+[smhd]", duration):
-        return duration
-    milliseconds = max(1, round(parse_duration(duration) * 1000 / scale))
-    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 def _group(file: str, group: Mapping[str, Any], fill: _Fill, words: _Fill) -> RuleGroup:
