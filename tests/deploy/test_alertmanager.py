@@ -236,18 +236,20 @@ def test_a_storm_is_a_page_for_each_hall_and_ends(tmp_path: Path) -> None:
         post_alerts(address, STORM[50:])
         wait_for(lambda: len(operator.messages("pager")) >= 4, 30, "their growth")
         post_alerts(address, STORM[:199], over=True)
-        wait_for(lambda: _ended(operator) == ["h0"], 30, "the end of the first")
+        wait_for(lambda: _ended(operator) == ["h0"], 60, "the end of the first")
         post_alerts(address, STORM[199:], over=True)
-        wait_for(lambda: _ended(operator) == ["h0", "h1"], 30, "the end of the second")
+        wait_for(lambda: _ended(operator) == ["h0", "h1"], 60, "the end of the second")
         pages = operator.messages("pager")
     assert len({page["groupKey"] for page in pages}) == 2
-    assert max(len(page["alerts"]) for page in pages) <= 20
+    # The one that is left is not lost among those that are over.
+    assert max(len(page["alerts"]) for page in pages) == 100
     assert {page["groupLabels"]["hall"] for page in pages[:2]} == {"h0", "h1"}
 
 
 def _ended(operator: Operator) -> list[str]:
     ended = [m for m in operator.messages("pager") if m["status"] == "resolved"]
-    return sorted(message["groupLabels"]["hall"] for message in ended)
+    # Alertmanager sends again if a receiver was too slow to reply.
+    return sorted({message["groupLabels"]["hall"] for message in ended})
 
 
 @pytest.mark.e2e
