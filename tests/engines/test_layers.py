@@ -83,9 +83,10 @@ PHASES = (0.5, 4.5, 8.5, 12.5)
 """When faults come, in seconds after a quarter of a minute: which is the worst, engines know."""
 
 
-SOON = {"prometheus": 20, "victoriametrics": 40}
+SOON = {"prometheus": 20, "victoriametrics": 60}
 """Seconds. VictoriaMetrics finds a sample after up to four, and three look for it, one after
-another, 4.5 apart in an interval of ten: 28, and an interval more if one comes too early."""
+another, 4.5 apart in an interval of ten: 28, an interval more if one comes too early (34 was
+measured), and as much again on a machine that is busy."""
 
 
 def test_a_fault_reaches_the_site_soon(
