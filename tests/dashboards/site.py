@@ -72,7 +72,6 @@ CANNOT_BE_THERE = {
     "gpumon_node_cpu_energy_joules_total": "simulated nodes have no processors that tell joules",
     "gpumon_mig_info": "no simulated GPU is divided",
     "level:gpumon_members_doubled:count": "each node is scraped once, and each level recorded once",
-    "cluster:gpumon_nodes_by_thresholds:count": "nodes and rules have the thresholds that ship",
 }
 """Metrics that simulated H100s and their nodes do not have, and why."""
 
