@@ -193,9 +193,8 @@ def fleet(folder: Path) -> Iterator[Place]:
                 return {s["metric"]["trouble"]: float(s["value"][1]) for s in found} == TROUBLES
 
             wait_for(recorded, 120, "the troubles to be recorded")
-            wait_for(
-                lambda: prometheus.value('count(ALERTS{alertstate="firing"})'), 120, "an alert"
-            )
+            firing = 'ALERTS{alertstate="firing",alertname=~"GpuLost|GpuNeedsReset"}'
+            wait_for(lambda: len(prometheus.query(firing)) == 2, 120, "the alerts of both GPUs")
             yield Place(folder, words={"http://prometheus:9090": prometheus.url})
 
 
