@@ -69,8 +69,6 @@ class PastEvent:
     compute_instance: int | None
 
 
-_COUNT = "count, last, unresolved, boot, driver_load"
-
 _INSERT_EVENT = "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -127,13 +125,18 @@ def load_addresses(db: sqlite3.Connection) -> dict[str, str]:
 
 def load_counts(db: sqlite3.Connection) -> dict[tuple[str, int], Count]:
     """Return the counts of Xids by owner and code."""
-    rows = db.execute(f"SELECT owner, xid, {_COUNT} FROM xid_counts")  # noqa: S608 - our own words
+    rows = db.execute(
+        "SELECT owner, xid, count, last, unresolved, boot, driver_load FROM xid_counts"
+    )
     return {(owner, code): _count(*values) for owner, code, *values in rows}
 
 
 def load_switches(db: sqlite3.Connection) -> dict[tuple[int, str, int, bool], Count]:
     """Return the counts of SXids by NVSwitch, address, code and whether they were fatal."""
-    rows = db.execute(f"SELECT nvswitch, pci, sxid, fatal, {_COUNT} FROM sxid_counts")  # noqa: S608
+    rows = db.execute(
+        "SELECT nvswitch, pci, sxid, fatal, count, last, unresolved, boot, driver_load"
+        " FROM sxid_counts"
+    )
     return {(n, pci, code, bool(f)): _count(*values) for n, pci, code, f, *values in rows}
 
 
