@@ -3,8 +3,9 @@
 Nothing here reads anything, and nothing here imports from the rest of gpumon.
 """
 
+from gpumon.model.age import GpuAge
 from gpumon.model.events import SxidEvent, XidEvent
-from gpumon.model.gpu import GpuAge, GpuReading
+from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.jobs import Allocation, Holding, Job
 from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading, LedgerRule, LedgerState

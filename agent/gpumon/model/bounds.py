@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from gpumon.model.age import GpuAge
 from gpumon.model.agent import AgentReading
-from gpumon.model.gpu import GpuAge, GpuReading
+from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading
 from gpumon.model.metric import Kind, Metric

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gpumon.model.age import GpuAge
 from gpumon.model.agent import AgentReading
-from gpumon.model.gpu import GpuAge, GpuReading
+from gpumon.model.gpu import GpuReading
 from gpumon.model.host import HostReading
 from gpumon.model.ledger import JobGpuReading, JobReading, LedgerReading
 from gpumon.model.metric import Metric, Tier, group_of

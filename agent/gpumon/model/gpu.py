@@ -1,8 +1,7 @@
 """One GPU at one instant: who it is, how it is, and all that it said, in base units.
 
-This class is the catalogue of the ``gpumon_gpu_*`` metrics (see ``gpumon.model.metric``), whichever
-source reads them; which field of a driver or column of a log a value comes from is the source's
-business. A reading that is not known is None: never 0, never NaN.
+The catalogue of the ``gpumon_gpu_*`` metrics (``gpumon.model.metric``), whichever source reads
+them, and from wherever. A reading that is not known is None: never 0, never NaN.
 """
 
 from __future__ import annotations
@@ -47,17 +46,15 @@ from gpumon.model.terms import (
 class GpuReading(GpuDetail):
     """All that one GPU said at ``time`` (unix seconds of the source's own clock).
 
-    ``read_at`` is the reading's moment on this machine's monotonic clock, from which its age is
-    derived. ``power_samples`` are those since the reading before, oldest first; ``power_scope`` is
-    ``module`` if the power is that of a whole Grace module. ``mig`` are its MIG instances,
-    ``held_by`` the processes that hold a context on it, ``jobs`` the ids of the jobs that hold it,
-    ``denied`` the fields that the driver refuses to this user, ``repeated`` those that were not
-    read again, because that is done less often. ``sums`` are those that its source reports of
-    parts, and what the parts add up to, read together. ``origins`` is the number of the table, in
-    its snapshot, of where its values were read from. ``since`` is when (unix seconds) each of its
-    conditions began, as far back as somebody looked: a state other than ok, a throttle reason, what
-    the driver asks for. If ``state`` is not ``ok`` every reading is None and ``reason`` says why in
-    words; what the agent remembers of the GPU (its Xids) stays.
+    ``read_at`` is its moment on this machine's monotonic clock. ``power_samples`` are those since
+    the reading before, oldest first; ``power_scope`` is ``module`` for a whole Grace module.
+    ``mig`` are its MIG instances, ``held_by`` the processes with a context on it, ``jobs`` the ids
+    of the jobs that hold it, ``denied`` the fields refused to this user, ``repeated`` those that
+    are read less often and were not this time. ``sums`` are the totals that its source reports,
+    and what their parts add up to. ``origins`` is the number of the table, in its snapshot, of
+    where values were read from. ``since`` is when (unix seconds) each condition began: a state
+    other than ok, a throttle reason, what the driver asks for. If ``state`` is not ``ok`` every
+    reading is None and ``reason`` says why; what the agent remembers (its Xids) stays.
     """
 
     identity: GpuIdentity
@@ -488,10 +485,9 @@ class GpuReading(GpuDetail):
         return str(self.identity.index), self.identity.uuid
 
     def changed(self, **changes: Any) -> GpuReading:
-        """Return a copy with other values of some fields, as ``dataclasses.replace`` does.
+        """Return a copy with other values of some fields; TypeError for one that does not exist.
 
-        A reading is copied on every tick, and ``replace`` sets each of ninety fields by name: it is
-        for this copy that the class has no slots. Raises TypeError for a field that does not exist.
+        On every tick, and ``replace`` sets ninety fields by name: for this the class has no slots.
         """
         if not changes.keys() <= self.__dict__.keys():
             raise TypeError(f"no such field: {sorted(changes.keys() - self.__dict__.keys())}")
@@ -502,14 +498,3 @@ class GpuReading(GpuDetail):
     def age(self, monotonic: float) -> float | None:
         """Return the seconds since the reading, or None if there never was one."""
         return round(max(0.0, monotonic - self.read_at), 3) if self.read_at else None
-
-
-@metric_group(prefix="gpumon_gpu", labels=("gpu", "uuid"))
-@dataclasses.dataclass(frozen=True, slots=True)
-class GpuAge:
-    """How old a GPU's reading is at the moment it is looked at."""
-
-    label_values: tuple[str, ...]
-    sample_age_seconds: float | None = gauge(
-        "Age of this GPU's reading when it was served.", tier=Tier.CORE
-    )
