@@ -94,10 +94,6 @@ def test_a_fault_reaches_the_site_soon(
 ) -> None:
     """From expositions that are scraped each second to clusters' GPUs and the site's watts."""
     healthy = dict(fleet.texts)
-    # What is compared with is a fleet of which all halls have arrived.
-    for layout in fleet.layouts.values():
-        ours = functools.partial(compared, layout.whole)
-        wait_alike(ours, functools.partial(compared, layout.site), 240)
     before = {
         (engine, query): wait_for(functools.partial(layout.site.value, query), 90, query)
         for engine, layout in fleet.layouts.items()
